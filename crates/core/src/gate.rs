@@ -1,0 +1,156 @@
+//! Points that await a decision.
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::{AttemptNo, ControlNo, GateNo, ItemKey, TurnNo};
+use crate::json::Json;
+use crate::time::Stamp;
+
+/// What a gate asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GateKind {
+    /// May this tool run with this input?
+    Permission,
+    /// Questions of the agent to its user.
+    Question,
+    /// Is this plan right?
+    Plan,
+    /// Somebody must log the agent in, outside Lockkeeper.
+    Login,
+}
+
+/// What the agent asked, as the adapter understood it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ask {
+    /// The agent's id of its request, its JSON type kept: it must be echoed unchanged.
+    pub request: Json,
+    /// What it asks for.
+    pub kind: GateKind,
+    /// The tool, or a short name of what is asked.
+    pub tool: String,
+    /// The exact input that the decision binds to.
+    pub input: Json,
+    /// One line for people, where the agent gives one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub title: Option<String>,
+    /// The tool call that waits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub call: Option<ItemKey>,
+    /// Why the agent asks, where it says so (for example `safetyCheck`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Whether a task beside the turns asks: the question outlives the turn in which it came.
+    #[serde(default)]
+    pub beside_turn: bool,
+    /// What the agent would remember on "always", as it offered it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub suggestions: Option<Json>,
+}
+
+/// A gate that is open, or decided and not yet told to the agent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Gate {
+    /// Its number in the session.
+    pub no: GateNo,
+    /// The launch whose process waits.
+    pub attempt: AttemptNo,
+    /// The turn that waits, if any does.
+    pub turn: Option<TurnNo>,
+    /// What is asked.
+    pub ask: Ask,
+    /// SHA-256 of `ask.input`.
+    pub input_hash: String,
+    /// Which rule asked. `agent` while only the agent's own rules apply.
+    pub rule: String,
+    /// How dangerous the step is. `unrated` while there are no rules.
+    pub risk: String,
+    /// When it opened.
+    pub opened: Stamp,
+    /// Where it stands.
+    pub state: GateState,
+}
+
+/// Where a gate stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GateState {
+    /// It waits for a decision.
+    Open,
+    /// Decided; the answer is on its way to the agent under this number of the outbox.
+    Decided {
+        /// By whom, what and when.
+        verdict: Verdict,
+        /// The outbox number of the answer.
+        write: u64,
+    },
+    /// Decided, and the agent has the answer.
+    Delivered {
+        /// By whom, what and when.
+        verdict: Verdict,
+    },
+    /// It closed without a decision.
+    Withdrawn {
+        /// Why.
+        why: Withdrawal,
+        /// When.
+        at: Stamp,
+    },
+}
+
+/// A decision with its author.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Verdict {
+    /// What was decided.
+    pub decision: Decision,
+    /// Who decided.
+    pub by: String,
+    /// When.
+    pub at: Stamp,
+}
+
+/// What can be decided at a gate.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Decision {
+    /// Go on with the input as it is.
+    Allow,
+    /// Go on with another input.
+    Edit {
+        /// The input to use instead.
+        input: Json,
+    },
+    /// Do not.
+    Deny {
+        /// What the agent is told.
+        message: String,
+    },
+    /// The answers to a question, by question.
+    Answer {
+        /// A JSON object: question text → answer.
+        answers: Json,
+    },
+}
+
+/// Why a gate closed without a decision.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Withdrawal {
+    /// The agent took its question back.
+    ByAgent,
+    /// Its turn was interrupted.
+    Interrupted,
+    /// The session is stopping or was killed.
+    Stopped,
+    /// The process that asked is gone.
+    ProcessGone,
+}
+
+/// A request of ours that the agent has not answered yet.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Control {
+    /// Its number in the session; the agent's answer names it.
+    pub no: ControlNo,
+    /// When it was decided.
+    pub asked: Stamp,
+}

@@ -1,0 +1,17 @@
+//! The pure heart of Lockkeeper: what a session is, and what may happen to it.
+//!
+//! Nothing here waits, reads a clock, draws a random number or touches a file. The shell (the daemon) feeds
+//! [`Input`](session::Input)s in, stores the [`Event`](session::Event)s that come out, and performs the
+//! [`Duty`](session::Duty)s that follow from the state. See `docs/design/0001-duties-outbox-ingestion.md`.
+
+pub mod agent;
+pub mod gate;
+pub mod id;
+pub mod item;
+pub mod json;
+pub mod limits;
+pub mod manner;
+pub mod prompt;
+pub mod session;
+pub mod time;
+pub mod turn;

@@ -1,0 +1,43 @@
+//! Every limit of the core, with its reason.
+
+/// Prompts that may wait in one session. More would hide a producer that never looks.
+pub const QUEUE_PROMPTS: usize = 10_000;
+
+/// Bytes of the prompts that wait in one session: they are kept in memory, and in every snapshot.
+pub const QUEUE_BYTES: usize = 64 * 1024 * 1024;
+
+/// A decision's length in bytes: an edited file of the size of the largest prompt.
+pub const DECISION_BYTES: usize = PROMPT_BYTES;
+
+/// A prompt's length in bytes. Claude Code took 3 MB on one line without trouble; 10 MB is what we promise.
+pub const PROMPT_BYTES: usize = 10 * 1024 * 1024;
+
+/// Launches after an unasked end of the process in [`CRASH_WINDOW_MS`]; the next such end fails the session.
+pub const CRASHES: usize = 5;
+
+/// The window of the crash budget, in milliseconds awake: ten minutes.
+pub const CRASH_WINDOW_MS: u64 = 10 * 60 * 1000;
+
+/// The wait before a launch that follows a crash, in milliseconds; doubles with each crash in the window.
+pub const BACKOFF_MS: u64 = 1000;
+
+/// The longest such wait, in milliseconds.
+pub const BACKOFF_MAX_MS: u64 = 60 * 1000;
+
+/// Gates that may be open at once in one session; an agent that asks more is broken.
+pub const OPEN_GATES: usize = 256;
+
+/// Tasks of the agent that are tracked at once in one session; more are counted as one unknown.
+pub const TASKS: usize = 1024;
+
+/// Open tool calls that are tracked at once in one session.
+pub const OPEN_TOOLS: usize = 1024;
+
+/// Labels of one session.
+pub const LABELS: usize = 64;
+
+/// The last lines of standard error that an exit keeps.
+pub const STDERR_LINES: usize = 20;
+
+/// The longest message of an agent that is kept in an event's field for people, in bytes.
+pub const MESSAGE_BYTES: usize = 4096;

@@ -1,0 +1,96 @@
+//! How an agent wants to be treated: data that adapters provide and events carry.
+
+use serde::{Deserialize, Serialize};
+
+/// Whom a signal is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Scope {
+    /// The agent's process.
+    Leader,
+    /// Its process group.
+    Group,
+    /// All its descendants, wherever they went.
+    Tree,
+}
+
+/// One step of the ladder that ends a turn or a process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Rung {
+    /// Ask by the protocol.
+    Request,
+    /// Close its standard input.
+    CloseStdin,
+    /// Send it `SIGINT`.
+    Sigint(Scope),
+    /// Send it `SIGTERM`.
+    Sigterm(Scope),
+    /// Kill the tree.
+    Kill,
+}
+
+impl Rung {
+    /// The word for it in `lk why` and events.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Request => "request",
+            Self::CloseStdin => "close_stdin",
+            Self::Sigint(_) => "sigint",
+            Self::Sigterm(_) => "sigterm",
+            Self::Kill => "kill",
+        }
+    }
+}
+
+/// Whether an agent wants an opening message before anything else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Handshake {
+    /// `Initialize` first, and nothing before its answer.
+    Initialize,
+    /// It is ready when it is started.
+    None,
+}
+
+/// The adapter's data about one agent. Copied into the event of each launch, so that a fold never asks an adapter.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Manner {
+    /// How it begins.
+    pub handshake: Handshake,
+    /// The steps that cancel a turn, and then the process, in order.
+    pub interrupt: Vec<Rung>,
+    /// The steps that end an idle process, in order.
+    pub stop: Vec<Rung>,
+    /// How long each step may take before the next, in milliseconds.
+    pub rung_ms: u64,
+    /// How long after the end of a turn no end of input, signal or kill may come, in milliseconds: the agent saves
+    /// its conversation then.
+    pub settle_ms: u64,
+    /// From the launch until the process runs, in milliseconds.
+    pub spawn_ms: u64,
+    /// From then until the handshake is done, in milliseconds.
+    pub handshake_ms: u64,
+    /// A write to its standard input, in milliseconds.
+    pub write_ms: u64,
+    /// Its answer to a request, in milliseconds.
+    pub control_ms: u64,
+    /// Silence in a turn while no tool runs and no gate is open, in milliseconds.
+    pub silence_ms: u64,
+    /// The drain of its pipes after its exit, in milliseconds.
+    pub drain_ms: u64,
+    /// A whole turn, in milliseconds; `None` is no limit.
+    pub turn_ms: Option<u64>,
+    /// Whether it can continue an earlier conversation in another process.
+    pub resumes: Resumes,
+}
+
+/// Whether an agent can continue a conversation in a new process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Resumes {
+    /// By the conversation's id.
+    ById,
+    /// Not at all: each process begins anew.
+    Never,
+}

@@ -1,0 +1,358 @@
+//! Deciding: inputs in, events out, or a rejection that changes nothing.
+
+use std::sync::Arc;
+
+use super::command::{Command, NewPrompt, NewSession, Request};
+use super::event::{Closing, End, Envelope, Event};
+use super::observation::Observation;
+use super::rejection::Rejection;
+use super::state::{InterruptCause, Life, Lifetime, Process, Profile, State};
+use super::status::{Cause, status};
+use crate::id::{PromptNo, SessionName, TurnNo};
+use crate::limits;
+use crate::manner::Manner;
+use crate::prompt::Prompt;
+use crate::time::Stamp;
+
+/// What deciding may look at besides the state.
+#[derive(Debug, Clone)]
+pub struct Env {
+    /// When the input happened. For what the journal tells, that is the journal's time.
+    pub now: Stamp,
+    /// How the session's agent wants to be treated, for a launch that is decided in this step.
+    pub manner: Arc<Manner>,
+    /// Whether another living session has the name that this one has, or is to get.
+    pub name_taken: bool,
+    /// Whether this host starts no turns and no processes for now, because it is being drained.
+    pub draining: bool,
+}
+
+/// Anything that can happen to a session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Input {
+    /// Somebody asks for something.
+    Command(Request),
+    /// The world did something.
+    Observation(Observation),
+    /// Time passed.
+    Tick,
+}
+
+/// A step that is being decided: events are folded as they are made, so that each rule sees what the one before did.
+#[derive(Debug)]
+pub struct Step<'a> {
+    pub(super) state: &'a mut State,
+    pub(super) env: &'a Env,
+    out: Vec<Envelope>,
+}
+
+impl Step<'_> {
+    /// Makes an event part of the step.
+    pub(super) fn emit(&mut self, event: Event) {
+        let envelope = Envelope { seq: self.state.seq + 1, at: self.env.now.clone(), event };
+        self.state.evolve(&envelope);
+        self.out.push(envelope);
+    }
+
+    /// Milliseconds since `then`; a moment before the machine's restart is infinitely long ago.
+    pub(super) fn since(&self, then: &Stamp) -> u64 {
+        self.env.now.awake_since(then).unwrap_or(u64::MAX)
+    }
+}
+
+/// Makes a session.
+pub fn create(new: NewSession, by: &str, env: &Env) -> Result<(State, Vec<Envelope>), Rejection> {
+    if env.name_taken {
+        return Err(name_taken(new.name.as_ref()));
+    }
+    if new.labels.len() > limits::LABELS {
+        return Err(Rejection::TooManyLabels { limit: limits::LABELS });
+    }
+    for (what, value) in [("the model", &new.model), ("the mode", &new.mode)] {
+        check_value(what, value.as_deref())?;
+    }
+    if let Some(prompt) = &new.prompt {
+        check_text(&prompt.text)?;
+    }
+    let profile = Profile {
+        name: new.name,
+        agent: new.agent,
+        dir: new.dir,
+        model: new.model,
+        mode: new.mode,
+        lifetime: new.lifetime,
+        labels: new.labels,
+        environment: new.environment,
+        submitter: new.submitter,
+        turn_ms: new.turn_ms,
+    };
+    let event = Event::SessionCreated { id: new.id.clone(), profile: profile.clone(), by: by.to_owned() };
+    let created = Envelope { seq: 1, at: env.now.clone(), event };
+    let mut state = State::created(new.id, profile, &created);
+    let mut rest = run(&mut state, env, |step| {
+        if let Some(prompt) = new.prompt {
+            step.accept(prompt, by);
+        }
+        Ok(())
+    })?;
+    // A session that has nothing to do yet has a status too; its cause is its making.
+    if state.status.cause.seq == 0 {
+        let mut step = Step { state: &mut state, env, out: rest };
+        let cause = Cause { seq: 1, kind: created.event.kind().to_owned() };
+        let to = status(step.state);
+        step.emit(Event::StatusChanged { from: None, to, cause });
+        rest = step.out;
+    }
+    rest.insert(0, created);
+    Ok((state, rest))
+}
+
+/// Decides one input on `state` and folds what follows from it. A rejection leaves `state` as it was.
+pub fn step(state: &mut State, input: Input, env: &Env) -> Result<Vec<Envelope>, Rejection> {
+    run(state, env, |step| match input {
+        Input::Command(request) => step.command(request),
+        Input::Observation(observation) => {
+            step.observe(observation);
+            Ok(())
+        }
+        Input::Tick => {
+            step.tick();
+            Ok(())
+        }
+    })
+}
+
+/// Decides one input and leaves the state alone: what would happen?
+pub fn decide(state: &State, input: Input, env: &Env) -> Result<Vec<Envelope>, Rejection> {
+    step(&mut state.clone(), input, env)
+}
+
+fn run(
+    state: &mut State,
+    env: &Env,
+    act: impl FnOnce(&mut Step<'_>) -> Result<(), Rejection>,
+) -> Result<Vec<Envelope>, Rejection> {
+    let before = if state.status.cause.seq == 0 { None } else { Some(state.status.status) };
+    let mut step = Step { state, env, out: Vec::new() };
+    act(&mut step)?;
+    step.progress();
+    // The one emitter of status changes: compares the step's two ends.
+    let to = status(step.state);
+    if before != Some(to)
+        && let Some(led) = step.out.iter().find(|made| leads(&made.event)).or(step.out.first())
+    {
+        let cause = Cause { seq: led.seq, kind: led.event.kind().to_owned() };
+        step.emit(Event::StatusChanged { from: before, to, cause });
+    }
+    Ok(step.out)
+}
+
+/// Whether an event tells why a status changed, rather than how it was carried out or what it took along.
+fn leads(event: &Event) -> bool {
+    !matches!(
+        event,
+        Event::OutboxIntended { .. }
+            | Event::OutboxAccepted { .. }
+            | Event::OutboxWritten { .. }
+            | Event::SignalIntended { .. }
+            | Event::SignalSent { .. }
+            | Event::ToolEnded { .. }
+            | Event::TaskEnded { .. }
+            | Event::Settled {}
+    )
+}
+
+impl Step<'_> {
+    fn command(&mut self, request: Request) -> Result<(), Rejection> {
+        let by = request.by;
+        match request.command {
+            Command::Prompt(prompt) => self.prompt(prompt, &by),
+            Command::EditPrompt { prompt, text } => {
+                check_text(&text)?;
+                self.waiting(prompt)?;
+                self.emit(Event::PromptEdited { prompt, text, by });
+                Ok(())
+            }
+            Command::DropPrompt { prompt } => {
+                self.waiting(prompt)?;
+                self.emit(Event::PromptDropped { prompt, by });
+                Ok(())
+            }
+            Command::Interrupt { turn } => self.interrupt(turn, by),
+            Command::Stop => {
+                self.stop(Closing::Stop { by });
+                Ok(())
+            }
+            Command::Kill => {
+                self.stop(Closing::Kill { by });
+                Ok(())
+            }
+            Command::Resume => self.resume(by),
+            Command::Decide { gate, decision } => self.decide_gate(gate, decision, by),
+            Command::Set { model, mode } => self.set(model, mode, by),
+            Command::Rename { name } => {
+                if self.env.name_taken {
+                    return Err(name_taken(name.as_ref()));
+                }
+                if self.state.profile.name != name {
+                    self.emit(Event::SessionRenamed { name, by });
+                }
+                Ok(())
+            }
+            Command::Label { set, remove } => self.label(set, remove, by),
+        }
+    }
+
+    fn prompt(&mut self, prompt: NewPrompt, by: &str) -> Result<(), Rejection> {
+        check_text(&prompt.text)?;
+        let waiting: usize = self.state.queue.iter().map(|prompt| prompt.text.len()).sum();
+        if self.state.queue.len() >= limits::QUEUE_PROMPTS
+            || waiting + prompt.text.len() > limits::QUEUE_BYTES
+        {
+            return Err(Rejection::QueueFull { limit: limits::QUEUE_PROMPTS });
+        }
+        if self.state.closing.as_ref().is_some_and(|closing| closing.why.is_final()) {
+            return Err(Rejection::Stopping);
+        }
+        self.reopen(by, self.state.profile.lifetime)?;
+        if self.state.held.is_some() {
+            self.emit(Event::Released { by: by.to_owned() });
+        }
+        self.accept(prompt, by);
+        Ok(())
+    }
+
+    fn accept(&mut self, prompt: NewPrompt, by: &str) {
+        let prompt = Prompt {
+            no: self.state.next_prompt,
+            text: prompt.text,
+            class: prompt.class,
+            caller: by.to_owned(),
+            key: prompt.key,
+            accepted: self.env.now.clone(),
+        };
+        self.emit(Event::PromptAccepted { prompt });
+    }
+
+    fn reopen(&mut self, by: &str, lifetime: Lifetime) -> Result<(), Rejection> {
+        match &self.state.life {
+            Life::Open => Ok(()),
+            Life::Ended { .. } if self.env.name_taken => Err(name_taken(self.state.profile.name.as_ref())),
+            Life::Ended { .. } => {
+                self.emit(Event::SessionReopened { by: by.to_owned(), lifetime });
+                Ok(())
+            }
+        }
+    }
+
+    fn waiting(&self, prompt: PromptNo) -> Result<(), Rejection> {
+        match self.state.queue.find(prompt) {
+            Some(_) => Ok(()),
+            None => Err(Rejection::UnknownPrompt { prompt }),
+        }
+    }
+
+    fn interrupt(&mut self, turn: Option<TurnNo>, by: String) -> Result<(), Rejection> {
+        let running = self.state.running_turn();
+        if let Some(asked) = turn
+            && Some(asked) != running
+        {
+            if asked >= self.state.next_turn || asked.0 == 0 {
+                return Err(Rejection::UnknownTurn { turn: asked });
+            }
+            let outcome = self.state.last_turn.as_ref().filter(|(no, _)| *no == asked);
+            return Err(Rejection::StaleTurn {
+                turn: asked,
+                outcome: outcome.map(|(_, o)| o.word().to_owned()),
+            });
+        }
+        let leaving = self.state.closing.as_ref().is_some_and(|closing| closing.why.is_final());
+        if leaving || matches!(self.state.life, Life::Ended { .. }) {
+            return Ok(());
+        }
+        let free = self.state.held.is_none();
+        match (self.state.interrupt.as_ref().map(|interrupt| &interrupt.cause), running) {
+            // A deadline cancels it already; that somebody wants it too holds the queue.
+            (Some(InterruptCause::Deadline { .. }), _) if free => self.emit(Event::Held { by }),
+            (None, Some(turn)) => self.cancel(turn, InterruptCause::Asked { by }),
+            // Nothing runs, but something is about to: what the user wants is that it does not.
+            (None, None) if !self.state.queue.is_empty() && free => self.emit(Event::Held { by }),
+            (Some(InterruptCause::Asked { .. } | InterruptCause::Deadline { .. }) | None, _) => {}
+        }
+        Ok(())
+    }
+
+    fn resume(&mut self, by: String) -> Result<(), Rejection> {
+        if !self.state.settled_since_boot {
+            return Err(Rejection::Unsettled);
+        }
+        if self.state.closing.as_ref().is_some_and(|closing| closing.why.is_final()) {
+            return Err(Rejection::Stopping);
+        }
+        self.reopen(&by, Lifetime::Kept)?;
+        // A one-shot session that is done and on its way out is opened again before it has ended.
+        if matches!(self.state.closing.as_ref().map(|closing| &closing.why), Some(Closing::Done { .. })) {
+            self.emit(Event::SessionReopened { by: by.clone(), lifetime: Lifetime::Kept });
+        }
+        if self.state.held.is_some() {
+            self.emit(Event::Released { by: by.clone() });
+        }
+        if matches!(self.state.process, Process::Absent) || self.state.closing.is_some() {
+            self.emit(Event::ResumeAsked { by });
+        }
+        Ok(())
+    }
+
+    fn label(
+        &mut self,
+        set: std::collections::BTreeMap<String, String>,
+        remove: std::collections::BTreeSet<String>,
+        by: String,
+    ) -> Result<(), Rejection> {
+        let mut after = self.state.profile.labels.clone();
+        after.retain(|key, _| !remove.contains(key));
+        after.extend(set.clone());
+        if after.len() > limits::LABELS {
+            return Err(Rejection::TooManyLabels { limit: limits::LABELS });
+        }
+        if after != self.state.profile.labels {
+            self.emit(Event::SessionLabelled { set, remove, by });
+        }
+        Ok(())
+    }
+
+    /// Ends an open session that has no process.
+    pub(super) fn end(&mut self, end: End) {
+        if let End::Stopped { by } = &end {
+            let waiting: Vec<PromptNo> = self.state.queue.iter().map(|prompt| prompt.no).collect();
+            for prompt in waiting {
+                self.emit(Event::PromptDropped { prompt, by: by.clone() });
+            }
+        }
+        self.emit(Event::SessionEnded { end });
+    }
+}
+
+fn check_text(text: &str) -> Result<(), Rejection> {
+    if text.trim().is_empty() {
+        return Err(Rejection::EmptyPrompt);
+    }
+    if text.len() > limits::PROMPT_BYTES {
+        return Err(Rejection::PromptTooLong { bytes: text.len(), limit: limits::PROMPT_BYTES });
+    }
+    Ok(())
+}
+
+pub(super) fn check_value(what: &'static str, value: Option<&str>) -> Result<(), Rejection> {
+    const LIMIT: usize = 200;
+    match value {
+        Some(text) if text.trim().is_empty() || text.len() > LIMIT => {
+            Err(Rejection::BadValue { what, limit: LIMIT })
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
+fn name_taken(name: Option<&SessionName>) -> Rejection {
+    Rejection::NameTaken { name: name.map(ToString::to_string).unwrap_or_default() }
+}

@@ -1,0 +1,551 @@
+//! Folding: what each event makes of the state. Total, and no arm swallows a kind.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use thiserror::Error;
+
+use super::event::{Closing, Envelope, Event, Op, SettingsResult};
+use super::exit::{Exit, Verdict};
+use super::state::{
+    Attempt, Climb, Conversation, Interrupt, InterruptCause, Lane, Life, OpenTool, Outgoing, OwnTurn,
+    Process, Profile, Queue, SignalOut, Stage, State, Task, Turn, Wanted,
+};
+use super::status::{Cause, Status, StatusNow};
+use crate::agent::{Action, TaskKind};
+use crate::gate::GateState;
+use crate::id::{AttemptNo, ControlNo, GateNo, PromptNo, SessionId, TurnNo};
+use crate::limits;
+use crate::manner::Rung;
+use crate::time::Stamp;
+use crate::turn::Usage;
+
+/// Why a log does not fold.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum FoldError {
+    /// The first event is not the session's making.
+    #[error("the log of session {session} does not begin with session.created")]
+    NoBeginning {
+        /// The session.
+        session: SessionId,
+    },
+    /// An event is missing, or there twice.
+    #[error("the log of session {session} has event {found} where {expected} belongs")]
+    Gap {
+        /// The session.
+        session: SessionId,
+        /// The number that belongs there.
+        expected: u64,
+        /// The number that is there.
+        found: u64,
+    },
+}
+
+impl State {
+    /// Folds a whole log.
+    pub fn fold<'a>(
+        session: &SessionId,
+        log: impl IntoIterator<Item = &'a Envelope>,
+    ) -> Result<Self, FoldError> {
+        let mut log = log.into_iter();
+        let first = log.next().ok_or_else(|| FoldError::NoBeginning { session: session.clone() })?;
+        let Event::SessionCreated { id, profile, .. } = &first.event else {
+            return Err(FoldError::NoBeginning { session: session.clone() });
+        };
+        let mut state = Self::created(id.clone(), profile.clone(), first);
+        state.fold_on(log)?;
+        Ok(state)
+    }
+
+    /// Folds what follows.
+    pub fn fold_on<'a>(&mut self, log: impl IntoIterator<Item = &'a Envelope>) -> Result<(), FoldError> {
+        for envelope in log {
+            if envelope.seq != self.seq + 1 {
+                let (expected, found) = (self.seq + 1, envelope.seq);
+                return Err(FoldError::Gap { session: self.id.clone(), expected, found });
+            }
+            self.evolve(envelope);
+        }
+        Ok(())
+    }
+
+    pub(super) fn created(id: SessionId, profile: Profile, first: &Envelope) -> Self {
+        Self {
+            id,
+            seq: first.seq,
+            profile: Arc::new(profile),
+            created: first.at.clone(),
+            life: Life::Open,
+            settled_since_boot: true,
+            process: Process::Absent,
+            turn: None,
+            own_turn: None,
+            interrupt: None,
+            closing: None,
+            queue: Arc::new(Queue::default()),
+            held: None,
+            launch_wanted: false,
+            gates: BTreeMap::new(),
+            controls: BTreeMap::new(),
+            wanted: None,
+            conversation: Conversation::None,
+            using_model: None,
+            using_mode: None,
+            open_tools: BTreeMap::new(),
+            tasks: BTreeMap::new(),
+            crashes: VecDeque::new(),
+            backoff_until: None,
+            last_turn: None,
+            cut: false,
+            last_turn_ended: None,
+            last_task_ended: None,
+            watched_since: None,
+            last_exit: None,
+            last_verdict: None,
+            turns_ended: 0,
+            turns_before: 0,
+            usage: Usage::default(),
+            cost_before_micro_usd: 0,
+            cost_attempt_micro_usd: None,
+            next_turn: TurnNo(1),
+            next_prompt: PromptNo(1),
+            next_gate: GateNo(1),
+            next_control: ControlNo(1),
+            next_attempt: AttemptNo(1),
+            status: StatusNow {
+                status: Status::Suspended,
+                since: first.at.clone(),
+                cause: Cause { seq: 0, kind: String::new() },
+            },
+        }
+    }
+
+    /// Folds one event. The caller sees to it that it is the next one.
+    #[expect(clippy::too_many_lines, reason = "one arm per kind of event; splitting it would hide the table")]
+    pub fn evolve(&mut self, envelope: &Envelope) {
+        self.seq = envelope.seq;
+        let at = &envelope.at;
+        match &envelope.event {
+            Event::SessionCreated { .. } | Event::Unknown { .. } => {}
+            Event::SessionRenamed { name, .. } => self.profile_mut().name.clone_from(name),
+            Event::SessionLabelled { set, remove, .. } => {
+                let labels = &mut self.profile_mut().labels;
+                labels.retain(|key, _| !remove.contains(key));
+                labels.extend(set.clone());
+            }
+            Event::StatusChanged { to, cause, .. } => {
+                self.status = StatusNow { status: *to, since: at.clone(), cause: cause.clone() };
+            }
+            Event::Unsettled {} => self.settled_since_boot = false,
+            Event::Settled {} => {
+                self.settled_since_boot = true;
+                self.watched_since = Some(at.clone());
+            }
+            Event::Held { by } => self.held = Some(by.clone()),
+            Event::Released { .. } => self.held = None,
+            Event::ResumeAsked { .. } => self.launch_wanted = true,
+            Event::SessionEnded { end } => {
+                self.life = Life::Ended { end: end.clone(), at: at.clone() };
+                self.held = None;
+                self.launch_wanted = false;
+                self.backoff_until = None;
+            }
+            Event::SessionReopened { lifetime, .. } => {
+                self.life = Life::Open;
+                self.profile_mut().lifetime = *lifetime;
+                self.last_turn = None;
+                self.cut = false;
+                // Whoever opens it again has seen why it ended: the budget begins anew.
+                self.crashes.clear();
+                self.backoff_until = None;
+                if matches!(self.conversation, Conversation::Lost { .. }) {
+                    self.conversation = Conversation::None;
+                }
+            }
+            Event::PromptAccepted { prompt } => {
+                self.next_prompt = prompt.no.next();
+                Arc::make_mut(&mut self.queue).push(prompt.clone());
+            }
+            Event::PromptEdited { prompt, text, .. } => {
+                Arc::make_mut(&mut self.queue).set_text(*prompt, text.clone());
+            }
+            Event::PromptDropped { prompt, .. } => {
+                Arc::make_mut(&mut self.queue).take(*prompt);
+            }
+            Event::TurnStarted { turn, prompt, .. } => {
+                self.next_turn = turn.next();
+                if let Some(prompt) = Arc::make_mut(&mut self.queue).take(*prompt) {
+                    self.turn = Some(Turn { no: *turn, prompt, started: at.clone(), stage: Stage::Sending });
+                }
+                self.touch(at);
+            }
+            Event::TurnTaken { turn } => {
+                if let Some(running) = self.turn.as_mut().filter(|running| running.no == *turn) {
+                    running.stage = Stage::Running;
+                }
+                self.touch(at);
+            }
+            Event::OwnTurnBegun { turn, .. } => {
+                self.next_turn = turn.next();
+                self.own_turn = Some(OwnTurn { no: *turn, started: at.clone() });
+                self.touch(at);
+            }
+            Event::TurnEnded { turn, prompt, outcome, usage } => {
+                // No turn of ours begins while the queue is held: whoever holds it asked to cancel this one.
+                let cut = self.held.is_some()
+                    || self.interrupt.as_ref().is_some_and(|interrupt| {
+                        interrupt.turn == *turn && matches!(interrupt.cause, InterruptCause::Asked { .. })
+                    });
+                self.cut = cut || (self.cut && prompt.is_none());
+                if prompt.is_some() {
+                    self.turn = None;
+                    self.last_turn = Some((*turn, outcome.clone()));
+                } else {
+                    self.own_turn = None;
+                }
+                if self.interrupt.as_ref().is_some_and(|interrupt| interrupt.turn == *turn) {
+                    self.interrupt = None;
+                }
+                self.last_turn_ended = Some(at.clone());
+                self.turns_ended = self.turns_ended.saturating_add(1);
+                self.open_tools.clear();
+                self.add_usage(usage);
+                self.touch(at);
+            }
+            Event::InterruptAsked { turn, cause } => {
+                let rungs = self
+                    .process
+                    .attempt()
+                    .map(|attempt| attempt.manner.interrupt.clone())
+                    .unwrap_or_default();
+                let climb = Climb { rungs, taken: 0, since: at.clone() };
+                self.interrupt = Some(Interrupt { turn: *turn, cause: cause.clone(), climb });
+            }
+            Event::InterruptStep { .. } => {
+                if let Some(interrupt) = &mut self.interrupt {
+                    interrupt.climb.taken += 1;
+                    interrupt.climb.since = at.clone();
+                }
+            }
+            Event::ClosingAsked { why, rungs } => {
+                let climb = Climb { rungs: rungs.clone(), taken: 0, since: at.clone() };
+                self.closing = Some(super::state::Closing { why: why.clone(), climb });
+            }
+            Event::ClosingStep { .. } => {
+                if let Some(closing) = &mut self.closing {
+                    closing.climb.taken += 1;
+                    closing.climb.since = at.clone();
+                }
+            }
+            Event::AttemptLaunched { attempt, manner, resume, model, mode } => {
+                self.next_attempt = attempt.next();
+                self.launch_wanted = false;
+                self.backoff_until = None;
+                self.turns_before = self.turns_ended;
+                if matches!(self.conversation, Conversation::Lost { .. }) {
+                    self.conversation = Conversation::None;
+                }
+                self.process = Process::Launching(Attempt {
+                    no: *attempt,
+                    manner: manner.clone(),
+                    resume: resume.clone(),
+                    model: model.clone(),
+                    mode: mode.clone(),
+                    asked: at.clone(),
+                    process: None,
+                    spawned: None,
+                    version: None,
+                    outbox: Lane::default(),
+                    signals: Lane::default(),
+                    sent: Vec::new(),
+                    stdin_closed: false,
+                    active: at.clone(),
+                });
+            }
+            Event::AttemptSpawned { process, .. } => {
+                if let Process::Launching(attempt) = &self.process {
+                    let mut attempt = attempt.clone();
+                    attempt.process = Some(process.clone());
+                    attempt.spawned = Some(at.clone());
+                    attempt.active = at.clone();
+                    self.process = Process::Opening(attempt);
+                }
+            }
+            Event::AttemptReady { version, .. } => {
+                if let Process::Opening(attempt) = &self.process {
+                    let mut attempt = attempt.clone();
+                    attempt.version.clone_from(version);
+                    attempt.active = at.clone();
+                    self.process = Process::Live(attempt);
+                }
+            }
+            Event::AttemptLaunchFailed { .. } => self.process_gone(),
+            Event::AttemptExited { exit, verdict, .. } => {
+                self.process_gone();
+                self.note_exit(Some(exit), *verdict, at);
+            }
+            Event::AttemptLost { .. } => {
+                // One that we were ending anyway counts against nobody.
+                let counts = self.closing.is_none();
+                self.process_gone();
+                self.note_exit(None, Verdict::Unknown, at);
+                if counts {
+                    self.count_crash(at);
+                }
+            }
+            Event::BackoffSet { wait_ms, .. } => {
+                self.backoff_until = Some(Stamp {
+                    wall_ms: at.wall_ms.saturating_add(i64::try_from(*wait_ms).unwrap_or(i64::MAX)),
+                    awake: at.awake.plus(*wait_ms),
+                    boot: at.boot.clone(),
+                });
+            }
+            Event::OutboxIntended { number, op, .. } => self.intend(*number, op, at),
+            Event::OutboxAccepted { number, .. } => {
+                if let Some(attempt) = self.process.attempt_mut() {
+                    for outgoing in attempt.outbox.pending.iter_mut().filter(|out| out.number <= *number) {
+                        outgoing.accepted = true;
+                    }
+                }
+                self.turn_stage(*number, Stage::Accepted);
+            }
+            Event::OutboxWritten { number, .. } => {
+                self.turn_stage(*number, Stage::Written);
+                if let Some(attempt) = self.process.attempt_mut() {
+                    attempt.outbox.pending.retain(|out| out.number > *number);
+                }
+            }
+            Event::OutboxFailed { number, .. } => {
+                if let Some(attempt) = self.process.attempt_mut() {
+                    attempt.outbox.pending.retain(|out| out.number != *number);
+                }
+            }
+            Event::SignalIntended { number, scope, signal, .. } => {
+                if let Some(attempt) = self.process.attempt_mut() {
+                    let out = SignalOut { number: *number, scope: *scope, signal: *signal };
+                    attempt.signals.next = number + 1;
+                    attempt.signals.pending.push_back(out.clone());
+                    attempt.sent.push(out);
+                }
+            }
+            Event::SignalSent { number, .. } => {
+                if let Some(attempt) = self.process.attempt_mut() {
+                    attempt.signals.pending.retain(|out| out.number != *number);
+                }
+            }
+            Event::ConversationKnown { id } => self.conversation = Conversation::Known(id.clone()),
+            Event::ConversationLost { message } => {
+                self.conversation = Conversation::Lost { message: message.clone() };
+            }
+            Event::ItemAdded { .. }
+            | Event::Retrying { .. }
+            | Event::Malformed { .. }
+            | Event::Unrecognized { .. }
+            | Event::Active {} => self.touch(at),
+            Event::ToolStarted { item, .. } => {
+                if self.open_tools.len() < limits::OPEN_TOOLS
+                    && let crate::item::ItemBody::ToolCall { tool, .. } = &item.body
+                {
+                    let open = OpenTool { tool: tool.clone(), started: at.clone() };
+                    self.open_tools.insert(item.key.clone(), open);
+                }
+                self.touch(at);
+            }
+            Event::ToolEnded { call, .. } => {
+                self.open_tools.remove(call);
+                self.touch(at);
+            }
+            Event::GateOpened { gate } => {
+                self.next_gate = gate.no.next();
+                self.gates.insert(gate.no, (**gate).clone());
+                self.touch(at);
+            }
+            Event::GateDecided { gate, verdict, write } => {
+                if let Some(gate) = self.gates.get_mut(gate) {
+                    gate.state = GateState::Decided { verdict: verdict.clone(), write: *write };
+                }
+                self.touch(at);
+            }
+            Event::GateDelivered { gate } | Event::GateWithdrawn { gate, .. } => {
+                self.gates.remove(gate);
+                self.touch(at);
+            }
+            Event::ControlAnswered { control, .. } | Event::ControlExpired { control } => {
+                self.controls.remove(control);
+                self.touch(at);
+            }
+            Event::SettingsWanted { model, mode, .. } => {
+                let (had_model, had_mode) = match self.wanted.take() {
+                    Some(Wanted::Settings { model, mode, .. }) => (model, mode),
+                    Some(Wanted::Interrupt) | None => (None, None),
+                };
+                let (model, mode) = (model.clone().or(had_model), mode.clone().or(had_mode));
+                self.wanted = Some(Wanted::Settings { model, mode, asked: at.clone() });
+            }
+            Event::SettingsAsked { control, model, mode } => {
+                self.wanted = None;
+                let asked = Wanted::Settings { model: model.clone(), mode: mode.clone(), asked: at.clone() };
+                self.controls.insert(*control, asked);
+                self.next_control = control.next();
+            }
+            Event::SettingsResolved { model, mode, result } => {
+                self.resolve_settings(model.as_ref(), mode.as_ref(), result);
+            }
+            Event::SettingsUsing { model, mode } => {
+                self.using_model = model.clone().or_else(|| self.using_model.take());
+                self.using_mode = mode.clone().or_else(|| self.using_mode.take());
+                self.touch(at);
+            }
+            Event::TaskStarted { task, kind, title } => {
+                if self.tasks.len() < limits::TASKS {
+                    let entry = Task { kind: *kind, title: title.clone(), started: at.clone() };
+                    self.tasks.insert(task.clone(), entry);
+                }
+                self.touch(at);
+            }
+            Event::TaskEnded { task, .. } => {
+                if self.tasks.remove(task).is_some_and(|task| task.kind == TaskKind::Delegated) {
+                    self.last_task_ended = Some(at.clone());
+                }
+                self.touch(at);
+            }
+        }
+    }
+
+    fn profile_mut(&mut self) -> &mut Profile {
+        Arc::make_mut(&mut self.profile)
+    }
+
+    fn touch(&mut self, at: &Stamp) {
+        if let Some(attempt) = self.process.attempt_mut() {
+            attempt.active = at.clone();
+        }
+    }
+
+    fn process_gone(&mut self) {
+        self.process = Process::Absent;
+        self.interrupt = None;
+        self.closing = None;
+        self.gates.clear();
+        self.controls.clear();
+        self.open_tools.clear();
+        self.tasks.clear();
+        self.cost_before_micro_usd =
+            self.cost_before_micro_usd.saturating_add(self.cost_attempt_micro_usd.take().unwrap_or(0));
+    }
+
+    fn note_exit(&mut self, exit: Option<&Exit>, verdict: Verdict, at: &Stamp) {
+        self.last_exit = exit.cloned();
+        self.last_verdict = Some(verdict);
+        match verdict {
+            Verdict::Crashed => self.count_crash(at),
+            Verdict::Asked | Verdict::Left | Verdict::Unknown => {}
+        }
+    }
+
+    fn count_crash(&mut self, at: &Stamp) {
+        self.crashes.push_back(at.clone());
+        while self.crashes.len() > limits::CRASHES + 1 {
+            self.crashes.pop_front();
+        }
+    }
+
+    fn turn_stage(&mut self, number: u64, stage: Stage) {
+        let Some(attempt) = self.process.attempt() else { return };
+        let prompts = attempt
+            .outbox
+            .pending
+            .iter()
+            .any(|out| out.number <= number && matches!(&out.op, Op::Write(Action::Prompt { .. })));
+        if prompts
+            && let Some(turn) = &mut self.turn
+            && turn.stage < stage
+        {
+            turn.stage = stage;
+        }
+    }
+
+    fn intend(&mut self, number: u64, op: &Op, at: &Stamp) {
+        if let Some(attempt) = self.process.attempt_mut() {
+            attempt.outbox.next = number + 1;
+            attempt.stdin_closed |= matches!(op, Op::Close);
+            let outgoing = Outgoing { number, op: op.clone(), asked: at.clone(), accepted: false };
+            attempt.outbox.pending.push_back(outgoing);
+        }
+        match op {
+            Op::Write(Action::Interrupt { control }) => {
+                self.controls.insert(*control, Wanted::Interrupt);
+                self.next_control = control.next();
+            }
+            Op::Write(
+                Action::Initialize
+                | Action::Prompt { .. }
+                | Action::Answer { .. }
+                | Action::Refuse { .. }
+                | Action::SetModel { .. }
+                | Action::SetMode { .. },
+            )
+            | Op::Close => {}
+        }
+    }
+
+    fn resolve_settings(&mut self, model: Option<&String>, mode: Option<&String>, result: &SettingsResult) {
+        match result {
+            SettingsResult::Applied | SettingsResult::ForNextLaunch | SettingsResult::Relaunching => {
+                // A wish that came after the one that was asked for still waits.
+                if *result == SettingsResult::ForNextLaunch {
+                    self.wanted = None;
+                }
+                let profile = Arc::make_mut(&mut self.profile);
+                profile.model = model.cloned().or_else(|| profile.model.take());
+                profile.mode = mode.cloned().or_else(|| profile.mode.take());
+            }
+            SettingsResult::Refused { .. } => {}
+        }
+    }
+
+    fn add_usage(&mut self, usage: &Usage) {
+        let total = &mut self.usage;
+        total.input_tokens = total.input_tokens.saturating_add(usage.input_tokens);
+        total.output_tokens = total.output_tokens.saturating_add(usage.output_tokens);
+        total.cache_read_tokens = total.cache_read_tokens.saturating_add(usage.cache_read_tokens);
+        total.cache_write_tokens = total.cache_write_tokens.saturating_add(usage.cache_write_tokens);
+        total.rounds = total.rounds.saturating_add(usage.rounds);
+        if usage.attempt_cost_micro_usd.is_some() {
+            self.cost_attempt_micro_usd = usage.attempt_cost_micro_usd;
+        }
+    }
+}
+
+impl Closing {
+    /// Whether nothing but the end of the session is to come of it, so that no prompt is taken.
+    pub(super) fn is_final(&self) -> bool {
+        match self {
+            Self::Stop { .. } | Self::Kill { .. } | Self::ConversationLost | Self::HandshakeTimeout => true,
+            // A one-shot session that is done may be wanted again before it has ended.
+            Self::Done { .. } | Self::AfterInterrupt | Self::Relaunch { .. } => false,
+        }
+    }
+
+    /// Who asked for it, if somebody did.
+    pub fn by(&self) -> Option<&str> {
+        match self {
+            Self::Stop { by } | Self::Kill { by } => Some(by),
+            Self::Done { .. }
+            | Self::ConversationLost
+            | Self::AfterInterrupt
+            | Self::Relaunch { .. }
+            | Self::HandshakeTimeout => None,
+        }
+    }
+}
+
+impl Rung {
+    /// Whether a process that got this far will not take another turn.
+    pub fn ends_process(self) -> bool {
+        match self {
+            Self::Request => false,
+            Self::CloseStdin | Self::Sigint(_) | Self::Sigterm(_) | Self::Kill => true,
+        }
+    }
+}

@@ -1,0 +1,44 @@
+//! One session: its state, what may be asked of it, what the world tells about it, and what follows.
+//!
+//! The functions: [`create`] and [`step`] decide (and keep the status event honest), [`State::evolve`] folds,
+//! [`duties()`] says what must be under way, [`deadline()`] when to look again and why.
+
+mod closing;
+mod command;
+mod deadline;
+mod decide;
+mod duties;
+mod event;
+mod evolve;
+mod exit;
+mod gates;
+mod observation;
+mod observe;
+mod progress;
+mod reconcile;
+mod rejection;
+mod settings;
+mod state;
+mod status;
+
+pub use command::{Command, NewPrompt, NewSession, Request};
+pub use deadline::{Deadline, Why, deadline};
+pub use decide::{Env, Input, Step, create, decide, step};
+pub use duties::{Duty, DutyId, LaunchPlan, duties};
+pub use event::{
+    Closing as ClosingWhy, DecodeError, End, EndReason, Envelope, Event, KINDS, Op, SettingsResult,
+};
+pub use evolve::FoldError;
+pub use exit::{Exit, ExitHint, ExitStatus, Verdict as ExitVerdict};
+pub use observation::{Observation, SpawnError};
+pub use reconcile::{Reconciled, reconcile};
+pub use rejection::Rejection;
+pub use state::{
+    Attempt, Climb, Closing, Conversation, Interrupt, InterruptCause, Lane, Life, Lifetime, OpenTool,
+    Outgoing, OwnTurn, Process, ProcessIdentity, Profile, Queue, Signal, SignalOut, Stage, State, Task, Turn,
+    Wanted,
+};
+pub use status::{Cause, Status, StatusNow, status};
+
+#[cfg(test)]
+mod tests;

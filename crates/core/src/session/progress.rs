@@ -1,0 +1,142 @@
+//! What follows by itself once an input is taken in: launches, turns, ends.
+
+use super::deadline::ending;
+use super::decide::Step;
+use super::event::{Closing, End, EndReason, Event, Op};
+use super::state::{Conversation, Life, Lifetime, Process, State};
+use crate::agent::Action;
+use crate::manner::{Handshake, Resumes};
+use crate::turn::Outcome;
+
+impl Step<'_> {
+    /// Does what the state calls for. Each rule changes what it looked at, so this comes to an end.
+    pub(super) fn progress(&mut self) {
+        if !self.state.settled_since_boot || matches!(self.state.life, Life::Ended { .. }) {
+            return;
+        }
+        if self.state.closing.is_some() || self.state.interrupt.is_some() {
+            self.climb_if_due();
+            return;
+        }
+        match &self.state.process {
+            Process::Absent => self.launch_if_wanted(),
+            Process::Launching(_) | Process::Opening(_) => {}
+            Process::Live(attempt) if attempt.leaving() => {}
+            Process::Live(_) => self.use_process(),
+        }
+        self.finish_if_done();
+    }
+
+    fn launch_if_wanted(&mut self) {
+        let work = !self.state.queue.is_empty() && self.state.held.is_none();
+        if self.env.draining || (!work && !self.state.launch_wanted) {
+            return;
+        }
+        // Begun anew it would be another conversation; that is for somebody to decide.
+        if let Conversation::Lost { message } = &self.state.conversation
+            && self.state.turns_before > 0
+        {
+            let message = message.clone();
+            return self.end(End::Failed { reason: EndReason::ConversationLost, message });
+        }
+        if let Some(until) = &self.state.backoff_until
+            && until.boot == self.env.now.boot
+            && until.awake > self.env.now.awake
+        {
+            return;
+        }
+        let resume = match (&self.state.conversation, self.env.manner.resumes) {
+            (Conversation::Known(id), Resumes::ById) => Some(id.clone()),
+            (Conversation::Known(_) | Conversation::None | Conversation::Lost { .. }, _) => None,
+        };
+        self.emit(Event::AttemptLaunched {
+            attempt: self.state.next_attempt,
+            manner: self.env.manner.clone(),
+            resume,
+            model: self.state.profile.model.clone(),
+            mode: self.state.profile.mode.clone(),
+        });
+    }
+
+    /// A process that has just come up is greeted as its manner wants.
+    pub(super) fn greet(&mut self) {
+        let Some(attempt) = self.state.process.attempt() else { return };
+        match attempt.manner.handshake {
+            // It is shown out at once.
+            Handshake::Initialize if self.state.closing.is_some() => {}
+            Handshake::Initialize => {
+                self.write(Op::Write(Action::Initialize));
+            }
+            Handshake::None => {
+                let event = Event::AttemptReady { attempt: attempt.no, version: None };
+                self.emit(event);
+            }
+        }
+    }
+
+    fn use_process(&mut self) {
+        if self.state.turn.is_some() || self.state.own_turn.is_some() {
+            return;
+        }
+        if self.settings_before_turn() || self.state.held.is_some() || self.env.draining {
+            return;
+        }
+        let Some(attempt) = self.state.process.attempt().map(|attempt| attempt.no) else { return };
+        let Some(prompt) = self.state.queue.first().map(|prompt| prompt.no) else { return };
+        let turn = self.state.next_turn;
+        self.emit(Event::TurnStarted { turn, prompt, attempt });
+        self.write(Op::Write(Action::Prompt { turn, prompt }));
+    }
+
+    /// Puts something into the outbox and tells its number.
+    pub(super) fn write(&mut self, op: Op) -> Option<u64> {
+        let attempt = self.state.process.attempt()?;
+        if attempt.stdin_closed {
+            return None;
+        }
+        let (no, number) = (attempt.no, attempt.outbox.next);
+        self.emit(Event::OutboxIntended { attempt: no, number, op });
+        Some(number)
+    }
+
+    /// A one-shot session ends as its turn did, once nothing it delegated is at work.
+    fn finish_if_done(&mut self) {
+        if matches!(self.state.life, Life::Ended { .. }) {
+            return;
+        }
+        let Some(end) = self.state.due_end() else { return };
+        if matches!(self.state.process, Process::Absent) {
+            self.end(end);
+            return;
+        }
+        let settled = ending(self.state, &self.env.now.boot);
+        if settled.is_none_or(|due| due.at <= self.env.now.awake) {
+            self.close(Closing::Done { end });
+        }
+    }
+}
+
+impl State {
+    /// How a one-shot session is to end, if nothing keeps it.
+    pub(super) fn due_end(&self) -> Option<End> {
+        if self.profile.lifetime == Lifetime::Kept
+            || !self.queue.is_empty()
+            || !self.settled()
+            || self.has_open_gate()
+        {
+            return None;
+        }
+        let failed = |message: &str| {
+            // Who cancelled it may want something else of it, whatever the turn came to.
+            let message = message.to_owned();
+            (!self.cut).then_some(End::Failed { reason: EndReason::Turn, message })
+        };
+        match &self.last_turn.as_ref()?.1 {
+            Outcome::Completed => Some(End::Completed),
+            Outcome::Refused => failed("the model refused"),
+            Outcome::Limit { which } => failed(&format!("a limit of the agent ended the turn: {which}")),
+            Outcome::Failed { message, .. } => failed(message),
+            Outcome::Interrupted { .. } | Outcome::Unknown { .. } => None,
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! Commands that the rules refuse. A rejection changes nothing.
+
+use thiserror::Error;
+
+use crate::id::{GateNo, PromptNo, TurnNo};
+
+/// Why a command was refused.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum Rejection {
+    /// The prompt has no text.
+    #[error("the prompt is empty")]
+    EmptyPrompt,
+    /// The prompt is too long.
+    #[error("the prompt has {bytes} bytes, and {limit} is the most that is taken")]
+    PromptTooLong {
+        /// Its length.
+        bytes: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// Too many prompts wait.
+    #[error("too much waits already: a session queues {limit} prompts and 64 MiB of text at the most")]
+    QueueFull {
+        /// The limit.
+        limit: usize,
+    },
+    /// The session is on its way to its end.
+    #[error("the session is stopping; send again once it has ended, which opens it again")]
+    Stopping,
+    /// A living session has that name.
+    #[error("another living session is called {name}")]
+    NameTaken {
+        /// The name.
+        name: String,
+    },
+    /// The turn has ended.
+    #[error("turn {turn} has ended{}", .outcome.as_ref().map(|o| format!(" ({o})")).unwrap_or_default())]
+    StaleTurn {
+        /// The turn.
+        turn: TurnNo,
+        /// How, if that is still at hand.
+        outcome: Option<String>,
+    },
+    /// There has been no such turn.
+    #[error("there is no turn {turn} in this session")]
+    UnknownTurn {
+        /// The turn.
+        turn: TurnNo,
+    },
+    /// There is no such gate, or it closed long ago.
+    #[error("gate {gate} is not open")]
+    UnknownGate {
+        /// The gate.
+        gate: GateNo,
+    },
+    /// Somebody was first.
+    #[error("gate {gate} was decided by {by} already")]
+    GateDecided {
+        /// The gate.
+        gate: GateNo,
+        /// Who.
+        by: String,
+    },
+    /// The decision does not fit what the gate asks.
+    #[error("gate {gate} cannot be decided that way: {why}")]
+    DecisionMismatch {
+        /// The gate.
+        gate: GateNo,
+        /// Why not.
+        why: &'static str,
+    },
+    /// The decision is too long.
+    #[error("a decision has at most {limit} bytes")]
+    DecisionTooLong {
+        /// The limit.
+        limit: usize,
+    },
+    /// No such prompt waits.
+    #[error("prompt {prompt} does not wait in the queue; it has started, ended or never was")]
+    UnknownPrompt {
+        /// The prompt.
+        prompt: PromptNo,
+    },
+    /// Nothing was asked for.
+    #[error("neither a model nor a mode was named")]
+    NothingToSet,
+    /// A value is empty or too long.
+    #[error("{what} must have between 1 and {limit} bytes")]
+    BadValue {
+        /// What.
+        what: &'static str,
+        /// The limit.
+        limit: usize,
+    },
+    /// Too many labels.
+    #[error("a session has at most {limit} labels")]
+    TooManyLabels {
+        /// The limit.
+        limit: usize,
+    },
+    /// The state of the session is not known yet.
+    #[error("what became of the session's process is being found out; try again in a moment")]
+    Unsettled,
+}
+
+impl Rejection {
+    /// The stable code of the API.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::EmptyPrompt => "prompt_empty",
+            Self::PromptTooLong { .. } => "prompt_too_long",
+            Self::QueueFull { .. } => "queue_full",
+            Self::Stopping => "session_stopping",
+            Self::NameTaken { .. } => "name_taken",
+            Self::StaleTurn { .. } => "turn_ended",
+            Self::UnknownTurn { .. } => "turn_unknown",
+            Self::UnknownGate { .. } => "gate_not_open",
+            Self::GateDecided { .. } => "gate_decided",
+            Self::DecisionMismatch { .. } => "decision_mismatch",
+            Self::DecisionTooLong { .. } => "decision_too_long",
+            Self::UnknownPrompt { .. } => "prompt_not_waiting",
+            Self::NothingToSet => "nothing_to_set",
+            Self::BadValue { .. } => "bad_value",
+            Self::TooManyLabels { .. } => "too_many_labels",
+            Self::Unsettled => "session_unsettled",
+        }
+    }
+
+    /// Whether the input itself is wrong, in any state (HTTP 422 rather than 409).
+    pub fn is_bad_input(&self) -> bool {
+        match self {
+            Self::EmptyPrompt
+            | Self::PromptTooLong { .. }
+            | Self::DecisionMismatch { .. }
+            | Self::DecisionTooLong { .. }
+            | Self::NothingToSet
+            | Self::BadValue { .. }
+            | Self::TooManyLabels { .. } => true,
+            Self::QueueFull { .. }
+            | Self::Stopping
+            | Self::NameTaken { .. }
+            | Self::StaleTurn { .. }
+            | Self::UnknownTurn { .. }
+            | Self::UnknownGate { .. }
+            | Self::GateDecided { .. }
+            | Self::UnknownPrompt { .. }
+            | Self::Unsettled => false,
+        }
+    }
+}

@@ -1,0 +1,261 @@
+//! Everything that can happen to a session, small enough to be drawn at random or tried exhaustively.
+
+use super::world::*;
+use crate::agent::{AgentSays, ControlAnswer, TaskKind};
+use crate::gate::Decision;
+use crate::id::{AttemptNo, ControlNo, GateNo, PromptNo, TurnNo};
+use crate::item::ToolOutcome;
+use crate::json::Json;
+use crate::prompt::Class;
+use crate::session::*;
+use crate::turn::{Ending, TurnBy, Usage};
+
+/// One input, told by what it means for the session as it stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Act {
+    Prompt(Class),
+    Edit(u32),
+    Drop(u32),
+    Interrupt,
+    /// Of a turn so many before the next one.
+    InterruptTurn(u32),
+    Stop,
+    Kill,
+    Resume,
+    /// At a gate so many before the next one.
+    Decide(u32, Choice),
+    SetModel(u8),
+    SetMode(u8),
+    Rename,
+    NameTaken(bool),
+    Label,
+    Restart,
+    Look(What, i8),
+    Tick,
+    /// Time passes, in milliseconds.
+    Wait(u64),
+    /// Time passes until the next deadline, and it is looked at.
+    Due,
+    /// The machine is started again.
+    Reboot,
+    /// The clock of the journal is behind.
+    Back(u64),
+    /// What leads a launch to a process that takes prompts.
+    ComeUp,
+    /// What brings everything that is intended to the agent.
+    Write,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Choice {
+    Allow,
+    Deny,
+    Edit,
+    Answer,
+}
+
+/// An observation about the attempt at hand, or one before or after it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum What {
+    Adopted,
+    Spawned,
+    SpawnFailed,
+    /// Of the oldest entry that is pending, and so many after it.
+    Accepted(u64),
+    Written(u64),
+    WriteFailed(u64),
+    Signalled(u64),
+    Exited(ExitStatus, Option<ExitHint>),
+    HolderLost,
+    Ready,
+    Conversation(u8),
+    Lost,
+    Using,
+    Taken,
+    Began(TurnBy),
+    Ended(TurnBy, How),
+    Item,
+    ToolStarted(u8),
+    ToolEnded(u8),
+    Asked(u8),
+    AskWithdrawn(u8),
+    UnknownRequest,
+    /// To the request so many before the next one.
+    Answered(u32, bool),
+    TaskStarted(u8, TaskKind),
+    TaskEnded(u8),
+    Alive,
+    Noise,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum How {
+    Completed,
+    Aborted,
+    Refused,
+    Limit,
+    Failed,
+}
+
+fn ending(how: How) -> Ending {
+    match how {
+        How::Completed => Ending::Completed,
+        How::Aborted => Ending::Aborted,
+        How::Refused => Ending::Refused,
+        How::Limit => Ending::Limit { which: "max_turns".to_owned() },
+        How::Failed => failing("no"),
+    }
+}
+
+impl World {
+    /// Does it; a command may be refused.
+    pub(super) fn act(&mut self, act: &Act) {
+        match act {
+            Act::Look(what, offset) => {
+                let attempt = AttemptNo(self.attempt().0.saturating_add_signed((*offset).into()));
+                let observation = self.observation(*what, attempt);
+                self.sees(observation);
+            }
+            Act::Restart => self.daemon_restarts(),
+            Act::Tick => self.tick(),
+            Act::Wait(ms) => self.wait(*ms),
+            Act::Due => {
+                if let Some(due) = self.deadline() {
+                    self.wait(due.at.since(self.env.now.awake));
+                }
+                self.tick();
+            }
+            Act::Reboot => self.reboots(),
+            Act::Back(ms) => self.env.now.awake.0 = self.env.now.awake.0.saturating_sub(*ms),
+            Act::ComeUp => {
+                if matches!(self.state.process, Process::Launching(_)) {
+                    self.comes_up();
+                }
+            }
+            Act::Write => self.writes(),
+            Act::NameTaken(taken) => self.env.name_taken = *taken,
+            Act::Prompt(_)
+            | Act::Edit(_)
+            | Act::Drop(_)
+            | Act::Interrupt
+            | Act::InterruptTurn(_)
+            | Act::Stop
+            | Act::Kill
+            | Act::Resume
+            | Act::Decide(..)
+            | Act::SetModel(_)
+            | Act::SetMode(_)
+            | Act::Rename
+            | Act::Label => {
+                let command = self.command_of(act);
+                // The laws look at a refusal too; there is nothing more to it here.
+                let _ = self.command("ann", command);
+            }
+        }
+    }
+
+    fn command_of(&self, act: &Act) -> Command {
+        let state = &self.state;
+        match act {
+            Act::Edit(back) => Command::EditPrompt {
+                prompt: PromptNo(state.next_prompt.0.saturating_sub(*back)),
+                text: "other".into(),
+            },
+            Act::Drop(back) => {
+                Command::DropPrompt { prompt: PromptNo(state.next_prompt.0.saturating_sub(*back)) }
+            }
+            Act::Interrupt => Command::Interrupt { turn: None },
+            Act::InterruptTurn(back) => {
+                Command::Interrupt { turn: Some(TurnNo(state.next_turn.0.saturating_sub(*back))) }
+            }
+            Act::Stop => Command::Stop,
+            Act::Kill => Command::Kill,
+            Act::Resume => Command::Resume,
+            Act::Decide(back, choice) => {
+                let json = || Json::parse("{}").unwrap();
+                let decision = match choice {
+                    Choice::Allow => Decision::Allow,
+                    Choice::Deny => Decision::Deny { message: "no".to_owned() },
+                    Choice::Edit => Decision::Edit { input: json() },
+                    Choice::Answer => Decision::Answer { answers: json() },
+                };
+                Command::Decide { gate: GateNo(state.next_gate.0.saturating_sub(*back)), decision }
+            }
+            Act::SetModel(n) => Command::Set { model: Some(format!("model-{n}")), mode: None },
+            Act::SetMode(n) => Command::Set { model: None, mode: Some(format!("mode-{n}")) },
+            Act::Rename => Command::Rename { name: Some("other".parse().unwrap()) },
+            Act::Label => {
+                let set = [("n".to_owned(), state.seq.to_string())].into();
+                Command::Label { set, remove: ["old".to_owned()].into() }
+            }
+            Act::Prompt(class) => Command::Prompt(new_prompt("more", *class)),
+            other => panic!("{other:?} is no command"),
+        }
+    }
+
+    fn observation(&self, what: What, attempt: AttemptNo) -> Observation {
+        let lane = |plus: u64| {
+            let current = self.state.process.attempt();
+            current.and_then(|a| a.outbox.pending.front()).map_or(0, |out| out.number) + plus
+        };
+        let says = |says| Observation::Agent { attempt, says };
+        match what {
+            What::Adopted => Observation::Adopted { attempt },
+            What::Spawned => Observation::Spawned { attempt, process: process(attempt) },
+            What::SpawnFailed => {
+                let error = SpawnError { code: "os".to_owned(), message: "no".to_owned() };
+                Observation::SpawnFailed { attempt, error }
+            }
+            What::Accepted(plus) => Observation::Accepted { attempt, number: lane(plus) },
+            What::Written(plus) => Observation::Written { attempt, number: lane(plus) },
+            What::WriteFailed(plus) => {
+                Observation::WriteFailed { attempt, number: lane(plus), error: "EPIPE".to_owned() }
+            }
+            What::Signalled(number) => Observation::Signalled { attempt, number, delivered: 1 },
+            What::Exited(status, hint) => {
+                Observation::Exited { attempt, exit: Exit { hint, ..exit(status) } }
+            }
+            What::HolderLost => Observation::HolderLost { attempt, stderr: vec![] },
+            What::Ready => says(AgentSays::Ready { version: None }),
+            What::Conversation(n) => says(AgentSays::Conversation { id: conversation(&format!("c-{n}")) }),
+            What::Lost => says(AgentSays::ConversationLost { message: "gone".to_owned() }),
+            What::Using => says(AgentSays::Using { model: Some("model-1".to_owned()), mode: None }),
+            What::Taken => says(AgentSays::PromptTaken),
+            What::Began(by) => says(AgentSays::TurnBegan { by }),
+            What::Ended(by, how) => {
+                says(AgentSays::TurnEnded { by, ending: ending(how), usage: Usage::default() })
+            }
+            What::Item => says(AgentSays::Item { item: tool("i1") }),
+            What::ToolStarted(n) => says(AgentSays::ToolStarted { item: tool(&format!("t{n}")) }),
+            What::ToolEnded(n) => {
+                let call = format!("t{n}").parse().unwrap();
+                says(AgentSays::ToolEnded { call, outcome: ToolOutcome::Ok, text: "".into() })
+            }
+            What::Asked(n) => says(AgentSays::Asked { ask: ask(&format!("r{n}")) }),
+            What::AskWithdrawn(n) => {
+                says(AgentSays::AskWithdrawn { request: Json::parse(&format!("\"r{n}\"")).unwrap() })
+            }
+            What::UnknownRequest => says(AgentSays::UnknownRequest {
+                request: Json::parse("9").unwrap(),
+                subtype: "hook".to_owned(),
+            }),
+            What::Answered(back, done) => {
+                let control = ControlNo(self.state.next_control.0.saturating_sub(back));
+                let refused = ControlAnswer::Refused { code: None, message: "no".to_owned() };
+                let answer = if done { ControlAnswer::Done { value: None } } else { refused };
+                says(AgentSays::ControlAnswered { control, answer })
+            }
+            What::TaskStarted(n, kind) => says(AgentSays::TaskStarted {
+                task: format!("k{n}").parse().unwrap(),
+                kind,
+                title: String::new(),
+            }),
+            What::TaskEnded(n) => says(AgentSays::TaskEnded {
+                task: format!("k{n}").parse().unwrap(),
+                how: "completed".to_owned(),
+            }),
+            What::Alive => says(AgentSays::Alive),
+            What::Noise => says(AgentSays::Malformed { why: "noise".to_owned(), bytes: 1 }),
+        }
+    }
+}

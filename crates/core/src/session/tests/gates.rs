@@ -1,0 +1,289 @@
+//! Points that await a decision.
+
+use super::world::*;
+use crate::agent::AgentSays;
+use crate::gate::{Ask, Decision, GateKind, GateState, Withdrawal};
+use crate::id::GateNo;
+use crate::json::Json;
+use crate::limits;
+use crate::session::*;
+use crate::turn::{Ending, Outcome};
+
+fn gated() -> World {
+    let mut w = World::running();
+    w.requests("r1");
+    w
+}
+
+fn json(text: &str) -> Json {
+    Json::parse(text).unwrap()
+}
+
+fn deny() -> Decision {
+    Decision::Deny { message: "no".to_owned() }
+}
+
+#[test]
+fn o22_a_session_that_pauses_at_a_gate_awaits_input_in_the_same_step() {
+    let w = gated();
+    let kinds: Vec<_> = w.last.iter().map(|e| e.event.kind()).collect();
+    assert_eq!(kinds, ["gate.opened", "session.status_changed"]);
+    assert_eq!((w.status(), w.due()), (Status::AwaitingInput, None));
+}
+
+#[test]
+fn o26_a_gate_says_tool_input_risk_and_rule() {
+    let w = gated();
+    let gate = &w.state.gates[&GateNo(1)];
+    assert_eq!(
+        (gate.ask.tool.as_str(), gate.risk.as_str(), gate.rule.as_str()),
+        ("Bash", "unrated", "agent")
+    );
+    assert_eq!(gate.input_hash, gate.ask.input.hash());
+    assert_eq!(gate.turn.map(|turn| turn.0), Some(1));
+}
+
+#[test]
+fn o25_after_the_last_decision_the_session_goes_on_and_ends_as_without_the_gate() {
+    let mut w = World::one_shot();
+    w.requests("r1");
+    w.decide(1, Decision::Allow).unwrap();
+    assert_eq!(
+        (w.kinds(), w.todo()),
+        (vec!["outbox.intended", "gate.decided"], vec!["answer g1".to_owned()])
+    );
+    assert_eq!(w.status(), Status::Running);
+    w.writes();
+    assert_eq!(w.count("gate.delivered"), 1);
+    w.ends(Ending::Completed);
+    w.falls_due(Why::Settle);
+    w.writes();
+    w.exits(ExitStatus::Code(0));
+    assert_eq!(w.status(), Status::Completed);
+}
+
+#[test]
+fn w21_with_two_open_gates_one_decision_does_not_end_the_wait() {
+    let mut w = gated();
+    w.requests("r2");
+    w.decide(1, Decision::Allow).unwrap();
+    assert_eq!(w.status(), Status::AwaitingInput);
+    w.decide(2, deny()).unwrap();
+    assert_eq!(
+        (w.status(), w.todo()),
+        (Status::Running, vec!["answer g1".to_owned(), "answer g2".to_owned()])
+    );
+}
+
+#[test]
+fn a_receipt_of_a_later_write_delivers_the_answers_before_it() {
+    let mut w = gated();
+    w.requests("r2");
+    w.decide(1, Decision::Allow).unwrap();
+    w.decide(2, Decision::Allow).unwrap();
+    let (attempt, number) = (w.attempt(), 4);
+    w.sees(Observation::Written { attempt, number });
+    assert_eq!(w.kinds(), ["outbox.written", "gate.delivered", "gate.delivered"]);
+}
+
+#[test]
+fn a_gate_is_decided_once_and_says_by_whom() {
+    let mut w = gated();
+    w.command("bob", Command::Decide { gate: GateNo(1), decision: deny() }).unwrap();
+    let refused = w.decide(1, Decision::Allow).unwrap_err();
+    assert_eq!(refused, Rejection::GateDecided { gate: GateNo(1), by: "bob".to_owned() });
+    assert_eq!(refused.code(), "gate_decided");
+    let GateState::Decided { verdict, .. } = &w.state.gates[&GateNo(1)].state else { panic!() };
+    assert_eq!((&verdict.decision, verdict.by.as_str()), (&deny(), "bob"));
+    w.writes();
+    assert_eq!(w.decide(1, Decision::Allow), Err(Rejection::UnknownGate { gate: GateNo(1) }));
+}
+
+#[test]
+fn a_gate_that_never_was_cannot_be_decided() {
+    let mut w = gated();
+    for gate in [0, 2, 99] {
+        assert_eq!(w.decide(gate, Decision::Allow), Err(Rejection::UnknownGate { gate: GateNo(gate) }));
+    }
+}
+
+#[test]
+fn w20_a_late_decision_never_revives_an_ended_session() {
+    let mut w = gated();
+    w.kill();
+    w.exits(ExitStatus::Signal(9));
+    assert_eq!(w.status(), Status::Stopped);
+    assert_eq!(w.decide(1, Decision::Allow), Err(Rejection::UnknownGate { gate: GateNo(1) }));
+    assert_eq!(w.status(), Status::Stopped);
+}
+
+#[test]
+fn a_decision_has_to_fit_what_is_asked() {
+    let edit = |text: &str| Decision::Edit { input: json(text) };
+    let answer = |text: &str| Decision::Answer { answers: json(text) };
+    let (no, yes) = (false, true);
+    for (kind, decision, fits) in [
+        (GateKind::Permission, Decision::Allow, yes),
+        (GateKind::Permission, deny(), yes),
+        (GateKind::Permission, edit("{}"), yes),
+        (GateKind::Permission, edit("[]"), no),
+        (GateKind::Permission, answer("{}"), no),
+        (GateKind::Plan, Decision::Allow, yes),
+        (GateKind::Plan, edit("{}"), yes),
+        (GateKind::Plan, edit("1"), no),
+        (GateKind::Plan, answer("{}"), no),
+        (GateKind::Plan, deny(), yes),
+        (GateKind::Question, Decision::Allow, no),
+        (GateKind::Question, edit("{}"), no),
+        (GateKind::Question, answer(r#"{"Which?": "B"}"#), yes),
+        (GateKind::Question, answer("\"B\""), no),
+        (GateKind::Question, deny(), yes),
+        (GateKind::Login, Decision::Allow, yes),
+        (GateKind::Login, edit("{}"), no),
+        (GateKind::Login, answer("{}"), no),
+        (GateKind::Login, deny(), yes),
+    ] {
+        let mut w = World::running();
+        w.says(AgentSays::Asked { ask: Ask { kind, ..ask("r1") } });
+        let result = w.decide(1, decision.clone());
+        assert_eq!(result.is_ok(), fits, "{kind:?} {decision:?}");
+        if let Err(refused) = result {
+            assert_eq!((refused.code(), refused.is_bad_input()), ("decision_mismatch", true));
+            assert_eq!(w.status(), Status::AwaitingInput);
+        }
+    }
+}
+
+#[test]
+fn the_agent_may_take_its_question_back() {
+    let mut w = gated();
+    w.says(AgentSays::AskWithdrawn { request: json("\"r2\"") });
+    assert_eq!(w.kinds(), NOTHING);
+    w.says(AgentSays::AskWithdrawn { request: json("\"r1\"") });
+    assert_eq!((w.kinds(), w.status()), (vec!["gate.withdrawn"], Status::Running));
+    assert_eq!(w.decide(1, Decision::Allow), Err(Rejection::UnknownGate { gate: GateNo(1) }));
+}
+
+#[test]
+fn a_question_taken_back_after_its_decision_stays_decided() {
+    let mut w = gated();
+    w.decide(1, Decision::Allow).unwrap();
+    w.says(AgentSays::AskWithdrawn { request: json("\"r1\"") });
+    assert_eq!(w.kinds(), NOTHING);
+}
+
+#[test]
+fn o14_a_question_that_is_repeated_is_one_gate() {
+    let mut w = gated();
+    w.requests("r1");
+    assert_eq!((w.kinds(), w.state.gates.len()), (NOTHING, 1));
+}
+
+#[test]
+fn a_turn_that_ends_takes_its_open_gates_with_it() {
+    let mut w = gated();
+    w.ends(Ending::Completed);
+    assert_eq!((w.kinds(), w.status()), (vec!["gate.withdrawn", "turn.ended"], Status::Idle));
+}
+
+#[test]
+fn a_gate_of_no_turn_holds_an_idle_session() {
+    let mut w = World::idle();
+    w.says(AgentSays::Asked { ask: Ask { kind: GateKind::Login, ..ask("r1") } });
+    assert_eq!((w.status(), w.state.gates[&GateNo(1)].turn), (Status::AwaitingInput, None));
+    w.decide(1, Decision::Allow).unwrap();
+    assert_eq!(w.status(), Status::Idle);
+}
+
+#[test]
+fn an_exit_withdraws_open_gates_and_leaves_decided_ones_as_they_are() {
+    let mut w = gated();
+    w.requests("r2");
+    w.decide(1, Decision::Allow).unwrap();
+    w.exits(ExitStatus::Signal(11));
+    let withdrawn: Vec<_> = w
+        .log
+        .iter()
+        .filter_map(|e| match &e.event {
+            Event::GateWithdrawn { gate, why } => Some((gate.0, *why)),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(withdrawn, [(2, Withdrawal::ProcessGone)]);
+    assert!(w.state.gates.is_empty());
+    assert_eq!(w.decide(2, Decision::Allow), Err(Rejection::UnknownGate { gate: GateNo(2) }));
+}
+
+#[test]
+fn a_stop_withdraws_open_gates() {
+    let mut w = gated();
+    w.stop();
+    assert_eq!(w.kinds(), ["closing.asked", "gate.withdrawn", "closing.step", "outbox.intended"]);
+    assert_eq!(w.status(), Status::Stopping);
+}
+
+#[test]
+fn an_agent_that_asks_without_end_is_refused() {
+    let mut w = World::running();
+    for n in 0..limits::OPEN_GATES {
+        w.requests(&format!("r{n}"));
+    }
+    w.requests("one more");
+    assert_eq!((w.kinds(), w.todo()), (vec!["outbox.intended"], vec!["refuse".to_owned()]));
+}
+
+#[test]
+fn an_answer_that_the_agent_does_not_read_is_noticed() {
+    let mut w = gated();
+    w.starts_tool("t1");
+    w.decide(1, Decision::Allow).unwrap();
+    w.falls_due(Why::StdinWrite);
+    assert_eq!(w.status(), Status::Interrupting);
+}
+
+#[test]
+fn o24_a_gate_survives_a_restart_of_the_daemon() {
+    let mut w = gated();
+    w.daemon_restarts();
+    assert_eq!(w.status(), Status::Unknown);
+    w.adopted();
+    assert_eq!(w.status(), Status::AwaitingInput);
+    w.decide(1, Decision::Allow).unwrap();
+    w.writes();
+    w.ends(Ending::Completed);
+    assert_eq!((w.status(), w.outcome(1)), (Status::Idle, Outcome::Completed));
+}
+
+#[test]
+fn a_gate_after_the_turn_keeps_a_one_shot_session_open() {
+    let mut w = World::one_shot();
+    w.ends(Ending::Completed);
+    w.requests("r1");
+    w.wait(1_000);
+    w.tick();
+    assert_eq!((w.status(), w.due()), (Status::AwaitingInput, None));
+    w.decide(1, Decision::Allow).unwrap();
+    assert_eq!(w.status(), Status::Stopping);
+}
+
+#[test]
+fn the_question_of_a_task_beside_the_turn_outlives_the_turn() {
+    let mut w = World::running();
+    w.says(AgentSays::Asked { ask: Ask { beside_turn: true, ..ask("r1") } });
+    assert_eq!(w.state.gates[&GateNo(1)].turn, None);
+    w.ends(Ending::Completed);
+    assert_eq!(w.status(), Status::AwaitingInput);
+    assert!(w.decide(1, Decision::Allow).is_ok());
+}
+
+#[test]
+fn an_interrupt_leaves_the_question_of_a_task_beside_the_turn_to_the_agent() {
+    let mut w = World::running();
+    w.says(AgentSays::Asked { ask: Ask { beside_turn: true, ..ask("r1") } });
+    w.requests("r2");
+    w.interrupt();
+    let open: Vec<_> = w.state.gates.keys().copied().collect();
+    assert_eq!(open, [GateNo(1)]);
+    w.says(AgentSays::AskWithdrawn { request: json("\"r1\"") });
+    assert!(w.state.gates.is_empty());
+}

@@ -1,0 +1,447 @@
+//! What holds after every step, whatever was put in.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::agent::Action;
+use crate::gate::GateState;
+use crate::id::{GateNo, PromptNo, TurnNo};
+use crate::session::{
+    ClosingWhy, Env, Envelope, Event, Input, InterruptCause, Life, Op, Process, Rejection, State, Status,
+    deadline, duties, status, step,
+};
+
+/// A status as the table of transitions tells it: cancelling for somebody and for a deadline are two things there.
+pub(super) fn label(state: &State) -> &'static str {
+    let shown = status(state);
+    let asked = match (&state.interrupt, &state.closing) {
+        (_, Some(closing)) => matches!(closing.why, ClosingWhy::AfterInterrupt) && state.cut,
+        (Some(interrupt), None) => {
+            matches!(interrupt.cause, InterruptCause::Asked { .. }) || state.held.is_some()
+        }
+        (None, None) => false,
+    };
+    match shown {
+        Status::Interrupting if asked => "interrupting (asked)",
+        Status::Interrupting => "interrupting (deadline)",
+        other => other.word(),
+    }
+}
+
+/// The transitions that may be told. Whoever adds one has to say here why it is true.
+pub(super) const LEGAL: &[(&str, &[&str])] = &[
+    ("(new)", &["starting", "suspended"]),
+    (
+        "suspended",
+        &[
+            // A prompt or a resume.
+            "starting", // The same, after a crash that the next launch waits for.
+            "queued", "stopped",
+            // A conversation that was lost under an interrupt is noticed when somebody goes on.
+            "failed",
+        ],
+    ),
+    (
+        "queued",
+        &[
+            "starting",
+            "running",
+            "idle",
+            "suspended",
+            "awaiting_input",
+            "stopping",
+            "stopped",
+            "unknown",
+            // The last prompt of a one-shot session was dropped while it waited to be launched again.
+            "completed",
+            "failed",
+        ],
+    ),
+    (
+        "starting",
+        &[
+            "running",
+            "idle",
+            "queued",
+            "suspended",
+            "awaiting_input",
+            "stopping",
+            "failed",
+            "unknown",
+            // The prompt that a one-shot session was launched again for was dropped, and the process left.
+            "completed",
+        ],
+    ),
+    (
+        "idle",
+        &[
+            "running",
+            "queued",
+            "suspended",
+            "awaiting_input",
+            "starting",
+            "stopping",
+            "unknown",
+            // A one-shot session whose process left before it was asked to.
+            "completed",
+            "failed",
+        ],
+    ),
+    (
+        "running",
+        &[
+            "idle",
+            "queued",
+            "suspended",
+            "awaiting_input",
+            "interrupting (asked)",
+            "interrupting (deadline)",
+            "stopping",
+            "unknown",
+            "completed",
+            "failed",
+            "starting",
+        ],
+    ),
+    (
+        "awaiting_input",
+        &[
+            "running",
+            "idle",
+            "queued",
+            "suspended",
+            "interrupting (asked)",
+            "interrupting (deadline)",
+            "starting",
+            "stopping",
+            "unknown",
+            "completed",
+            "failed",
+        ],
+    ),
+    (
+        // Never `failed` (O01).
+        "interrupting (asked)",
+        &[
+            "idle",
+            "queued",
+            "suspended",
+            "running",
+            "starting",
+            "stopping",
+            "unknown",
+            // It came to its end all the same.
+            "completed",
+        ],
+    ),
+    (
+        "interrupting (deadline)",
+        &["idle", "queued", "suspended", "running", "starting", "stopping", "unknown", "completed", "failed"],
+    ),
+    (
+        "stopping",
+        &[
+            "stopped",
+            "completed",
+            "failed",
+            "unknown",
+            // A prompt or a resume came while it was on its way out.
+            "starting",
+            "queued",
+            "suspended",
+        ],
+    ),
+    (
+        "unknown",
+        &[
+            "starting",
+            "idle",
+            "running",
+            "awaiting_input",
+            "interrupting (asked)",
+            "interrupting (deadline)",
+            "queued",
+            "suspended",
+            "stopping",
+            "stopped",
+            "completed",
+            "failed",
+        ],
+    ),
+    // Ends absorb, until a prompt or a resume.
+    ("completed", &["starting"]),
+    ("failed", &["starting"]),
+    ("stopped", &["starting"]),
+];
+
+pub(super) fn is_legal(from: &str, to: &str) -> bool {
+    LEGAL.iter().any(|(legal, tos)| *legal == from && tos.contains(&to))
+}
+
+/// What the log told so far, as far as the laws need it.
+#[derive(Debug, Default, Clone)]
+pub(super) struct Laws {
+    /// Whether printing and reading is left to others, for the sake of time.
+    pub(super) brief: bool,
+    folded: Option<State>,
+    accepted: BTreeSet<PromptNo>,
+    started: BTreeMap<PromptNo, TurnNo>,
+    written: BTreeSet<PromptNo>,
+    ended_prompts: BTreeSet<PromptNo>,
+    dropped: BTreeSet<PromptNo>,
+    turns: BTreeSet<TurnNo>,
+    ended_turns: BTreeSet<TurnNo>,
+    gates: BTreeMap<GateNo, &'static str>,
+    pub(super) transitions: BTreeSet<(&'static str, &'static str)>,
+}
+
+impl Laws {
+    pub(super) fn created(&mut self, state: &State, log: &[Envelope]) {
+        assert_eq!(log[0].event.kind(), "session.created");
+        let folded = State::fold(&state.id, log).unwrap();
+        assert_eq!(&folded, state, "the fold of the first events");
+        self.folded = Some(folded);
+        for envelope in log {
+            self.note(&envelope.event);
+            round_trip(envelope);
+        }
+        self.moves("(new)", label(state));
+        stands(state);
+        snapshot_stands(state);
+    }
+
+    pub(super) fn stepped(
+        &mut self,
+        before: &State,
+        input: &Input,
+        result: &Result<Vec<Envelope>, Rejection>,
+        after: &State,
+        env: &Env,
+    ) {
+        let Ok(events) = result else {
+            assert_eq!(before, after, "a rejection of {input:?} changed something");
+            return;
+        };
+        for (envelope, seq) in events.iter().zip(before.seq + 1..) {
+            assert_eq!(envelope.seq, seq, "numbers without gaps");
+            assert_eq!(envelope.at, env.now, "the time is the input's");
+            if !self.brief {
+                round_trip(envelope);
+            }
+            self.note(&envelope.event);
+        }
+        let folded = self.folded.as_mut().unwrap();
+        folded.fold_on(events).unwrap();
+        assert_eq!(folded, after, "the fold of the log is the state after {input:?}");
+        if events.is_empty() {
+            assert_eq!(before, after, "{input:?} changed the state without an event");
+            return;
+        }
+        honest(before, events, after);
+        if status(before) != status(after) {
+            self.moves(label(before), label(after));
+        }
+        stands(after);
+        if !self.brief {
+            snapshot_stands(after);
+        }
+        self.waits_are_named(after, env);
+        ticks_lead_on(after, env);
+    }
+
+    fn moves(&mut self, from: &'static str, to: &'static str) {
+        assert!(is_legal(from, to), "{from} → {to} is no legal transition");
+        self.transitions.insert((from, to));
+    }
+
+    fn note(&mut self, event: &Event) {
+        match event {
+            Event::PromptAccepted { prompt } => {
+                assert!(self.accepted.insert(prompt.no), "a prompt is accepted once");
+            }
+            Event::PromptDropped { prompt, .. } => {
+                assert!(!self.started.contains_key(prompt), "a prompt that had its turn is dropped");
+                assert!(self.dropped.insert(*prompt), "a prompt is dropped once");
+            }
+            Event::TurnStarted { turn, prompt, .. } => {
+                assert!(self.accepted.contains(prompt) && !self.dropped.contains(prompt), "it waits");
+                assert!(self.turns.insert(*turn), "a turn's number is never used again");
+                assert_eq!(self.started.insert(*prompt, *turn), None, "a prompt gets one turn");
+            }
+            Event::OwnTurnBegun { turn, .. } => {
+                assert!(self.turns.insert(*turn), "a turn's number is never used again");
+            }
+            Event::TurnEnded { turn, prompt, .. } => {
+                assert!(self.turns.contains(turn), "a turn that ends has begun");
+                assert!(self.ended_turns.insert(*turn), "a turn ends once");
+                if let Some(prompt) = prompt {
+                    assert_eq!(self.started.get(prompt), Some(turn), "a turn ends with its own prompt");
+                    assert!(self.ended_prompts.insert(*prompt), "a prompt ends once");
+                }
+            }
+            Event::OutboxIntended { op: Op::Write(Action::Prompt { turn, prompt }), .. } => {
+                assert!(self.written.insert(*prompt), "a prompt is written once");
+                assert_eq!(self.started.get(prompt), Some(turn), "a prompt is written for its turn");
+            }
+            Event::GateOpened { gate } => {
+                assert_eq!(self.gates.insert(gate.no, "open"), None, "a gate's number is never used again");
+            }
+            Event::GateDecided { gate, .. } => {
+                assert_eq!(self.gates.insert(*gate, "decided"), Some("open"), "an open gate is decided");
+            }
+            Event::GateDelivered { gate } => {
+                assert_eq!(self.gates.insert(*gate, "delivered"), Some("decided"), "a decision is delivered");
+            }
+            Event::GateWithdrawn { gate, .. } => {
+                assert_eq!(self.gates.insert(*gate, "withdrawn"), Some("open"), "an open gate is withdrawn");
+            }
+            _ => {}
+        }
+    }
+
+    /// Every wait has a name, and a bound or a visible reason.
+    fn waits_are_named(&self, state: &State, env: &Env) {
+        if !state.settled_since_boot || matches!(state.life, Life::Ended { .. }) {
+            return;
+        }
+        let due = deadline(state, &env.now.boot);
+        let work = duties(state).len() > 1;
+        let climbed = |climb: &crate::session::Climb| climb.taken == climb.rungs.len();
+        let exit_awaited = state.closing.as_ref().map(|c| &c.climb).is_some_and(climbed)
+            || state.interrupt.as_ref().map(|i| &i.climb).is_some_and(climbed);
+        let tool_runs = !state.open_tools.is_empty();
+        let delegated = !state.settled();
+        let reason = due.is_some() || work || exit_awaited || tool_runs || state.has_open_gate();
+        let closing = state.closing.is_some();
+        let opening = matches!(state.process, Process::Launching(_) | Process::Opening(_));
+        if state.turn.is_some() || state.own_turn.is_some() || state.interrupt.is_some() || opening {
+            assert!(reason, "nothing leads on from {}: {state:#?}", status(state));
+        }
+        if closing {
+            assert!(reason || delegated, "nothing leads on from {}: {state:#?}", status(state));
+        }
+        let waits = (!state.queue.is_empty() && state.held.is_none()) || state.launch_wanted;
+        if waits && state.settled() {
+            let busy = state.process.attempt().is_some();
+            assert!(reason || (busy && closing), "a prompt waits for nothing: {state:#?}");
+        }
+        let in_flight: BTreeSet<&TurnNo> = self.turns.difference(&self.ended_turns).collect();
+        let known: BTreeSet<&TurnNo> =
+            state.turn.iter().map(|t| &t.no).chain(state.own_turn.iter().map(|t| &t.no)).collect();
+        assert_eq!(in_flight, known, "the turns that have begun and not ended");
+        let open: BTreeSet<GateNo> =
+            self.gates.iter().filter(|(_, how)| **how == "open").map(|(no, _)| *no).collect();
+        let shown: BTreeSet<GateNo> = state
+            .gates
+            .values()
+            .filter(|gate| matches!(gate.state, GateState::Open))
+            .map(|gate| gate.no)
+            .collect();
+        assert_eq!(open, shown, "the gates that have opened and not closed");
+    }
+}
+
+/// An event survives being stored.
+fn round_trip(envelope: &Envelope) {
+    let data = envelope.event.data();
+    let back = Event::decode(envelope.event.kind(), &data).unwrap();
+    assert_eq!(back, envelope.event, "{data}");
+}
+
+/// The status that is told is the status that is.
+fn honest(before: &State, events: &[Envelope], after: &State) {
+    assert_eq!(after.status.status, status(after), "the status told last");
+    let told: Vec<_> = events.iter().filter(|e| e.event.kind() == "session.status_changed").collect();
+    if status(before) == status(after) {
+        assert!(told.is_empty(), "a change of status is told, and there is none");
+        return;
+    }
+    assert_eq!(told.len(), 1, "a change of status is told once");
+    let last = events.last().unwrap();
+    let Event::StatusChanged { from, to, cause } = &last.event else {
+        panic!("the change of status is not the last event: {events:?}");
+    };
+    assert_eq!((*from, *to), (Some(status(before)), status(after)));
+    assert_eq!(after.status.cause, *cause);
+    assert!(
+        events.iter().any(|e| e.seq == cause.seq && e.event.kind() == cause.kind),
+        "its cause is in the step"
+    );
+}
+
+fn snapshot_stands(state: &State) {
+    let json = serde_json::to_string(state).unwrap();
+    assert_eq!(&serde_json::from_str::<State>(&json).unwrap(), state, "a snapshot survives being stored");
+}
+
+/// What a state may look like between two steps.
+pub(super) fn stands(state: &State) {
+    let process = state.process.attempt();
+    if let Life::Ended { .. } = state.life {
+        assert!(status(state).is_end() && state.settled_since_boot);
+        assert!(process.is_none(), "an ended session has a process");
+        assert!(!state.launch_wanted && state.held.is_none() && state.backoff_until.is_none());
+        assert_eq!(deadline(state, &state.created.boot), None, "an ended session awaits something");
+    }
+    if process.is_none() {
+        assert!(state.turn.is_none() && state.own_turn.is_none(), "a turn without a process");
+        assert!(state.interrupt.is_none() && state.closing.is_none(), "the end of a process that is gone");
+        assert!(state.gates.is_empty(), "a gate outlives its process");
+        assert!(
+            state.controls.is_empty() && state.wanted.is_none(),
+            "a wish waits for a process that is gone"
+        );
+        assert!(state.open_tools.is_empty() && state.tasks.is_empty());
+        assert!(state.settled_since_boot && duties(state).is_empty());
+    }
+    if state.turn.is_some() {
+        assert!(matches!(state.process, Process::Live(_)), "a turn in a process that is not ready");
+    }
+    if state.own_turn.is_some() {
+        assert!(matches!(state.process, Process::Live(_) | Process::Opening(_)));
+    }
+    if let Some(interrupt) = &state.interrupt {
+        let runs = [state.turn.as_ref().map(|t| t.no), state.own_turn.as_ref().map(|t| t.no)];
+        assert!(runs.contains(&Some(interrupt.turn)), "a cancel outlives its turn");
+    }
+    for gate in state.gates.values() {
+        assert_eq!(process.map(|attempt| attempt.no), Some(gate.attempt), "a gate outlives its process");
+    }
+    if state.has_open_gate() {
+        let open = |gate: &&crate::gate::Gate| matches!(gate.state, crate::gate::GateState::Open);
+        let beside = state.gates.values().filter(open).all(|gate| gate.ask.beside_turn);
+        assert!(
+            state.closing.is_none() && (state.interrupt.is_none() || beside),
+            "a gate is open in what is ending"
+        );
+        assert!(process.is_some_and(|attempt| !attempt.stdin_closed), "a gate that nobody could answer");
+    }
+    if process.is_some_and(crate::session::Attempt::leaving) {
+        assert!(state.closing.is_some() || state.interrupt.is_some(), "a process leaves, and nobody asked");
+    }
+    // Every entry of the outbox that is to be written can be: the lane has no gaps, and a prompt has its text.
+    if let Some(attempt) = process {
+        let numbers: Vec<u64> = attempt.outbox.pending.iter().map(|out| out.number).collect();
+        assert!(numbers.is_sorted() && numbers.last().is_none_or(|last| *last < attempt.outbox.next));
+        for duty in duties(state) {
+            if let crate::session::Duty::Write { op: Op::Write(Action::Prompt { .. }), text, .. } = duty {
+                assert!(text.is_some(), "a prompt to be written has no text");
+            }
+        }
+    }
+}
+
+/// A tick at a deadline does what the deadline is for: the same deadline is never due twice.
+fn ticks_lead_on(state: &State, env: &Env) {
+    let Some(due) = deadline(state, &env.now.boot) else { return };
+    let mut env = env.clone();
+    env.now.awake = env.now.awake.max(due.at);
+    let mut next = state.clone();
+    step(&mut next, Input::Tick, &env).unwrap();
+    if let Some(again) = deadline(&next, &env.now.boot) {
+        assert!(again != due, "{due:?} is due for ever: {state:#?}");
+        assert!(
+            again.at > env.now.awake || next.seq > state.seq,
+            "{again:?} follows at once, and nothing happened"
+        );
+    }
+}

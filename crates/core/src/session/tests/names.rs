@@ -1,0 +1,89 @@
+//! Names and labels.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::world::*;
+use crate::limits;
+use crate::session::*;
+
+fn rename(name: Option<&str>) -> Command {
+    Command::Rename { name: name.map(|name| name.parse().unwrap()) }
+}
+
+fn label(set: &[(&str, &str)], remove: &[&str]) -> Command {
+    Command::Label {
+        set: set.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
+        remove: remove.iter().map(|k| (*k).to_owned()).collect::<BTreeSet<_>>(),
+    }
+}
+
+#[test]
+fn o18_a_name_that_a_living_session_has_is_refused() {
+    let mut w = World::idle();
+    w.env.name_taken = true;
+    let refused = w.refused(rename(Some("other")));
+    assert_eq!(refused, Rejection::NameTaken { name: "other".to_owned() });
+    assert_eq!((refused.code(), refused.is_bad_input()), ("name_taken", false));
+    let env = w.env.clone();
+    assert!(matches!(
+        create(new_session(Lifetime::Kept, None), "ann", &env),
+        Err(Rejection::NameTaken { .. })
+    ));
+}
+
+#[test]
+fn o18_reopening_under_a_taken_name_is_refused() {
+    let mut w = World::suspended();
+    w.stop();
+    w.env.name_taken = true;
+    let taken = Rejection::NameTaken { name: "fix-tests".to_owned() };
+    assert_eq!(w.refused(Command::Resume), taken);
+    assert_eq!(w.refused(Command::Prompt(new_prompt("x", crate::prompt::Class::Normal))), taken);
+    w.env.name_taken = false;
+    w.asks(rename(None));
+    w.resume();
+    assert_eq!(w.status(), Status::Starting);
+}
+
+#[test]
+fn a_rename_to_the_same_name_is_nothing() {
+    let mut w = World::idle();
+    w.asks(rename(Some("fix-tests")));
+    assert_eq!(w.kinds(), NOTHING);
+    w.asks(rename(Some("other")));
+    assert_eq!(
+        (w.kinds(), w.state.profile.name.as_ref().map(ToString::to_string)),
+        (vec!["session.renamed"], Some("other".to_owned()))
+    );
+    w.asks(rename(None));
+    assert_eq!(w.state.profile.name, None);
+}
+
+#[test]
+fn o27_labels_are_set_and_removed_up_to_a_limit() {
+    let mut w = World::idle();
+    w.asks(label(&[("a", "1"), ("b", "2")], &[]));
+    w.asks(label(&[("a", "1")], &["c"]));
+    assert_eq!(w.kinds(), NOTHING, "nothing changed");
+    w.asks(label(&[("a", "3")], &["b"]));
+    assert_eq!(w.state.profile.labels, BTreeMap::from([("a".to_owned(), "3".to_owned())]));
+    let many: Vec<String> = (0..limits::LABELS).map(|n| format!("l{n}")).collect();
+    let many: Vec<(&str, &str)> = many.iter().map(|key| (key.as_str(), "")).collect();
+    assert_eq!(w.refused(label(&many, &[])), Rejection::TooManyLabels { limit: limits::LABELS });
+    w.asks(label(&many, &["a"]));
+}
+
+#[test]
+fn o46_a_session_that_cannot_be_made_is_refused() {
+    let env = World::suspended().env;
+    let new = || new_session(Lifetime::Kept, None);
+    let labels = (0..=limits::LABELS).map(|n| (format!("l{n}"), String::new())).collect();
+    for (new, code) in [
+        (NewSession { labels, ..new() }, "too_many_labels"),
+        (NewSession { model: Some(String::new()), ..new() }, "bad_value"),
+        (NewSession { mode: Some(" ".to_owned()), ..new() }, "bad_value"),
+        (new_session(Lifetime::Kept, Some("")), "prompt_empty"),
+    ] {
+        assert_eq!(create(new, "ann", &env).unwrap_err().code(), code);
+    }
+}

@@ -1,0 +1,104 @@
+//! Prompts that wait.
+
+use super::world::*;
+use crate::id::PromptNo;
+use crate::limits;
+use crate::prompt::Class;
+use crate::session::*;
+use crate::turn::Ending;
+
+fn order(w: &World) -> Vec<&str> {
+    w.state.queue.iter().map(|prompt| &*prompt.text).collect()
+}
+
+#[test]
+fn o37_urgent_goes_before_normal_before_background_and_first_come_first_served_within() {
+    let mut w = World::running();
+    w.prompt_as(Class::Background, "b1");
+    w.prompt_as(Class::Urgent, "u1");
+    w.prompt_as(Class::Normal, "n1");
+    w.prompt_as(Class::Urgent, "u2");
+    w.prompt_as(Class::Background, "b2");
+    assert_eq!(order(&w), ["u1", "u2", "n1", "b1", "b2"]);
+    for next in ["u1", "u2", "n1", "b1", "b2"] {
+        w.ends(Ending::Completed);
+        assert_eq!(w.state.turn.as_ref().map(|turn| &*turn.prompt.text), Some(next));
+        assert_eq!(w.status(), Status::Running);
+        w.works();
+    }
+}
+
+#[test]
+fn one_prompt_at_a_time_is_in_flight() {
+    let mut w = World::running();
+    w.prompt("second");
+    assert_eq!(w.kinds(), ["prompt.accepted"]);
+    assert_eq!(w.todo(), Vec::<String>::new());
+}
+
+#[test]
+fn a_waiting_prompt_can_be_edited_and_dropped_and_one_that_had_its_turn_cannot() {
+    let mut w = World::running();
+    w.prompt("second");
+    w.asks(Command::EditPrompt { prompt: PromptNo(2), text: "better".into() });
+    assert_eq!(order(&w), ["better"]);
+    w.asks(Command::DropPrompt { prompt: PromptNo(2) });
+    assert!(w.state.queue.is_empty());
+    for prompt in [PromptNo(1), PromptNo(2), PromptNo(9)] {
+        let refused = w.refused(Command::DropPrompt { prompt });
+        assert_eq!(refused, Rejection::UnknownPrompt { prompt });
+        assert_eq!(w.refused(Command::EditPrompt { prompt, text: "x".into() }), refused);
+        assert_eq!((refused.code(), refused.is_bad_input()), ("prompt_not_waiting", false));
+    }
+}
+
+#[test]
+fn o46_a_prompt_that_is_empty_or_too_long_is_refused() {
+    let mut w = World::running();
+    w.prompt("second");
+    for text in ["", " \n\t"] {
+        assert_eq!(w.refused(Command::Prompt(new_prompt(text, Class::Normal))), Rejection::EmptyPrompt);
+        let edit = Command::EditPrompt { prompt: PromptNo(2), text: text.into() };
+        assert_eq!(w.refused(edit), Rejection::EmptyPrompt);
+    }
+    let fits = "x".repeat(limits::PROMPT_BYTES);
+    w.prompt(&fits);
+    let long = Command::Prompt(new_prompt(&format!("{fits}x"), Class::Normal));
+    let bytes = limits::PROMPT_BYTES + 1;
+    assert_eq!(w.refused(long), Rejection::PromptTooLong { bytes, limit: limits::PROMPT_BYTES });
+}
+
+#[test]
+fn the_queue_has_a_limit() {
+    let mut w = World::running();
+    let state = &mut w.state;
+    let env = w.env.clone();
+    let prompt = |text: &str| {
+        let command = Command::Prompt(new_prompt(text, Class::Normal));
+        Input::Command(Request { by: "ann".to_owned(), command })
+    };
+    for _ in 0..limits::QUEUE_PROMPTS {
+        step(state, prompt("x"), &env).unwrap();
+    }
+    assert_eq!(step(state, prompt("x"), &env), Err(Rejection::QueueFull { limit: limits::QUEUE_PROMPTS }));
+}
+
+#[test]
+fn a_held_queue_waits_until_a_prompt_or_a_resume() {
+    for resume in [true, false] {
+        let mut w = World::running();
+        w.prompt("second");
+        w.interrupt();
+        w.writes();
+        w.ends(Ending::Aborted);
+        assert_eq!((w.status(), w.due(), w.todo()), (Status::Queued, None, vec![]));
+        if resume {
+            w.resume();
+            assert_eq!(w.kinds(), ["session.released", "turn.started", "outbox.intended"]);
+        } else {
+            w.prompt_as(Class::Urgent, "third");
+        }
+        let next = if resume { "second" } else { "third" };
+        assert_eq!((w.status(), w.todo()), (Status::Running, vec![format!("prompt {next}")]));
+    }
+}
