@@ -1,0 +1,109 @@
+//! What `/proc` tells about processes (Linux). Elsewhere nothing is known of any.
+
+use std::fs;
+use std::io::Read;
+
+use crate::MARKER_VARIABLE;
+
+/// The fields of `/proc/PID/stat` that matter here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Stat {
+    pub(crate) parent: i32,
+    /// In clock ticks since boot; together with the pid it identifies a process of this boot.
+    pub(crate) start_ticks: u64,
+    /// It has ended and waits to be reaped.
+    pub(crate) dead: bool,
+}
+
+/// Reads about one process; `None` when it is gone.
+pub(crate) fn stat(pid: i32) -> Option<Stat> {
+    let text = fs::read(format!("/proc/{pid}/stat")).ok()?;
+    // The name, in parentheses, may hold anything; the last one closes it.
+    let close = text.iter().rposition(|byte| *byte == b')')?;
+    let text = std::str::from_utf8(&text[close + 1..]).ok()?;
+    let mut fields = text.split_ascii_whitespace();
+    let dead = matches!(fields.next()?, "Z" | "X");
+    let parent = fields.next()?.parse().ok()?;
+    // Field 22; the state is field 3.
+    let start_ticks = fields.nth(17)?.parse().ok()?;
+    Some(Stat { parent, start_ticks, dead })
+}
+
+/// All processes.
+pub(crate) fn all() -> Vec<i32> {
+    numbers("/proc")
+}
+
+/// All descendants of a process, parents before children. It may miss some that are being made; callers look again.
+pub(crate) fn descendants(root: i32) -> Vec<i32> {
+    let mut found = vec![root];
+    let mut next = 0;
+    while let Some(&pid) = found.get(next) {
+        next += 1;
+        for child in children(pid) {
+            if !found.contains(&child) {
+                found.push(child);
+            }
+        }
+    }
+    found.remove(0);
+    found
+}
+
+fn children(pid: i32) -> Vec<i32> {
+    let mut found = Vec::new();
+    for thread in numbers(&format!("/proc/{pid}/task")) {
+        match fs::read_to_string(format!("/proc/{pid}/task/{thread}/children")) {
+            Ok(text) => found.extend(text.split_ascii_whitespace().filter_map(|pid| pid.parse::<i32>().ok())),
+            // The thread has ended, or this kernel has no such file; then every process is asked for its parent.
+            Err(_) if fs::exists("/proc/thread-self/children").unwrap_or(true) => {}
+            Err(_) => {
+                return all().into_iter().filter(|one| stat(*one).is_some_and(|s| s.parent == pid)).collect();
+            }
+        }
+    }
+    found
+}
+
+fn numbers(dir: &str) -> Vec<i32> {
+    let Ok(entries) = fs::read_dir(dir) else { return Vec::new() };
+    entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect()
+}
+
+/// The marker as it stands in an environment.
+pub(crate) struct Marker {
+    entry: Vec<u8>,
+    environ: Vec<u8>,
+}
+
+impl Marker {
+    /// `None` for an empty marker, which would stand for no attempt.
+    pub(crate) fn new(marker: &str) -> Option<Self> {
+        let entry = format!("{MARKER_VARIABLE}={marker}").into_bytes();
+        (!marker.is_empty()).then_some(Self { entry, environ: Vec::new() })
+    }
+
+    /// Whether a process bears it. One whose environment may not be read does not.
+    pub(crate) fn is_on(&mut self, pid: i32) -> bool {
+        self.environ.clear();
+        let read = fs::File::open(format!("/proc/{pid}/environ"))
+            .and_then(|mut file| file.read_to_end(&mut self.environ));
+        read.is_ok() && self.environ.split(|byte| *byte == 0).any(|entry| entry == self.entry)
+    }
+}
+
+/// Whether `pid` descends from `ancestor`.
+pub(crate) fn descends(pid: i32, ancestor: i32) -> bool {
+    let mut at = pid;
+    // Deeper than any tree: a bound, should pids be reused while this walks.
+    for _ in 0..4096 {
+        if at == ancestor {
+            return true;
+        }
+        match stat(at) {
+            Some(found) if found.parent > 0 => at = found.parent,
+            _ => return false,
+        }
+    }
+    false
+}

@@ -1,0 +1,170 @@
+//! Whatever the agent started, found and killed.
+#![expect(clippy::expect_used, reason = "tests fail by panicking")]
+
+use std::process::{Child, Command, Stdio};
+
+use lockkeeper_holder::frames::Request;
+use lockkeeper_holder::journal::{Delivery, Exit, Record, Scope, Stream, StreamEnd};
+use lockkeeper_holder::{HolderState, MARKER_VARIABLE, SweepReport, probe, sweep};
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::support::{Attempt, is_gone, wait_for};
+
+const SIGKILL: i32 = 9;
+const SIGUSR1: i32 = 10;
+
+#[test]
+fn a_grandchild_that_holds_the_pipe_is_waited_for_and_then_killed() {
+    let mut attempt = Attempt::script("sleep 1000 & echo child=$!; exit 4");
+    attempt.spec.drain_ms = 50;
+    let attempt = attempt.start();
+    let log = attempt.ended();
+    assert!(log.has(Record::Exited { exit: Exit::Code(4) }));
+    assert!(
+        log.has(Record::Drained { stdout: StreamEnd::HeldOpen, stderr: StreamEnd::HeldOpen }),
+        "{:?}",
+        log.facts
+    );
+    assert!(log.has(Record::Swept { killed: 1, left: 0 }), "{:?}", log.facts);
+    assert!(is_gone(log.pid("child").expect("a pid")));
+}
+
+#[test]
+fn what_a_grandchild_writes_within_the_drain_is_kept() {
+    let attempt = Attempt::script("(read line < \"$FIFO\"; echo \"late $line\") & exit 0");
+    let fifo = attempt.dir.join("fifo");
+    rustix::fs::mkfifoat(rustix::fs::CWD, &fifo, rustix::fs::Mode::RWXU).expect("a fifo");
+    let mut attempt = attempt;
+    attempt.spec.env.push(("FIFO".into(), fifo.clone().into()));
+    let attempt = attempt.start();
+    attempt.until("the exit", |log| log.has(Record::Exited { exit: Exit::Code(0) }));
+    std::fs::write(&fifo, "words\n").expect("the grandchild reads");
+    let log = attempt.ended();
+    assert_eq!(log.text(), "late words\n");
+    assert!(log.has(Record::Eof { stream: Stream::Stdout }));
+}
+
+#[test]
+fn a_grandchild_in_a_session_of_its_own_is_swept() {
+    let script = "setsid sh -c 'echo child=$$; exec sleep 1000 >/dev/null 2>&1' & read go; exit 0";
+    let attempt = Attempt::script(script).start();
+    attempt.until("the child", |log| log.pid("child").is_some());
+    attempt.connect().send(&Request::CloseStdin { number: 1 });
+    let log = attempt.ended();
+    assert!(log.has(Record::Swept { killed: 1, left: 0 }), "{:?}", log.facts);
+    assert!(is_gone(log.pid("child").expect("a pid")));
+}
+
+#[test]
+fn one_that_left_the_tree_is_found_by_its_marker() {
+    // As if a service manager had started it for the agent: no descendant of the holder, but with its environment.
+    let attempt = Attempt::script("exec cat");
+    let mut outside = Bearer::of(&attempt.spec.marker);
+    // A marker that only begins alike is another attempt's.
+    let mut other = Bearer::of(&format!("{}0", attempt.spec.marker));
+    let attempt = attempt.start();
+    attempt.connect().send(&Request::CloseStdin { number: 1 });
+    let log = attempt.ended();
+    assert!(log.has(Record::Swept { killed: 1, left: 0 }), "{:?}", log.facts);
+    assert!(!outside.0.wait().expect("its end").success());
+    assert!(other.0.try_wait().expect("a look").is_none());
+}
+
+/// A process that bears a marker and is nobody's descendant but ours; killed at the end.
+struct Bearer(Child);
+
+impl Bearer {
+    fn of(marker: &str) -> Self {
+        let mut command = Command::new("sleep");
+        command.arg("1000").env(MARKER_VARIABLE, marker);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        Self(command.spawn().expect("sleep runs"))
+    }
+}
+
+impl Drop for Bearer {
+    fn drop(&mut self) {
+        // It may have been killed already; then there is nothing to do.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn killing_the_tree_takes_everything_while_the_holder_lives() {
+    let script = "setsid sh -c 'echo child=$$; sleep 1000 & wait' & sleep 1000 & echo started; wait";
+    let attempt = Attempt::script(script).start();
+    let log = attempt.until("both", |log| log.pid("child").is_some() && log.text().contains("started"));
+    let mut daemon = attempt.connect();
+    daemon.send(&Request::Signal { number: 1, scope: Scope::Tree, signal: SIGKILL });
+    let child = log.pid("child").expect("a pid");
+    let log = attempt.ended();
+    let killed = log.facts.iter().find_map(|fact| {
+        if let Record::Signalled { delivery: Delivery::Delivered(killed), .. } = fact {
+            Some(*killed)
+        } else {
+            None
+        }
+    });
+    assert!(killed.is_some_and(|killed| killed >= 3), "{:?}", log.facts);
+    assert!(is_gone(child) && log.has(Record::Exited { exit: Exit::Signal(SIGKILL) }));
+    assert!(log.has(Record::Swept { killed: 0, left: 0 }));
+}
+
+#[test]
+fn another_signal_reaches_every_member_of_the_tree_once() {
+    let child = "trap \"echo child caught\" USR1; echo child=$$; while :; do sleep 0.01; done";
+    let script = format!(
+        "setsid sh -c '{child}' & trap 'echo agent caught' USR1; echo ready; while :; do sleep 0.01; done"
+    );
+    let attempt = Attempt::script(&script).start();
+    attempt.until("both", |log| log.pid("child").is_some() && log.text().contains("ready"));
+    let mut daemon = attempt.connect();
+    // The sleeps of the moment get it too, and end by it; the shells catch it.
+    daemon.send(&Request::Signal { number: 1, scope: Scope::Tree, signal: SIGUSR1 });
+    attempt.until("both", |log| log.text().contains("child caught") && log.text().contains("agent caught"));
+    daemon.send(&Request::Quit);
+    let text = attempt.ended().text();
+    assert_eq!(text.matches("caught").count(), 2, "{text}");
+}
+
+#[test]
+fn orphans_are_reaped_while_the_agent_lives() {
+    let attempt =
+        Attempt::script("for i in 1 2 3 4 5; do (sh -c 'exit 1' &) ; done; echo started; exec cat").start();
+    attempt.until("the orphans", |log| log.text().contains("started"));
+    let mut daemon = attempt.connect();
+    let holder = daemon.hello().holder_pid;
+    let agent = attempt.log().agent_pid().to_string();
+    wait_for("reaping", || {
+        let children =
+            std::fs::read_to_string(format!("/proc/{holder}/task/{holder}/children")).unwrap_or_default();
+        children.trim() == agent
+    });
+    daemon.send(&Request::CloseStdin { number: 1 });
+    assert!(attempt.ended().has(Record::Exited { exit: Exit::Code(0) }));
+}
+
+#[test]
+fn a_killed_holder_takes_its_agent_along_and_a_sweep_the_rest() {
+    let script =
+        "setsid sh -c 'echo child=$$; sleep 1000 & echo grandchild=$!; wait' & while :; do sleep 1000; done";
+    let attempt = Attempt::script(script).start();
+    let log = attempt.until("the child", |log| log.pid("grandchild").is_some());
+    let daemon = attempt.connect();
+    let holder = i32::try_from(daemon.hello().holder_pid).expect("a pid");
+    kill_process(Pid::from_raw(holder).expect("a pid"), Signal::KILL).expect("killed");
+    wait_for("the holder's end", || probe(&attempt.dir).is_ok_and(|state| state == HolderState::Gone));
+    wait_for("the agent's end", || is_gone(log.agent_pid()));
+    let report = sweep(&attempt.spec.marker);
+    assert_eq!(report.left, 0);
+    assert!(report.killed >= 2, "{report:?}");
+    assert!(is_gone(log.pid("child").expect("a pid")) && is_gone(log.pid("grandchild").expect("a pid")));
+    assert_eq!(sweep(&attempt.spec.marker), SweepReport::default());
+    assert_eq!(attempt.log().facts.len(), 1, "no exit is made up");
+}
+
+#[test]
+fn an_empty_marker_sweeps_nothing() {
+    assert_eq!(sweep(""), SweepReport::default());
+}
