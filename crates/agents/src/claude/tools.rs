@@ -1,0 +1,183 @@
+//! Tool calls: what was asked about them, what was answered, and how they ended.
+
+use lockkeeper_core::agent::AgentSays;
+use lockkeeper_core::gate::{Ask, GateKind};
+use lockkeeper_core::item::ToolOutcome;
+use lockkeeper_core::json::Json;
+use serde_json::value::RawValue;
+
+use super::line::{Answer, ControlRequest, ControlResponse, ToolResultMeta, ToolUseResult, UserLine, member};
+use super::stream::key;
+use crate::Decoded;
+use crate::clip::clip;
+use crate::limits::ASKS;
+
+/// Questions about tool calls whose result has not come yet.
+#[derive(Debug, Default)]
+pub(super) struct Asks(Vec<Asked>);
+
+#[derive(Debug)]
+struct Asked {
+    /// The raw id of the request; empty if the agent decided by itself.
+    request: String,
+    call: String,
+    /// The subagent that asked; none for the main conversation.
+    agent: Option<String>,
+    stands: Stands,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stands {
+    Open,
+    Allowed,
+    Denied,
+}
+
+impl Asks {
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// `can_use_tool`.
+    pub(super) fn asked(&mut self, id: &RawValue, request: &ControlRequest<'_>, out: &mut Vec<Decoded>) {
+        let agent = request.agent_id.get().map(str::to_owned);
+        self.add(Asked {
+            request: id.get().to_owned(),
+            call: request.tool_use_id.text().to_owned(),
+            agent,
+            stands: Stands::Open,
+        });
+        out.push(Decoded::Says(AgentSays::Asked { ask: ask(id, request) }));
+    }
+
+    /// `permission_denied`: the agent's own rules said no.
+    pub(super) fn denied_by_agent(&mut self, call: &str) {
+        self.add(Asked {
+            request: String::new(),
+            call: call.to_owned(),
+            agent: None,
+            stands: Stands::Denied,
+        });
+    }
+
+    /// Our answer was written.
+    pub(super) fn answered(&mut self, response: &ControlResponse<'_>) {
+        let Some(id) = response.request_id else { return };
+        let answer: Answer<'_> = member(response.response);
+        for asked in
+            self.0.iter_mut().filter(|asked| asked.request == id.get() && asked.stands == Stands::Open)
+        {
+            asked.stands = if answer.behavior.text() == "allow" { Stands::Allowed } else { Stands::Denied };
+        }
+    }
+
+    /// `control_cancel_request`: the tool will not run.
+    pub(super) fn withdrawn(&mut self, id: &RawValue) {
+        for asked in self.0.iter_mut().filter(|asked| asked.request == id.get()) {
+            asked.stands = Stands::Denied;
+        }
+    }
+
+    /// The main conversation's turn ended: nothing of it waits any more.
+    pub(super) fn turn_ended(&mut self) {
+        self.0.retain(|asked| asked.agent.is_some());
+    }
+
+    /// A subagent ended.
+    pub(super) fn agent_ended(&mut self, agent: &str) {
+        self.0.retain(|asked| asked.agent.as_deref() != Some(agent));
+    }
+
+    /// How a call ended, by its result.
+    pub(super) fn outcome(
+        &mut self,
+        call: &str,
+        is_error: bool,
+        text: &str,
+        user: &UserLine<'_>,
+    ) -> ToolOutcome {
+        let asked =
+            self.0.iter().position(|asked| asked.call == call).map(|at| self.0.swap_remove(at).stands);
+        let result: ToolUseResult = member(user.tool_use_result);
+        if result.interrupted.0 {
+            return ToolOutcome::Cut;
+        }
+        if !is_error {
+            return ToolOutcome::Ok;
+        }
+        match asked {
+            Some(Stands::Open | Stands::Denied) => return ToolOutcome::Denied,
+            Some(Stands::Allowed) | None => {}
+        }
+        if text.starts_with(CUT) {
+            ToolOutcome::Cut
+        } else if NOT_RUN.iter().any(|start| text.starts_with(start)) || rejected(call, user) {
+            ToolOutcome::Denied
+        } else {
+            ToolOutcome::Failed
+        }
+    }
+
+    fn add(&mut self, asked: Asked) {
+        if self.0.len() == ASKS {
+            self.0.remove(0);
+        }
+        self.0.push(asked);
+    }
+}
+
+/// The result of a tool that was cut, and of one that was not allowed because of an interrupt.
+const CUT: &str = "The user doesn't want to proceed with this tool use.";
+
+/// How the results of tools begin that did not run for want of a permission.
+const NOT_RUN: [&str; 4] = [
+    "Permission to use ",
+    "Claude requested permissions to ",
+    "Tool permission request failed",
+    "Tool permission stream closed",
+];
+
+/// Whether 2.1.329 says that the permission was refused.
+fn rejected(call: &str, user: &UserLine<'_>) -> bool {
+    let metas: Vec<ToolResultMeta<'_>> = member(user.tool_result_meta);
+    metas.iter().any(|meta| {
+        meta.id.text() == call
+            && meta.permission_decision.0.as_ref().is_some_and(|it| it.decision.text() == "reject")
+    })
+}
+
+fn ask(id: &RawValue, request: &ControlRequest<'_>) -> Ask {
+    let tool = request.tool_name.text();
+    let title = request.title.get().or(request.description.get());
+    let reason = match (request.decision_reason_type.get(), request.decision_reason.get()) {
+        (Some(kind), Some(reason)) => Some(clip(&format!("{kind}: {reason}"))),
+        (kind, reason) => kind.or(reason).map(clip),
+    };
+    Ask {
+        request: json(id),
+        kind: match tool {
+            "AskUserQuestion" => GateKind::Question,
+            "ExitPlanMode" => GateKind::Plan,
+            _ => GateKind::Permission,
+        },
+        tool: clip(tool),
+        input: request.input.map_or_else(empty_object, json),
+        title: title.filter(|title| !title.is_empty()).map(clip),
+        call: request.tool_use_id.get().map(key),
+        reason,
+        // A subagent's question, which may outlive the turn (2.1.329 runs them in the background).
+        beside_turn: request.agent_id.get().is_some(),
+        suggestions: request.permission_suggestions.filter(|raw| raw.get() != "[]").map(json),
+    }
+}
+
+/// A raw value to keep.
+pub(super) fn json(raw: &RawValue) -> Json {
+    Json::from(raw.to_owned())
+}
+
+/// The input of a call that has none.
+pub(super) fn empty_object() -> Json {
+    #[expect(clippy::expect_used, reason = "the text is a constant")]
+    Json::parse("{}").expect("an empty object is JSON")
+}
