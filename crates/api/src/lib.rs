@@ -1,0 +1,71 @@
+//! The public API: what goes over the wire, the error codes, the `OpenAPI` document, and a client (feature `client`).
+//!
+//! Everybody uses this and nothing else: the command line, the page, editors, agents. The daemon implements it. Here
+//! are no handlers and no decisions, only shapes, and the words of [`lockkeeper_core`] where they serialise well.
+//!
+//! Request bodies refuse fields that they do not know; answers may grow fields, and readers skip those. Times are
+//! RFC 3339 in UTC with milliseconds. A path names a session by id, name or a unique prefix of the id; what is inside
+//! a session is named `SESSION.g1` (gate), `SESSION.t1` (turn), `SESSION.p1` (prompt).
+
+mod agent;
+mod cursor;
+mod daemon;
+mod event;
+mod frame;
+mod gate;
+pub mod headers;
+mod item;
+pub mod limits;
+mod list;
+mod openapi;
+mod problem;
+mod prompt;
+mod query;
+mod reference;
+mod schema;
+mod session;
+mod time;
+mod turn;
+mod wait;
+mod why;
+
+#[cfg(feature = "client")]
+pub mod client;
+
+pub use agent::AgentInfo;
+pub use cursor::{BadCursor, Cursor};
+pub use daemon::{CgroupState, DaemonState, DaemonStatus, Stop, StopRequest, StoreStatus, Version};
+pub use event::{Event, EventPage};
+pub use frame::{BadFrame, Frame, FrameKind, Gap, Heartbeat, Live, LiveKind, Ready, Snapshot};
+pub use gate::{
+    BadDecision, DecisionRequest, DecisionWord, Gate, GateDecision, GateStateWord, GateWithdrawal,
+};
+pub use item::{Item, ItemKind};
+pub use list::List;
+pub use lockkeeper_core::{
+    gate::{Decision, Gate as EventGate, GateKind, Verdict, Withdrawal},
+    id::{self, BadName},
+    item::{Extent, ItemBody, ToolOutcome},
+    json::Json,
+    prompt::Class,
+    session::{
+        End as EventEnd, Event as EventBody, Exit as EventExit, ExitVerdict, KINDS as EVENT_KINDS, Lifetime,
+        SettingsResult, Stage, Status,
+    },
+    turn::{FailureKind, Outcome, TurnBy},
+};
+pub use openapi::{openapi, openapi_json, routes};
+pub use problem::{ErrorCode, Problem};
+pub use prompt::{PromptEdit, PromptReceipt, PromptRequest, PromptState, QueuedPrompt};
+pub use query::{
+    EventQuery, GateFilter, GateQuery, ItemQuery, JournalQuery, JournalStream, SessionQuery, WaitQuery,
+};
+pub use reference::{InnerReference, Reference};
+pub use session::{
+    Attempt, Cause, Change, Created, EndKind, Exit, FullSession, NewSession, Secrets, Session, SessionEnd,
+    SessionPatch, SettingsRequest, Until, Usage,
+};
+pub use time::{BadTime, Time};
+pub use turn::{InterruptReceipt, InterruptRequest, InterruptState, OutcomeWord, Turn, TurnEnd, TurnNow};
+pub use wait::WaitFor;
+pub use why::{Evidence, Why, WhyLine};

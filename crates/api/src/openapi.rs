@@ -1,0 +1,314 @@
+//! The `OpenAPI` document. The handlers live in the daemon, so the paths are described here by functions that are never
+//! called; a test of the daemon compares its router with [`routes`].
+
+use utoipa::OpenApi;
+
+use crate::{
+    AgentInfo, Attempt, Created, DaemonStatus, DecisionRequest, Event, EventPage, EventQuery, Frame,
+    FullSession, Gap, Gate, GateFilter, GateQuery, Heartbeat, InterruptReceipt, InterruptRequest, Item,
+    ItemQuery, JournalQuery, JournalStream, List, Live, NewSession, Problem, PromptEdit, PromptReceipt,
+    PromptRequest, QueuedPrompt, Ready, Session, SessionPatch, SessionQuery, SettingsRequest, StopRequest,
+    Turn, Version, WaitFor, WaitQuery, Why,
+};
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Lockkeeper",
+        description = "Supervises coding-agent sessions. Errors are problem documents (RFC 9457) with a stable `code`. \
+                       Every answer carries `lockkeeper-version`, and under /v1 `lockkeeper-cursor`: the cursor that it \
+                       is true at. `{session}` is an id, a name or a unique prefix of an id; `{gate}` and `{prompt}` \
+                       are `SESSION.g1` and `SESSION.p1`. Streams send the frames `ready`, `event`, `live`, \
+                       `heartbeat` and `gap`, whose data are the schemas of these names.",
+        license(name = "MIT OR Apache-2.0")
+    ),
+    paths(
+        list_sessions,
+        create_session,
+        get_session,
+        patch_session,
+        delete_session,
+        full,
+        why,
+        turns,
+        items,
+        attempts,
+        journal,
+        queue,
+        session_events,
+        interrupt,
+        stop,
+        kill,
+        resume,
+        settings,
+        prompt,
+        edit_prompt,
+        drop_prompt,
+        gates,
+        decide,
+        events,
+        agents,
+        status,
+        stop_daemon,
+        healthz,
+        readyz,
+        metrics,
+        version,
+        document
+    ),
+    components(schemas(Problem, Ready, Event, Live, Heartbeat, Gap, WaitFor, GateFilter, JournalStream))
+)]
+struct Document;
+
+/// The document.
+pub fn openapi() -> utoipa::openapi::OpenApi {
+    let mut document = Document::openapi();
+    for item in document.paths.paths.values_mut() {
+        let operations = [&mut item.get, &mut item.post, &mut item.put, &mut item.patch, &mut item.delete]
+            .into_iter()
+            .flatten();
+        for operation in operations {
+            operation.responses.responses.entry("default".to_owned()).or_insert_with(problem);
+        }
+    }
+    document
+}
+
+/// The document as it is committed: JSON for people, with a line end.
+pub fn openapi_json() -> Result<String, serde_json::Error> {
+    openapi().to_pretty_json().map(|json| json + "\n")
+}
+
+/// All routes as (method, path), in the order of the document.
+pub fn routes() -> Vec<(&'static str, String)> {
+    let mut routes = Vec::new();
+    for (path, item) in openapi().paths.paths {
+        let methods = [
+            ("GET", item.get.is_some()),
+            ("POST", item.post.is_some()),
+            ("PUT", item.put.is_some()),
+            ("PATCH", item.patch.is_some()),
+            ("DELETE", item.delete.is_some()),
+        ];
+        routes.extend(
+            methods.into_iter().filter(|(_, there)| *there).map(|(method, _)| (method, path.clone())),
+        );
+    }
+    routes
+}
+
+fn problem() -> utoipa::openapi::RefOr<utoipa::openapi::Response> {
+    use utoipa::openapi::{ContentBuilder, Ref, ResponseBuilder};
+    let content = ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem"))).build();
+    let response = ResponseBuilder::new()
+        .description("An error.")
+        .content(crate::headers::PROBLEM_JSON, content)
+        .build();
+    response.into()
+}
+
+/// Ties the frames to the document: a new one must be described above.
+const _: fn(&Frame) = |frame| match frame {
+    Frame::Ready(_) | Frame::Event(_) | Frame::Live(_) | Frame::Heartbeat(_) | Frame::Gap(_) => {}
+};
+
+macro_rules! paths {
+    ($( $(#[$attribute:meta])* $name:ident; )*) => {
+        $( $(#[$attribute])* #[expect(dead_code, reason = "a description, not a handler")] fn $name() {} )*
+    };
+}
+
+paths! {
+    /// Lists sessions: those that are open, unless the query says otherwise. Newest first.
+    #[utoipa::path(get, path = "/v1/sessions", tag = "sessions", params(SessionQuery),
+        responses((status = 200, body = List<Session>)))]
+    list_sessions;
+
+    /// Makes a session, and queues its first prompt if it has one. With a prompt, `class` is required.
+    #[utoipa::path(post, path = "/v1/sessions", tag = "sessions", request_body = NewSession,
+        params(("idempotency-key" = Option<String>, Header, description = "The same key and body give the same answer.")),
+        responses((status = 201, body = Created)))]
+    create_session;
+
+    /// Tells a session, at once or when it meets a condition.
+    #[utoipa::path(get, path = "/v1/sessions/{session}", tag = "sessions", params(("session" = String, Path), WaitQuery),
+        responses((status = 200, body = Session)))]
+    get_session;
+
+    /// Changes the name or the labels.
+    #[utoipa::path(patch, path = "/v1/sessions/{session}", tag = "sessions", params(("session" = String, Path)),
+        request_body = SessionPatch, responses((status = 200, body = Session)))]
+    patch_session;
+
+    /// Removes an ended session with its history and its journals.
+    #[utoipa::path(delete, path = "/v1/sessions/{session}", tag = "sessions", params(("session" = String, Path)),
+        responses((status = 204)))]
+    delete_session;
+
+    /// Tells a session with its turns, gates, launches and events, true at one cursor.
+    #[utoipa::path(get, path = "/v1/sessions/{session}/full", tag = "sessions", params(("session" = String, Path)),
+        responses((status = 200, body = FullSession)))]
+    full;
+
+    /// Explains the status, with the evidence.
+    #[utoipa::path(get, path = "/v1/sessions/{session}/why", tag = "sessions", params(("session" = String, Path)),
+        responses((status = 200, body = Why)))]
+    why;
+
+    /// Lists the turns, oldest first.
+    #[utoipa::path(get, path = "/v1/sessions/{session}/turns", tag = "sessions", params(("session" = String, Path)),
+        responses((status = 200, body = List<Turn>)))]
+    turns;
+
+    /// Lists the content, oldest first.
+    #[utoipa::path(get, path = "/v1/sessions/{session}/items", tag = "sessions",
+        params(("session" = String, Path), ItemQuery), responses((status = 200, body = List<Item>)))]
+    items;
+
+    /// Lists the launches, oldest first.
+    #[utoipa::path(get, path = "/v1/sessions/{session}/attempts", tag = "sessions", params(("session" = String, Path)),
+        responses((status = 200, body = List<Attempt>)))]
+    attempts;
+
+    /// Tells the raw bytes that the agent wrote or was written, as far as they are kept.
+    #[utoipa::path(get, path = "/v1/sessions/{session}/journal", tag = "sessions",
+        params(("session" = String, Path), JournalQuery),
+        responses((status = 200, body = String, content_type = "application/octet-stream")))]
+    journal;
+
+    /// Lists the prompts that wait, in the order in which they will be served.
+    #[utoipa::path(get, path = "/v1/sessions/{session}/queue", tag = "prompts", params(("session" = String, Path)),
+        responses((status = 200, body = List<QueuedPrompt>)))]
+    queue;
+
+    /// Tells the events of a session: a stream if `Accept: text/event-stream` asks for one, else a page.
+    #[utoipa::path(get, path = "/v1/sessions/{session}/events", tag = "events",
+        params(("session" = String, Path), EventQuery,
+            ("last-event-id" = Option<String>, Header, description = "The cursor to continue after.")),
+        responses((status = 200, content((EventPage = "application/json"), (String = "text/event-stream")))))]
+    session_events;
+
+    /// Cancels the turn that runs, and holds the queue until somebody prompts or resumes.
+    #[utoipa::path(post, path = "/v1/sessions/{session}/interrupt", tag = "sessions",
+        params(("session" = String, Path)), request_body = InterruptRequest,
+        responses((status = 200, body = InterruptReceipt)))]
+    interrupt;
+
+    /// Ends the session in order. An ended session stays as it is.
+    #[utoipa::path(post, path = "/v1/sessions/{session}/stop", tag = "sessions", params(("session" = String, Path)),
+        responses((status = 200, body = Session)))]
+    stop;
+
+    /// Ends the session's processes by force.
+    #[utoipa::path(post, path = "/v1/sessions/{session}/kill", tag = "sessions", params(("session" = String, Path)),
+        responses((status = 200, body = Session)))]
+    kill;
+
+    /// Opens the session if it has ended, starts its agent if none runs, and lets its queue go on.
+    #[utoipa::path(post, path = "/v1/sessions/{session}/resume", tag = "sessions", params(("session" = String, Path)),
+        responses((status = 200, body = Session)))]
+    resume;
+
+    /// Changes the model or the permission mode from the next turn on.
+    #[utoipa::path(patch, path = "/v1/sessions/{session}/settings", tag = "sessions",
+        params(("session" = String, Path)), request_body = SettingsRequest, responses((status = 200, body = Session)))]
+    settings;
+
+    /// Queues a prompt. Opens an ended session again and ends a hold.
+    #[utoipa::path(post, path = "/v1/sessions/{session}/prompts", tag = "prompts", request_body = PromptRequest,
+        params(("session" = String, Path),
+            ("idempotency-key" = Option<String>, Header, description = "The same key and body give the same receipt.")),
+        responses((status = 202, body = PromptReceipt)))]
+    prompt;
+
+    /// Replaces the text of a prompt that still waits.
+    #[utoipa::path(patch, path = "/v1/prompts/{prompt}", tag = "prompts", params(("prompt" = String, Path)),
+        request_body = PromptEdit, responses((status = 200, body = PromptReceipt)))]
+    edit_prompt;
+
+    /// Takes a waiting prompt out of the queue.
+    #[utoipa::path(delete, path = "/v1/prompts/{prompt}", tag = "prompts", params(("prompt" = String, Path)),
+        responses((status = 200, body = PromptReceipt)))]
+    drop_prompt;
+
+    /// Lists gates, oldest first: those that are open, unless the query says otherwise.
+    #[utoipa::path(get, path = "/v1/gates", tag = "gates", params(GateQuery),
+        responses((status = 200, body = List<Gate>)))]
+    gates;
+
+    /// Decides at a gate.
+    #[utoipa::path(post, path = "/v1/gates/{gate}/decision", tag = "gates", params(("gate" = String, Path)),
+        request_body = DecisionRequest, responses((status = 200, body = Gate)))]
+    decide;
+
+    /// Tells the events of all sessions: a stream if `Accept: text/event-stream` asks for one, else a page.
+    #[utoipa::path(get, path = "/v1/events", tag = "events",
+        params(EventQuery, ("last-event-id" = Option<String>, Header, description = "The cursor to continue after.")),
+        responses((status = 200, content((EventPage = "application/json"), (String = "text/event-stream")))))]
+    events;
+
+    /// Lists the agents, as the daemon finds them.
+    #[utoipa::path(get, path = "/v1/agents", tag = "daemon", responses((status = 200, body = List<AgentInfo>)))]
+    agents;
+
+    /// Tells how the daemon is.
+    #[utoipa::path(get, path = "/v1/status", tag = "daemon", responses((status = 200, body = DaemonStatus)))]
+    status;
+
+    /// Ends the daemon. The answer comes before the end.
+    #[utoipa::path(post, path = "/v1/daemon/stop", tag = "daemon", request_body = StopRequest,
+        responses((status = 202, body = DaemonStatus)))]
+    stop_daemon;
+
+    /// Answers as soon as the daemon listens.
+    #[utoipa::path(get, path = "/healthz", tag = "daemon", responses((status = 200, body = String, content_type = "text/plain")))]
+    healthz;
+
+    /// Answers 200 once it is known what became of every session, 503 before.
+    #[utoipa::path(get, path = "/readyz", tag = "daemon", responses((status = 200, body = String, content_type = "text/plain")))]
+    readyz;
+
+    /// Tells numbers in the text format of Prometheus.
+    #[utoipa::path(get, path = "/metrics", tag = "daemon", responses((status = 200, body = String, content_type = "text/plain")))]
+    metrics;
+
+    /// Tells the versions of the daemon and of the API.
+    #[utoipa::path(get, path = "/version", tag = "daemon", responses((status = 200, body = Version)))]
+    version;
+
+    /// Tells this document.
+    #[utoipa::path(get, path = "/openapi.json", tag = "daemon", responses((status = 200, body = String, content_type = "application/json")))]
+    document;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const COMMITTED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/openapi.json");
+
+    #[test]
+    fn the_committed_document_is_the_generated_one() -> Result<(), Box<dyn std::error::Error>> {
+        let generated = openapi_json()?;
+        if std::env::var_os("LK_UPDATE_OPENAPI").is_some() {
+            std::fs::write(COMMITTED, &generated)?;
+        }
+        let committed = std::fs::read_to_string(COMMITTED)?;
+        assert!(
+            committed == generated,
+            "run LK_UPDATE_OPENAPI=1 cargo test -p lockkeeper-api, and look at the change"
+        );
+        Ok(())
+    }
+
+    #[test]
+    fn every_reference_of_the_document_leads_somewhere() -> Result<(), Box<dyn std::error::Error>> {
+        let text = openapi_json()?;
+        let document: serde_json::Value = serde_json::from_str(&text)?;
+        for piece in text.split("\"#").skip(1) {
+            let pointer = piece.split('"').next().unwrap_or_default();
+            assert!(document.pointer(pointer).is_some(), "{pointer}");
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,89 @@
+//! Schemas of the core's words, which know nothing of `OpenAPI`.
+
+use lockkeeper_core::session::Status;
+use utoipa::openapi::schema::{Object, ObjectBuilder, SchemaType, Type};
+
+fn words<'a>(description: &str, words: impl IntoIterator<Item = &'a str>) -> Object {
+    ObjectBuilder::new()
+        .schema_type(SchemaType::Type(Type::String))
+        .description(Some(description))
+        .enum_values(Some(words))
+        .build()
+}
+
+pub(crate) fn status() -> Object {
+    words("The status, derived from the session's state.", Status::ALL.map(Status::word))
+}
+
+pub(crate) fn class() -> Object {
+    words(
+        "How urgent a prompt is. Within a class, first come is first served.",
+        ["background", "normal", "urgent"],
+    )
+}
+
+pub(crate) fn lifetime() -> Object {
+    words("Whether the session ends with its turn.", ["one_shot", "kept"])
+}
+
+pub(crate) fn stage() -> Object {
+    words("How far the turn came.", ["sending", "accepted", "written", "running"])
+}
+
+pub(crate) fn turn_by() -> Object {
+    words("Whose idea the turn was.", ["prompt", "agent"])
+}
+
+pub(crate) fn gate_kind() -> Object {
+    words("What the gate asks for.", ["permission", "question", "plan", "login"])
+}
+
+pub(crate) fn withdrawal() -> Object {
+    words("Why the gate closed without a decision.", ["by_agent", "interrupted", "stopped", "process_gone"])
+}
+
+pub(crate) fn extent() -> Object {
+    words("Whether the item is all of it, or was cut.", ["whole", "partial"])
+}
+
+pub(crate) fn tool_outcome() -> Object {
+    words("How the tool call ended.", ["ok", "failed", "denied", "cut", "unknown"])
+}
+
+/// Any JSON value, kept to the byte.
+pub(crate) fn json() -> Object {
+    ObjectBuilder::new()
+        .schema_type(SchemaType::AnyValue)
+        .description(Some("Any JSON value, kept to the byte."))
+        .build()
+}
+
+#[cfg(test)]
+mod tests {
+    use lockkeeper_core::{gate, item, prompt, session, turn};
+    use serde::Serialize;
+
+    use super::*;
+
+    fn check<T: Serialize>(schema: &Object, values: &[T]) {
+        let said = serde_json::to_value(schema.enum_values.as_ref()).unwrap_or_default();
+        let written = serde_json::to_value(values).unwrap_or_default();
+        assert_eq!(said, written);
+    }
+
+    #[test]
+    fn the_words_of_the_schemas_are_those_that_serde_writes() {
+        use gate::{GateKind as G, Withdrawal as W};
+        use item::{Extent as E, ToolOutcome as T};
+        use session::Stage as S;
+        check(&status(), &Status::ALL);
+        check(&class(), &[prompt::Class::Background, prompt::Class::Normal, prompt::Class::Urgent]);
+        check(&lifetime(), &[session::Lifetime::OneShot, session::Lifetime::Kept]);
+        check(&stage(), &[S::Sending, S::Accepted, S::Written, S::Running]);
+        check(&turn_by(), &[turn::TurnBy::Prompt, turn::TurnBy::Agent]);
+        check(&gate_kind(), &[G::Permission, G::Question, G::Plan, G::Login]);
+        check(&withdrawal(), &[W::ByAgent, W::Interrupted, W::Stopped, W::ProcessGone]);
+        check(&extent(), &[E::Whole, E::Partial]);
+        check(&tool_outcome(), &[T::Ok, T::Failed, T::Denied, T::Cut, T::Unknown]);
+    }
+}
