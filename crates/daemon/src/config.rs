@@ -1,0 +1,116 @@
+//! The configuration file: `config.toml`, TOML, every member optional.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::{fs, io};
+
+use lockkeeper_core::manner::Manner;
+use serde::Deserialize;
+use thiserror::Error;
+
+/// What the file may hold.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Deadlines of all agents.
+    #[serde(default)]
+    pub deadlines: Deadlines,
+    /// Deadlines of one agent, by its name. They win over those of all.
+    #[serde(default)]
+    pub agents: BTreeMap<String, AgentConfig>,
+}
+
+/// Settings of one agent.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AgentConfig {
+    /// Its deadlines.
+    #[serde(default)]
+    pub deadlines: Deadlines,
+}
+
+/// Deadlines in milliseconds; what is left out is the adapter's.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(clippy::struct_field_names, reason = "units stand last in names")]
+pub struct Deadlines {
+    /// From the launch until the process runs.
+    pub spawn_ms: Option<u64>,
+    /// From then until the handshake is done.
+    pub handshake_ms: Option<u64>,
+    /// Until the agent takes what is written to it.
+    pub write_ms: Option<u64>,
+    /// Until the agent answers a request.
+    pub control_ms: Option<u64>,
+    /// Silence in a turn while no tool runs and no gate is open.
+    pub silence_ms: Option<u64>,
+    /// A whole turn.
+    pub turn_ms: Option<u64>,
+    /// A step of the ladder that interrupts or stops.
+    pub rung_ms: Option<u64>,
+    /// The drain of the pipes after an exit.
+    pub drain_ms: Option<u64>,
+}
+
+/// Why the file could not be read.
+#[derive(Debug, Error)]
+pub enum ConfigError {
+    /// It is there and cannot be read.
+    #[error("{path} cannot be read: {source}")]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// It does not say what it may say.
+    #[error("{path} is not a valid configuration: {message}")]
+    Invalid {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong and where.
+        message: String,
+    },
+}
+
+impl Config {
+    /// Reads the file; one that is not there is an empty one.
+    pub fn read(path: &Path) -> Result<Self, ConfigError> {
+        let text = match fs::read_to_string(path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
+            Err(source) => return Err(ConfigError::Unreadable { path: path.to_owned(), source }),
+        };
+        let invalid = |message: String| ConfigError::Invalid { path: path.to_owned(), message };
+        let config: Self = toml::from_str(&text).map_err(|error| invalid(error.to_string()))?;
+        if let Some(name) =
+            config.agents.keys().find(|name| lockkeeper_agents::registry::find(name).is_none())
+        {
+            return Err(invalid(format!("[agents.{name}] names an agent that this version does not know")));
+        }
+        Ok(config)
+    }
+
+    /// An agent's manner with the deadlines of this file.
+    pub fn apply(&self, agent: &str, mut manner: Manner) -> Manner {
+        self.deadlines.apply(&mut manner);
+        if let Some(config) = self.agents.get(agent) {
+            config.deadlines.apply(&mut manner);
+        }
+        manner
+    }
+}
+
+impl Deadlines {
+    fn apply(&self, manner: &mut Manner) {
+        let set = |to: &mut u64, from: Option<u64>| *to = from.unwrap_or(*to);
+        set(&mut manner.spawn_ms, self.spawn_ms);
+        set(&mut manner.handshake_ms, self.handshake_ms);
+        set(&mut manner.write_ms, self.write_ms);
+        set(&mut manner.control_ms, self.control_ms);
+        set(&mut manner.silence_ms, self.silence_ms);
+        set(&mut manner.rung_ms, self.rung_ms);
+        set(&mut manner.drain_ms, self.drain_ms);
+        manner.turn_ms = self.turn_ms.or(manner.turn_ms);
+    }
+}

@@ -1,0 +1,440 @@
+//! What all tasks of the daemon share.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use lockkeeper_agents::{Adapter, registry};
+use lockkeeper_core::id::SessionId;
+use lockkeeper_core::manner::Manner;
+use lockkeeper_core::session::{Envelope, NewSession, Rejection, Request, State, create};
+use lockkeeper_core::time::Stamp;
+use lockkeeper_store::{Append, Appended, Cursor, Epoch, EventQuery, KeyEntry, Removal, Store, StoreError};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::hub::{Hub, Told};
+use crate::limits;
+use crate::making::Making;
+use crate::names::Names;
+use crate::paths::Paths;
+use crate::session::launch::Environment;
+use crate::session::{Done, Handle, KeyIntent, Live, LiveText, Message, Refused, Task, launch};
+
+/// The shared parts of a running daemon.
+pub(crate) struct Host {
+    pub(crate) paths: Paths,
+    /// Our own program, which is also the holder and the demonstration agent.
+    pub(crate) exe: PathBuf,
+    pub(crate) clock: Clock,
+    /// When the daemon started.
+    pub(crate) started: Stamp,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) epoch: Epoch,
+    pub(crate) hub: Hub,
+    pub(crate) names: Names,
+    pub(crate) sessions: Sessions,
+    making: Arc<Making>,
+    pub(crate) tasks: TaskTracker,
+    /// The end of the daemon: everything stops where it is.
+    pub(crate) ending: CancellationToken,
+    /// No more work is taken; see `daemon drain`.
+    pub(crate) draining: watch::Sender<bool>,
+    /// Whether every session knows since the start that it has to find out about its process.
+    pub(crate) booted: watch::Sender<bool>,
+    manners: HashMap<&'static str, Arc<Manner>>,
+}
+
+/// The tasks of sessions that are awake.
+#[derive(Debug, Default)]
+pub(crate) struct Sessions {
+    awake: Mutex<HashMap<SessionId, Handle>>,
+}
+
+impl Sessions {
+    /// Ends the task of a session that has nothing to do, unless a message came in.
+    pub(crate) fn retire(&self, id: &SessionId, mailbox: &mpsc::Receiver<Message>) -> bool {
+        let mut awake = self.awake.lock().unwrap_or_else(PoisonError::into_inner);
+        // Whoever has a way in may be about to use it.
+        let alone = awake.get(id).is_none_or(|handle| handle.mailbox.strong_count() == 1);
+        if !alone || !mailbox.is_empty() {
+            return false;
+        }
+        awake.remove(id);
+        true
+    }
+
+    /// Forgets a session's task, which has ended.
+    fn forget(&self, id: &SessionId) {
+        self.awake.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
+    }
+
+    fn get(&self, id: &SessionId) -> Option<Handle> {
+        let awake = self.awake.lock().unwrap_or_else(PoisonError::into_inner);
+        awake.get(id).filter(|handle| !handle.mailbox.is_closed()).cloned()
+    }
+}
+
+impl Host {
+    pub(crate) fn new(paths: Paths, exe: PathBuf, config: &Config, store: Arc<dyn Store>) -> Self {
+        let manners = registry::all()
+            .iter()
+            .map(|adapter| (adapter.name(), Arc::new(config.apply(adapter.name(), adapter.manner()))))
+            .collect();
+        let clock = Clock::new();
+        Self {
+            epoch: store.epoch(),
+            paths,
+            exe,
+            started: clock.now(),
+            clock,
+            store,
+            hub: Hub::new(),
+            names: Names::default(),
+            sessions: Sessions::default(),
+            making: Arc::default(),
+            tasks: TaskTracker::new(),
+            ending: CancellationToken::new(),
+            draining: watch::Sender::new(false),
+            booted: watch::Sender::new(false),
+            manners,
+        }
+    }
+
+    /// How an agent is treated here: its adapter's data with the configuration's deadlines.
+    pub(crate) fn manner(&self, adapter: &dyn Adapter) -> Arc<Manner> {
+        self.manners.get(adapter.name()).cloned().unwrap_or_else(|| Arc::new(adapter.manner()))
+    }
+
+    /// Stores one step and waits for its commit.
+    pub(crate) async fn append(&self, append: Append) -> Result<Appended, StoreError> {
+        let (sender, receiver) = oneshot::channel();
+        let done = move |result: Result<Vec<Appended>, StoreError>| {
+            // A task that was ended does not wait any more.
+            let _ = sender.send(result);
+        };
+        self.store.submit(vec![append], Box::new(done));
+        receiver.await.map_err(|_| StoreError::Closed)??.pop().ok_or(StoreError::Closed)
+    }
+
+    /// The answer that a request under this key got before, if it was the same one.
+    pub(crate) fn earlier(&self, intent: &KeyIntent) -> Result<Option<String>, Refused> {
+        match self.store.key(&intent.scope, &intent.key) {
+            Ok(None) => Ok(None),
+            Ok(Some(entry)) if entry.body_hash == intent.body_hash => Ok(Some(entry.response)),
+            Ok(Some(_)) => Err(Refused::KeyConflict { key: intent.key.clone() }),
+            Err(error) => Err(Refused::Store(Arc::new(error))),
+        }
+    }
+
+    /// Whether no turns and no processes are started for now.
+    pub(crate) fn is_draining(&self) -> bool {
+        *self.draining.borrow()
+    }
+
+    /// Makes a session. It is made to the end even if whoever asked goes away meanwhile.
+    pub(crate) async fn create(
+        self: &Arc<Self>,
+        new: NewSession,
+        by: String,
+        environment: Environment,
+        key: Option<KeyIntent>,
+    ) -> Result<Done, Refused> {
+        let host = self.clone();
+        let made = self.tasks.spawn(async move { host.make(new, &by, environment, key).await });
+        made.await.unwrap_or(Err(Refused::GoingDown))
+    }
+
+    async fn make(
+        self: &Arc<Self>,
+        new: NewSession,
+        by: &str,
+        environment: Environment,
+        key: Option<KeyIntent>,
+    ) -> Result<Done, Refused> {
+        // A repetition that comes before the first one's commit has to wait for that.
+        let _turn = match &key {
+            Some(key) => Some(self.making.take(&key.key).await),
+            None => None,
+        };
+        if let Some(earlier) = key.as_ref().map(|key| self.earlier(key)).transpose()?.flatten() {
+            return Ok(Done { earlier: Some(earlier), ..self.nothing_done(&new)? });
+        }
+        let adapter = registry::find(new.agent.as_str()).ok_or(Refused::Gone)?;
+        let id = new.id.clone();
+        let name_taken = new.name.as_ref().is_some_and(|name| !self.names.take(name, &id));
+        let env = lockkeeper_core::session::Env {
+            now: self.clock.now(),
+            manner: self.manner(adapter),
+            name_taken,
+            draining: self.is_draining(),
+        };
+        let created = self.store_new(new, by, &env, environment, key).await;
+        match created {
+            Ok((state, done)) => {
+                self.names.settle(&state);
+                self.start(adapter, state, None);
+                Ok(done)
+            }
+            Err(refused) => {
+                self.names.keep(&id, None);
+                Err(refused)
+            }
+        }
+    }
+
+    fn nothing_done(&self, new: &NewSession) -> Result<Done, Refused> {
+        let env = lockkeeper_core::session::Env {
+            now: self.clock.now(),
+            manner: self.manner(registry::find(new.agent.as_str()).ok_or(Refused::Gone)?),
+            name_taken: false,
+            draining: false,
+        };
+        let (state, _) = create(new.clone(), "", &env).map_err(Refused::Rejected)?;
+        Ok(Done { state: Arc::new(state), events: Vec::new(), cursor: self.store.head(), earlier: None })
+    }
+
+    async fn store_new(
+        &self,
+        new: NewSession,
+        by: &str,
+        env: &lockkeeper_core::session::Env,
+        environment: Environment,
+        key: Option<KeyIntent>,
+    ) -> Result<(State, Done), Refused> {
+        let id = new.id.clone();
+        let (state, events) = create(new, by, env).map_err(Refused::Rejected)?;
+        let dir = self.paths.session_dir(&id);
+        let kept = tokio::task::spawn_blocking({
+            let dir = dir.clone();
+            move || {
+                crate::paths::make_private(&dir).and_then(|()| launch::keep_environment(&dir, &environment))
+            }
+        })
+        .await;
+        let io = |error: String| Refused::Store(Arc::new(StoreError::Io { why: error }));
+        match kept {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) if error.kind() == std::io::ErrorKind::StorageFull => {
+                return Err(Refused::Store(Arc::new(StoreError::Full)));
+            }
+            Ok(Err(error)) => return Err(io(format!("{}: {error}", dir.display()))),
+            Err(error) => return Err(io(error.to_string())),
+        }
+        let mut append = Append::of(self.epoch, &state, events.clone());
+        append.keys = key
+            .map(|key| KeyEntry {
+                scope: key.scope,
+                key: key.key,
+                body_hash: key.body_hash,
+                response: (key.respond)(&state, &events),
+            })
+            .into_iter()
+            .collect();
+        let appended = self.append(append).await;
+        let (failed, nothing_stored) = match appended {
+            Ok(Appended::Ok { last, .. }) => {
+                self.tell_created(&id, &events, last);
+                let done = Done { state: Arc::new(state.clone()), events, cursor: last, earlier: None };
+                return Ok((state, done));
+            }
+            Ok(Appended::NameTaken { .. }) => {
+                let name = state.profile.name.as_ref().map(ToString::to_string).unwrap_or_default();
+                (Refused::Rejected(Rejection::NameTaken { name }), true)
+            }
+            Ok(Appended::KeyTaken(entry)) => (Refused::KeyConflict { key: entry.key }, true),
+            Ok(Appended::Full) => (Refused::Store(Arc::new(StoreError::Full)), true),
+            Ok(Appended::Refused { why }) => (io(why), true),
+            // Another session has the id, which is drawn out of 60 bits.
+            Ok(Appended::Conflict { .. }) => (io("the id is taken; try again".to_owned()), false),
+            Ok(Appended::Fenced | Appended::Unknown) => {
+                self.ending.cancel();
+                (Refused::GoingDown, false)
+            }
+            Err(error) => {
+                let nothing = matches!(error, StoreError::Full | StoreError::Busy | StoreError::Overloaded);
+                (Refused::Store(Arc::new(error)), nothing)
+            }
+        };
+        if nothing_stored && let Err(error) = std::fs::remove_dir_all(&dir) {
+            tracing::warn!(%error, dir = %dir.display(), "could not remove the directory of a session that was not made");
+        }
+        Err(failed)
+    }
+
+    fn tell_created(&self, id: &SessionId, events: &[Envelope], last: Cursor) {
+        let stored = stored(id, events, last);
+        self.hub.tell(Told { session: id.clone(), events: stored, live: Vec::new() });
+    }
+
+    /// Starts the task of a session whose state is at hand.
+    pub(crate) fn start(
+        self: &Arc<Self>,
+        adapter: &'static dyn Adapter,
+        state: State,
+        ingested: Option<lockkeeper_store::Ingested>,
+    ) -> Handle {
+        use tracing::Instrument as _;
+        let (sender, mailbox) = mpsc::channel(limits::MAILBOX);
+        let live = Arc::new(Mutex::new(LiveText::default()));
+        let handle = Handle { id: state.id.clone(), mailbox: sender, live: live.clone() };
+        let mut awake = self.sessions.awake.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(other) = awake.get(&state.id).filter(|other| !other.mailbox.is_closed()) {
+            return other.clone();
+        }
+        let span = tracing::info_span!("session", id = %state.id, name = state.profile.name.as_ref().map(lockkeeper_core::id::SessionName::as_str));
+        let task = Task::new(self.clone(), adapter, state, ingested, mailbox, live);
+        awake.insert(handle.id.clone(), handle.clone());
+        let running = self.tasks.spawn(task.run().instrument(span));
+        let (host, id) = (self.clone(), handle.id.clone());
+        self.tasks.spawn(async move { host.mourn(id, running).await });
+        handle
+    }
+
+    /// Waits for the end of a session's task. One that ended by a defect is started again, and not at once.
+    async fn mourn(self: Arc<Self>, id: SessionId, running: tokio::task::JoinHandle<()>) {
+        let Err(error) = running.await else { return };
+        tracing::error!(session = %id, %error, "a session's task ended by a defect; it is started again");
+        self.sessions.forget(&id);
+        tokio::select! {
+            () = tokio::time::sleep(Duration::from_millis(limits::RETRY_MS)) => {}
+            () = self.ending.cancelled() => return,
+        }
+        if let Err(error) = Box::pin(self.session(&id)).await {
+            tracing::error!(session = %id, %error, "a session's task could not be started again");
+        }
+    }
+
+    /// The way to a session's task, which is started if it sleeps.
+    pub(crate) async fn session(self: &Arc<Self>, id: &SessionId) -> Result<Handle, Refused> {
+        if let Some(handle) = self.sessions.get(id) {
+            return Ok(handle);
+        }
+        let (store, id) = (self.store.clone(), id.clone());
+        let loaded = tokio::task::spawn_blocking(move || {
+            let state = store.load(&id)?;
+            let ingested = store.ingested(&id)?;
+            Ok::<_, StoreError>(state.map(|state| (state, ingested)))
+        })
+        .await
+        .map_err(|_| Refused::GoingDown)?
+        .map_err(|error| Refused::Store(Arc::new(error)))?;
+        let (state, ingested) = loaded.ok_or(Refused::Gone)?;
+        let adapter = registry::find(state.profile.agent.as_str()).ok_or(Refused::Gone)?;
+        Ok(self.start(adapter, state, ingested))
+    }
+
+    /// Has a session decide a command.
+    pub(crate) async fn command(
+        self: &Arc<Self>,
+        id: &SessionId,
+        request: Request,
+        key: Option<KeyIntent>,
+    ) -> Result<Done, Refused> {
+        let handle = self.session(id).await?;
+        let (reply, answer) = oneshot::channel();
+        handle
+            .mailbox
+            .send(Message::Command { request, key, reply })
+            .await
+            .map_err(|_| Refused::GoingDown)?;
+        answer.await.map_err(|_| Refused::GoingDown)?
+    }
+
+    /// The state of a session as it was committed last.
+    pub(crate) async fn look(self: &Arc<Self>, id: &SessionId) -> Result<Arc<State>, Refused> {
+        let handle = self.session(id).await?;
+        let (reply, answer) = oneshot::channel();
+        handle.mailbox.send(Message::Look { reply }).await.map_err(|_| Refused::GoingDown)?;
+        answer.await.map_err(|_| Refused::GoingDown)
+    }
+
+    /// Removes a session that has ended, with everything that it left.
+    pub(crate) async fn remove(&self, state: &State, by: &str) -> Result<(), Refused> {
+        let removal = Removal {
+            session: state.id.clone(),
+            epoch: self.epoch,
+            expected: state.seq,
+            at: self.clock.now(),
+            by: by.to_owned(),
+        };
+        let (sender, receiver) = oneshot::channel();
+        let done = move |result: Result<Vec<Appended>, StoreError>| {
+            // See `append`.
+            let _ = sender.send(result);
+        };
+        self.store.remove(removal, Box::new(done));
+        let removed = receiver.await.map_err(|_| Refused::GoingDown)?;
+        match removed.map_err(|error| Refused::Store(Arc::new(error)))?.pop() {
+            Some(Appended::Ok { last, .. }) => self.tell_removed(&state.id, last).await,
+            Some(Appended::Full) => return Err(Refused::Store(Arc::new(StoreError::Full))),
+            Some(
+                Appended::Conflict { .. }
+                | Appended::Fenced
+                | Appended::NameTaken { .. }
+                | Appended::KeyTaken(_)
+                | Appended::Refused { .. }
+                | Appended::Unknown,
+            )
+            | None => return Err(Refused::GoingDown),
+        }
+        self.names.keep(&state.id, None);
+        self.sessions.forget(&state.id);
+        let dir = self.paths.session_dir(&state.id);
+        let cleared = tokio::task::spawn_blocking(move || std::fs::remove_dir_all(dir)).await;
+        if let Ok(Err(error)) = cleared {
+            tracing::warn!(%error, "could not remove a session's files");
+        }
+        Ok(())
+    }
+
+    /// Tells those who watch of the tombstone, which the store made.
+    async fn tell_removed(&self, id: &SessionId, at: Cursor) {
+        let query = EventQuery {
+            after: Cursor(at.0.saturating_sub(1)),
+            session: Some(id.clone()),
+            limit: 1,
+            ..EventQuery::default()
+        };
+        let store = self.store.clone();
+        match tokio::task::spawn_blocking(move || store.read(&query)).await {
+            Ok(Ok(page)) => {
+                self.hub.tell(Told { session: id.clone(), events: page.events, live: Vec::new() });
+            }
+            Ok(Err(error)) => tracing::warn!(%error, "could not tell of a removed session"),
+            Err(error) => tracing::warn!(%error, "could not tell of a removed session"),
+        }
+    }
+
+    /// Has a session that has ended removed.
+    pub(crate) async fn clear(self: &Arc<Self>, id: &SessionId, by: String) -> Result<(), Refused> {
+        let handle = self.session(id).await?;
+        let (reply, answer) = oneshot::channel();
+        handle.mailbox.send(Message::Remove { by, reply }).await.map_err(|_| Refused::GoingDown)?;
+        answer.await.map_err(|_| Refused::GoingDown)?
+    }
+
+    /// The text so far of what streams in a session.
+    pub(crate) fn text_so_far(&self, id: &SessionId) -> Vec<Live> {
+        let Some(handle) = self.sessions.get(id) else { return Vec::new() };
+        handle.live.lock().unwrap_or_else(PoisonError::into_inner).so_far()
+    }
+}
+
+/// Events of one step with their positions.
+pub(crate) fn stored(id: &SessionId, events: &[Envelope], last: Cursor) -> Vec<lockkeeper_store::Stored> {
+    let first = last.0.saturating_sub(u64::try_from(events.len()).unwrap_or(u64::MAX));
+    events
+        .iter()
+        .zip(first + 1..)
+        .map(|(envelope, cursor)| lockkeeper_store::Stored {
+            cursor: Cursor(cursor),
+            session: id.clone(),
+            envelope: envelope.clone(),
+        })
+        .collect()
+}

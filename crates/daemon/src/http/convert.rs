@@ -1,0 +1,137 @@
+//! Rows and events as they go over the wire.
+
+use lockkeeper_api as api;
+use lockkeeper_api::{Cause, Exit, Gate, Session, SessionEnd, Time, TurnEnd, TurnNow, Until};
+use lockkeeper_core::id::AttemptNo;
+use lockkeeper_core::json::Json;
+use lockkeeper_core::session::Status;
+use lockkeeper_core::time::Stamp;
+use lockkeeper_store::{GateRow, RawEvent, SessionRow, Stored};
+
+use super::answer::wire_cursor;
+
+/// A moment on the wire.
+pub(super) fn time(stamp: &Stamp) -> Time {
+    Time::from_wall_ms(stamp.wall_ms)
+}
+
+/// A session.
+pub(super) fn session(row: &SessionRow) -> Session {
+    Session {
+        id: row.id.clone(),
+        name: row.name.clone(),
+        agent: row.agent.clone(),
+        dir: row.dir.clone(),
+        status: row.status,
+        since: time(&row.since),
+        reason: reason(row),
+        cause: Cause { seq: row.cause.seq, kind: row.cause.kind.clone() },
+        until: row
+            .until
+            .map(|until| Until { at: Time::from_wall_ms(until.wall_ms), name: until.why.word().to_owned() }),
+        settled: row.settled,
+        labels: row.labels.clone(),
+        environment: row.environment.clone(),
+        submitter: row.submitter.clone(),
+        lifetime: row.lifetime,
+        model: row.model.clone(),
+        mode: row.mode.clone(),
+        turn_timeout_ms: row.turn_ms,
+        turn: row.turn.as_ref().map(|turn| TurnNow {
+            id: turn.no.of(&row.id),
+            no: turn.no,
+            by: turn.by,
+            prompt: turn.prompt.map(|prompt| prompt.of(&row.id)),
+            caller: turn.caller.clone(),
+            class: turn.class,
+            started: time(&turn.started),
+            stage: turn.stage,
+        }),
+        last_turn: row
+            .last_turn
+            .as_ref()
+            .map(|turn| TurnEnd::new(&row.id, turn.no, &turn.outcome, turn.ended.as_ref().map(time))),
+        turns_ended: row.turns_ended,
+        queue: count(row.queued),
+        held_by: row.held.clone(),
+        open_gates: count(row.open_gates),
+        background_tasks: count(row.tasks.len()),
+        attempt: row.attempt.or_else(|| (row.attempts > 0).then_some(AttemptNo(row.attempts))),
+        pid: row.pid,
+        agent_session_id: row.agent_session_id.clone(),
+        usage: (&row.usage).into(),
+        #[expect(clippy::cast_precision_loss, reason = "costs are far below 2^53 millionths of a dollar")]
+        cost_usd: row.cost_micro_usd.map(|micro| micro as f64 / 1_000_000.0),
+        created: time(&row.created),
+        ended_at: row.ended_at.as_ref().map(time),
+        end: row.end.as_ref().map(SessionEnd::from),
+        exit: row.last_exit.as_ref().map(|exit| Exit::new(exit, row.last_verdict)),
+    }
+}
+
+fn count(number: usize) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
+}
+
+/// In a few words: why it is so, or what it waits for.
+pub(super) fn reason(row: &SessionRow) -> String {
+    match row.status {
+        Status::Queued => match &row.held {
+            Some(by) => format!("held by {by}"),
+            None if row.until.is_some() => "waits after a crash".to_owned(),
+            None => "waits for its turn".to_owned(),
+        },
+        Status::AwaitingInput => match row.open_gates {
+            1 => "1 gate is open".to_owned(),
+            many => format!("{many} gates are open"),
+        },
+        Status::Completed | Status::Failed | Status::Stopped => {
+            row.end.as_ref().and_then(|end| SessionEnd::from(end).message).unwrap_or_default()
+        }
+        Status::Idle | Status::Suspended => match &row.last_turn {
+            Some(turn) => {
+                let (word, kind, message) = api::OutcomeWord::parts(&turn.outcome);
+                match (word, kind, message) {
+                    (api::OutcomeWord::Completed, ..) => String::new(),
+                    (api::OutcomeWord::Interrupted, _, Some(by)) => format!("last turn interrupted {by}"),
+                    (word, Some(kind), Some(message)) => format!("last turn {word} ({kind}): {message}"),
+                    (word, None, Some(message)) => format!("last turn {word}: {message}"),
+                    (word, Some(kind), None) => format!("last turn {word}: {kind}"),
+                    (word, None, None) => format!("last turn {word}"),
+                }
+            }
+            None => String::new(),
+        },
+        Status::Unknown => "being found out".to_owned(),
+        Status::Starting | Status::Running | Status::Interrupting | Status::Stopping => String::new(),
+    }
+}
+
+/// A gate.
+pub(super) fn gate(row: &GateRow, session: &SessionRow) -> Gate {
+    Gate::new(&row.session, session.name.as_ref(), &session.agent, &session.dir, &row.gate)
+}
+
+/// An event that was not decoded.
+pub(super) fn raw_event(raw: RawEvent) -> Result<api::Event, serde_json::Error> {
+    Ok(api::Event {
+        cursor: wire_cursor(raw.cursor),
+        session: raw.session,
+        seq: raw.seq,
+        at: time(&raw.at),
+        kind: raw.kind,
+        data: Json::parse(&raw.data)?,
+    })
+}
+
+/// An event that was told by its session.
+pub(super) fn stored_event(stored: &Stored) -> Result<api::Event, serde_json::Error> {
+    Ok(api::Event {
+        cursor: wire_cursor(stored.cursor),
+        session: stored.session.clone(),
+        seq: stored.envelope.seq,
+        at: time(&stored.envelope.at),
+        kind: stored.envelope.event.kind().to_owned(),
+        data: Json::parse(&stored.envelope.event.data())?,
+    })
+}

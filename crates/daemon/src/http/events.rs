@@ -1,0 +1,453 @@
+//! Events: pages, and streams that begin at a cursor, miss nothing and repeat nothing.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
+use lockkeeper_agents::DeltaKind;
+use lockkeeper_api::{
+    ErrorCode, EventPage, EventQuery, Frame, Gap, Heartbeat, LiveKind, Ready, Snapshot, Time, headers,
+    limits as api_limits,
+};
+use lockkeeper_core::id::{ItemKey, SessionId};
+use lockkeeper_core::session::KINDS;
+use lockkeeper_store::{
+    Cursor, EventQuery as StoreQuery, GateFilter, SessionRow, StoreError, View, ViewFilter,
+};
+use tokio::sync::broadcast;
+use tokio::sync::broadcast::error::RecvError;
+
+use super::answer::{self, Answer, Failure, Query, wire_cursor};
+use super::{convert, resolve};
+use crate::host::Host;
+use crate::hub::Told;
+use crate::limits;
+use crate::session::Live;
+
+/// The tombstone of a removed session, which the store writes.
+const REMOVED: &str = "session.removed";
+
+pub(super) async fn of_session(
+    State(host): State<Arc<Host>>,
+    Path(session): Path<String>,
+    head: HeaderMap,
+    Query(query): Query<EventQuery>,
+) -> Result<Response, Failure> {
+    let id = resolve::session(&host, &session).await?;
+    answer(host, Some(id), &head, query).await
+}
+
+pub(super) async fn all(
+    State(host): State<Arc<Host>>,
+    head: HeaderMap,
+    Query(query): Query<EventQuery>,
+) -> Result<Response, Failure> {
+    answer(host, None, &head, query).await
+}
+
+async fn answer(
+    host: Arc<Host>,
+    session: Option<SessionId>,
+    head: &HeaderMap,
+    query: EventQuery,
+) -> Result<Response, Failure> {
+    let kinds = kinds(query.kind.as_deref())?;
+    let last_seen =
+        head.get(headers::LAST_EVENT_ID).map(|value| value.to_str().unwrap_or_default().to_owned());
+    let after = last_seen.or(query.after).map(|text| position(&text)).transpose()?;
+    let accepts = head.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    if accepts.contains(headers::EVENT_STREAM) {
+        stream(host, session, kinds, after).await
+    } else {
+        page(host, session, kinds, after.unwrap_or(Cursor::START), query.limit).await
+    }
+}
+
+fn position(text: &str) -> Result<Cursor, Failure> {
+    let bad = || Failure::new(ErrorCode::CursorInvalid, format!("{text:?} is not a cursor of this daemon"));
+    let cursor: lockkeeper_api::Cursor = text.parse().map_err(|_| bad())?;
+    cursor.position().map(Cursor).ok_or_else(bad)
+}
+
+fn kinds(list: Option<&str>) -> Result<Option<Vec<String>>, Failure> {
+    let Some(list) = list else { return Ok(None) };
+    let mut kinds = Vec::new();
+    for word in list.split(',').map(str::trim) {
+        let all = KINDS.iter().copied().chain([REMOVED]);
+        let matching: Vec<String> = match word.strip_suffix('*') {
+            Some(prefix) if prefix.ends_with('.') => {
+                all.filter(|kind| kind.starts_with(prefix)).map(str::to_owned).collect()
+            }
+            Some(_) => Vec::new(),
+            None => all.filter(|kind| *kind == word).map(str::to_owned).collect(),
+        };
+        if matching.is_empty() {
+            return Err(Failure::new(ErrorCode::KindUnknown, format!("there is no kind of event {word:?}")));
+        }
+        kinds.extend(matching);
+    }
+    Ok(Some(kinds))
+}
+
+async fn page(
+    host: Arc<Host>,
+    session: Option<SessionId>,
+    kinds: Option<Vec<String>>,
+    after: Cursor,
+    limit: Option<usize>,
+) -> Answer {
+    let limit = limit.unwrap_or(api_limits::PAGE_EVENTS).clamp(1, api_limits::PAGE_EVENTS);
+    let query = StoreQuery { after, session, kinds, limit, ..StoreQuery::default() };
+    let page = resolve::read(&host, move |store| store.read_raw(&query)).await?;
+    let items = page.events.into_iter().map(convert::raw_event).collect::<Result<_, _>>();
+    let items = items.map_err(|error| Failure::new(ErrorCode::Internal, error.to_string()))?;
+    let body = EventPage { items, cursor: wire_cursor(page.next), more: page.more };
+    answer::json(StatusCode::OK, &body, page.next)
+}
+
+async fn stream(
+    host: Arc<Host>,
+    session: Option<SessionId>,
+    kinds: Option<Vec<String>>,
+    after: Option<Cursor>,
+) -> Result<Response, Failure> {
+    // Listening begins before the snapshot is taken, so that nothing falls in between.
+    let told = host.hub.listen();
+    let view = snapshot(&host, session.clone()).await?;
+    let (after, gap) = match after {
+        // From another log, or from a copy that was younger than this one.
+        Some(after) if after > view.cursor => (view.cursor, Some(after)),
+        Some(after) => (after, None),
+        None => (view.cursor, None),
+    };
+    let mut subscriber = Subscriber {
+        last_seq: (after == view.cursor).then(|| view.sessions.first().map_or(0, |row| row.seq)),
+        behind: after < view.cursor,
+        host,
+        session,
+        kinds,
+        told,
+        cursor: after,
+        open: BTreeMap::new(),
+        missed: BTreeSet::new(),
+        frames: VecDeque::new(),
+        beat: heartbeat(),
+    };
+    subscriber.begin(&view, gap);
+    let body = futures_util::stream::unfold(subscriber, |mut subscriber| async move {
+        let frame = subscriber.next().await?;
+        Some((Ok::<_, Infallible>(bytes::Bytes::from(frame)), subscriber))
+    });
+    let head = [(header::CONTENT_TYPE, headers::EVENT_STREAM)];
+    Ok((StatusCode::OK, head, Body::from_stream(body)).into_response())
+}
+
+async fn snapshot(host: &Arc<Host>, session: Option<SessionId>) -> Result<View, Failure> {
+    resolve::read(host, move |store| match session {
+        None => store.view(&ViewFilter { ended: Some(false), ..ViewFilter::default() }),
+        Some(id) => loop {
+            let cursor = store.head();
+            let row = store.session_row(&id)?;
+            let gates = store.gates(&GateFilter {
+                open: true,
+                session: Some(id.clone()),
+                ..GateFilter::default()
+            })?;
+            // All of it has to be true at one position; try again if something was committed in between.
+            if gates.cursor == cursor && store.head() == cursor {
+                return Ok(View {
+                    cursor,
+                    sessions: row.into_iter().collect(),
+                    gates: gates.gates,
+                    more: false,
+                });
+            }
+        },
+    })
+    .await
+}
+
+fn heartbeat() -> tokio::time::Interval {
+    let mut beat = tokio::time::interval(Duration::from_millis(limits::HEARTBEAT_MS));
+    beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    // The first tick comes at once.
+    beat.reset();
+    beat
+}
+
+/// One reader of a stream.
+struct Subscriber {
+    host: Arc<Host>,
+    session: Option<SessionId>,
+    kinds: Option<Vec<String>>,
+    told: broadcast::Receiver<Arc<Told>>,
+    /// Everything up to here was sent.
+    cursor: Cursor,
+    /// The number of the session's last event that was sent, where it is known and only one session is read.
+    last_seq: Option<u64>,
+    /// The log holds more than was sent.
+    behind: bool,
+    /// Items of which pieces were sent, and neither the item itself nor that it will not come.
+    open: BTreeMap<SessionId, BTreeSet<ItemKey>>,
+    /// Sessions whose pieces were left out when it fell behind.
+    missed: BTreeSet<SessionId>,
+    frames: VecDeque<String>,
+    /// Beats when nothing was sent for a while.
+    beat: tokio::time::Interval,
+}
+
+impl Subscriber {
+    fn begin(&mut self, view: &View, gap: Option<Cursor>) {
+        let row = |id: &SessionId| view.sessions.iter().find(|row| row.id == *id);
+        let snapshot = Snapshot {
+            cursor: wire_cursor(view.cursor),
+            sessions: view.sessions.iter().map(convert::session).collect(),
+            gates: view
+                .gates
+                .iter()
+                .filter_map(|gate| Some(convert::gate(gate, row(&gate.session)?)))
+                .collect(),
+        };
+        self.push(&Frame::Ready(Box::new(Ready { cursor: wire_cursor(self.cursor), snapshot })));
+        if let Some(after) = gap {
+            self.push(&Frame::Gap(Gap {
+                after: wire_cursor(after),
+                cursor: wire_cursor(self.cursor),
+                reason: "the position lies behind the end of this log".to_owned(),
+            }));
+        }
+        if !self.behind {
+            let ids: Vec<SessionId> = view.sessions.iter().map(|row| row.id.clone()).collect();
+            self.text_so_far(&ids);
+        }
+    }
+
+    /// The next frame; `None` at the end of the daemon.
+    async fn next(&mut self) -> Option<String> {
+        loop {
+            if let Some(frame) = self.frames.pop_front() {
+                self.beat.reset();
+                return Some(frame);
+            }
+            if self.behind {
+                self.catch_up().await?;
+                continue;
+            }
+            let ending = self.host.ending.clone();
+            tokio::select! {
+                told = self.told.recv() => match told {
+                    Ok(told) => self.take(&told),
+                    Err(RecvError::Lagged(_)) => self.behind = true,
+                    Err(RecvError::Closed) => return None,
+                },
+                _ = self.beat.tick() => {
+                    let at = Time::from_wall_ms(self.host.clock.now().wall_ms);
+                    self.push(&Frame::Heartbeat(Heartbeat { cursor: wire_cursor(self.cursor), at }));
+                }
+                () = ending.cancelled() => return None,
+            }
+        }
+    }
+
+    /// Reads a page of the log.
+    async fn catch_up(&mut self) -> Option<()> {
+        // Looked at before the log is: whatever is closed by then, and came to be an item, is in it.
+        let streaming: BTreeMap<SessionId, BTreeSet<ItemKey>> =
+            self.open.keys().map(|id| (id.clone(), self.streaming(id))).collect();
+        let query = StoreQuery {
+            after: self.cursor,
+            session: self.session.clone(),
+            kinds: self.kinds.clone(),
+            limit: limits::READ_EVENTS,
+            ..StoreQuery::default()
+        };
+        let page = match resolve::read(&self.host, move |store| store.read_raw(&query)).await {
+            Ok(page) => page,
+            Err(failure) => {
+                tracing::error!(detail = %failure.0.detail, "a subscriber could not be served; it may come again");
+                return None;
+            }
+        };
+        for raw in page.events {
+            self.last_seq = self.session.as_ref().map(|_| raw.seq);
+            self.push_event(convert::raw_event(raw));
+        }
+        // With a filter the numbers that were sent do not tell where the session stands.
+        if self.kinds.is_some() {
+            self.last_seq = None;
+        }
+        self.cursor = self.cursor.max(page.next);
+        self.behind = page.more;
+        if !self.behind {
+            self.take_back(&streaming);
+            let mut ids = std::mem::take(&mut self.missed);
+            ids.extend(self.session.iter().chain(self.open.keys()).cloned());
+            self.text_so_far(&ids.into_iter().collect::<Vec<_>>());
+        }
+        Some(())
+    }
+
+    /// The items of a session that stream.
+    fn streaming(&self, id: &SessionId) -> BTreeSet<ItemKey> {
+        self.host.text_so_far(id).iter().map(|piece| piece.key().clone()).collect()
+    }
+
+    /// Takes back the pieces of items that neither stream any more nor came: that was told while this reader was behind.
+    fn take_back(&mut self, streaming: &BTreeMap<SessionId, BTreeSet<ItemKey>>) {
+        let mut void = Vec::new();
+        for (id, keys) in &self.open {
+            let known = streaming.get(id);
+            let gone = keys.iter().filter(|key| known.is_some_and(|known| !known.contains(*key)));
+            void.extend(gone.map(|key| (id.clone(), key.clone())));
+        }
+        for (id, key) in void {
+            self.push_dropped(&id, &key);
+        }
+    }
+
+    fn take(&mut self, told: &Told) {
+        if self.session.as_ref().is_some_and(|session| *session != told.session) {
+            return;
+        }
+        if let (Some(first), Some(last)) = (told.events.first(), told.events.last())
+            && last.cursor > self.cursor
+        {
+            // What follows directly needs no look into the log.
+            if self.session.is_none() || self.last_seq != Some(first.envelope.seq - 1) {
+                self.behind = true;
+                if !told.live.is_empty() {
+                    self.missed.insert(told.session.clone());
+                }
+                return;
+            }
+            for stored in &told.events {
+                let kind = stored.envelope.event.kind();
+                if self.kinds.as_ref().is_none_or(|kinds| kinds.iter().any(|wanted| wanted == kind)) {
+                    self.push_event(convert::stored_event(stored));
+                }
+            }
+            self.cursor = last.cursor;
+            self.last_seq = Some(last.envelope.seq);
+        }
+        if self.kinds.is_none() {
+            for piece in &told.live {
+                self.push_live(&told.session, piece);
+            }
+        }
+    }
+
+    fn text_so_far(&mut self, sessions: &[SessionId]) {
+        if self.kinds.is_some() {
+            return;
+        }
+        for id in sessions {
+            for piece in self.host.text_so_far(id) {
+                self.push_live(id, &piece);
+            }
+        }
+    }
+
+    fn push_live(&mut self, session: &SessionId, piece: &Live) {
+        let (key, kind, offset, text) = match piece {
+            Live::Text { key, kind, offset, text, .. } => (key, *kind, *offset, text),
+            Live::Dropped { key, .. } => return self.push_dropped(session, key),
+        };
+        self.open.entry(session.clone()).or_default().insert(key.clone());
+        self.push(&Frame::Live(lockkeeper_api::Live {
+            session: session.clone(),
+            key: key.clone(),
+            kind: match kind {
+                DeltaKind::Message => LiveKind::Message,
+                DeltaKind::Reasoning => LiveKind::Reasoning,
+                DeltaKind::ToolInput => LiveKind::ToolInput,
+            },
+            offset,
+            text: text.to_string(),
+            dropped: false,
+        }));
+    }
+
+    fn push_dropped(&mut self, session: &SessionId, key: &ItemKey) {
+        self.close(session, key);
+        self.push(&Frame::Live(lockkeeper_api::Live {
+            session: session.clone(),
+            key: key.clone(),
+            kind: LiveKind::Message,
+            offset: 0,
+            text: String::new(),
+            dropped: true,
+        }));
+    }
+
+    fn push_event(&mut self, event: Result<lockkeeper_api::Event, serde_json::Error>) {
+        match event {
+            Ok(event) => {
+                if self.open.contains_key(&event.session)
+                    && let Some(key) = item_of(&event)
+                {
+                    self.close(&event.session, &key);
+                }
+                self.push(&Frame::Event(Box::new(event)));
+            }
+            Err(error) => tracing::error!(%error, "an event cannot be printed"),
+        }
+    }
+
+    /// An item is there, or will never be.
+    fn close(&mut self, session: &SessionId, key: &ItemKey) {
+        if let Some(keys) = self.open.get_mut(session) {
+            keys.remove(key);
+            if keys.is_empty() {
+                self.open.remove(session);
+            }
+        }
+    }
+
+    fn push(&mut self, frame: &Frame) {
+        match frame.to_wire() {
+            Ok(wire) => self.frames.push_back(wire),
+            Err(error) => tracing::error!(%error, "a frame cannot be printed"),
+        }
+    }
+}
+
+/// The item that an event brings.
+fn item_of(event: &lockkeeper_api::Event) -> Option<ItemKey> {
+    #[derive(serde::Deserialize)]
+    struct Brings {
+        item: Named,
+    }
+    #[derive(serde::Deserialize)]
+    struct Named {
+        key: ItemKey,
+    }
+    if !matches!(event.kind.as_str(), "item.added" | "tool.started") {
+        return None;
+    }
+    serde_json::from_str(event.data.as_str()).ok().map(|brings: Brings| brings.item.key)
+}
+
+/// All events of a session, oldest first.
+pub(super) fn whole_log(
+    store: &dyn lockkeeper_store::Store,
+    id: &SessionId,
+) -> Result<(Vec<lockkeeper_store::Stored>, Option<SessionRow>, Cursor), StoreError> {
+    let row = store.session_row(id)?;
+    let upto = row.as_ref().map_or(0, |row| row.seq);
+    let (mut events, mut after) = (Vec::new(), Cursor::START);
+    loop {
+        let page = store.read(&StoreQuery { after, session: Some(id.clone()), ..StoreQuery::default() })?;
+        after = page.next;
+        events.extend(page.events.into_iter().filter(|stored| stored.envelope.seq <= upto));
+        let done = events.last().is_some_and(|stored| stored.envelope.seq >= upto);
+        if done || !page.more {
+            let cursor = events.last().map_or(Cursor::START, |stored| stored.cursor);
+            return Ok((events, row, cursor));
+        }
+    }
+}

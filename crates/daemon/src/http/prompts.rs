@@ -1,0 +1,150 @@
+//! Prompts and the queue.
+
+use std::sync::Arc;
+
+use axum::extract::{ConnectInfo, Path, State};
+use axum::http::{HeaderMap, StatusCode};
+use lockkeeper_api::{
+    ErrorCode, List, OutcomeWord, PromptEdit, PromptReceipt, PromptRequest, PromptState, QueuedPrompt, Time,
+    headers, limits as api_limits,
+};
+use lockkeeper_core::id::PromptNo;
+use lockkeeper_core::json::Json as RawJson;
+use lockkeeper_core::session::{Command, Envelope, Event, NewPrompt, Request, Stage, State as Session};
+
+use super::answer::{self, Answer, Failure, Json, wire_cursor};
+use super::{Peer, resolve};
+use crate::host::Host;
+use crate::session::KeyIntent;
+
+pub(super) async fn prompt(
+    State(host): State<Arc<Host>>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
+    Path(session): Path<String>,
+    head: HeaderMap,
+    Json { value, bytes }: Json<PromptRequest>,
+) -> Answer {
+    super::sessions::admit(&host)?;
+    let id = resolve::session(&host, &session).await?;
+    let key = key(&head)?;
+    let new = NewPrompt { text: value.text.into(), class: value.class, key: key.clone() };
+    let intent = key.map(|key| KeyIntent {
+        scope: format!("prompt {id}"),
+        key,
+        body_hash: hash(&bytes),
+        respond: Box::new(|state, events| print(&accepted(state, events))),
+    });
+    let request = Request { by: peer.user, command: Command::Prompt(new) };
+    let done = host.command(&id, request, intent).await?;
+    match done.earlier {
+        Some(earlier) => Ok(answer::text(StatusCode::ACCEPTED, earlier, done.cursor)),
+        None => answer::json(StatusCode::ACCEPTED, &accepted(&done.state, &done.events), done.cursor),
+    }
+}
+
+pub(super) async fn edit(
+    State(host): State<Arc<Host>>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
+    Path(prompt): Path<String>,
+    Json { value, .. }: Json<PromptEdit>,
+) -> Answer {
+    let (id, prompt): (_, PromptNo) = resolve::inner(&host, &prompt).await?;
+    let command = Command::EditPrompt { prompt, text: value.text.into() };
+    let done = host.command(&id, Request { by: peer.user, command }, None).await?;
+    let receipt = receipt(&done.state, prompt, PromptState::Accepted);
+    answer::json(StatusCode::OK, &receipt, done.cursor)
+}
+
+pub(super) async fn drop(
+    State(host): State<Arc<Host>>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
+    Path(prompt): Path<String>,
+) -> Answer {
+    let (id, prompt): (_, PromptNo) = resolve::inner(&host, &prompt).await?;
+    let request = Request { by: peer.user, command: Command::DropPrompt { prompt } };
+    let done = host.command(&id, request, None).await?;
+    let receipt = receipt(&done.state, prompt, PromptState::Dropped);
+    answer::json(StatusCode::OK, &receipt, done.cursor)
+}
+
+pub(super) async fn queue(State(host): State<Arc<Host>>, Path(session): Path<String>) -> Answer {
+    let id = resolve::session(&host, &session).await?;
+    let cursor = host.store.head();
+    let state = host.look(&id).await?;
+    let items = state
+        .queue
+        .iter()
+        .zip(0..)
+        .map(|(prompt, position)| QueuedPrompt {
+            id: prompt.no.of(&id),
+            session: id.clone(),
+            position,
+            class: prompt.class,
+            caller: prompt.caller.clone(),
+            text: prompt.text.to_string(),
+            accepted: Time::from_wall_ms(prompt.accepted.wall_ms),
+        })
+        .collect();
+    answer::json(StatusCode::OK, &List::<QueuedPrompt> { items, cursor: wire_cursor(cursor) }, cursor)
+}
+
+/// The receipt of the prompt that a step accepted.
+pub(super) fn accepted(state: &Session, events: &[Envelope]) -> Option<PromptReceipt> {
+    let prompt = events.iter().find_map(|envelope| {
+        if let Event::PromptAccepted { prompt } = &envelope.event { Some(prompt.no) } else { None }
+    })?;
+    Some(receipt(state, prompt, PromptState::Accepted))
+}
+
+fn receipt(state: &Session, no: PromptNo, otherwise: PromptState) -> PromptReceipt {
+    let behind = state.queue.iter().position(|prompt| prompt.no == no);
+    let turn = state.turn.as_ref().filter(|turn| turn.prompt.no == no);
+    let at = match (state.queue.find(no), turn) {
+        (Some(prompt), _) => prompt.accepted.wall_ms,
+        (None, Some(turn)) => turn.prompt.accepted.wall_ms,
+        (None, None) => state.status.since.wall_ms,
+    };
+    let running = usize::from(state.turn.is_some() || state.own_turn.is_some());
+    PromptReceipt {
+        prompt: no.of(&state.id),
+        session: state.id.clone(),
+        state: match turn.map(|turn| turn.stage) {
+            Some(Stage::Sending | Stage::Accepted) => PromptState::Accepted,
+            Some(Stage::Written) => PromptState::Written,
+            Some(Stage::Running) => PromptState::Started,
+            None => otherwise,
+        },
+        queued_behind: behind.map(|behind| u32::try_from(behind + running).unwrap_or(u32::MAX)),
+        turn: turn.map(|turn| turn.no.of(&state.id)),
+        outcome: None::<OutcomeWord>,
+        accepted: Time::from_wall_ms(at),
+    }
+}
+
+/// The idempotency key of a request.
+pub(super) fn key(head: &HeaderMap) -> Result<Option<String>, Failure> {
+    let Some(value) = head.get(headers::IDEMPOTENCY_KEY) else { return Ok(None) };
+    let limit = api_limits::KEY_BYTES;
+    match value.to_str() {
+        Ok(key) if !key.is_empty() && key.len() <= limit => Ok(Some(key.to_owned())),
+        Ok(_) | Err(_) => {
+            let detail = format!(
+                "{} must have between 1 and {limit} visible ASCII characters",
+                headers::IDEMPOTENCY_KEY
+            );
+            Err(Failure::new(ErrorCode::HeaderInvalid, detail))
+        }
+    }
+}
+
+/// The hash of a body. White space counts: a repetition is the same bytes again.
+pub(super) fn hash(body: &[u8]) -> String {
+    let text = String::from_utf8_lossy(body);
+    RawJson::of(text.as_ref()).map(|json| json.hash()).unwrap_or_default()
+}
+
+/// An answer as it is kept under a key.
+pub(super) fn print<T: serde::Serialize>(value: &T) -> String {
+    // Answers are structs of strings and numbers.
+    serde_json::to_string(value).unwrap_or_default()
+}

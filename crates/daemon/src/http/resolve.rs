@@ -1,0 +1,60 @@
+//! What people call sessions, and which ones they mean.
+
+use std::str::FromStr;
+use std::sync::Arc;
+
+use lockkeeper_api::{ErrorCode, InnerReference, Problem, Reference};
+use lockkeeper_core::id::{BadName, SessionId};
+use lockkeeper_store::{Found, SessionRow, StoreError};
+
+use super::answer::Failure;
+use crate::host::Host;
+
+/// Runs a read of the store where it may block.
+pub(super) async fn read<T: Send + 'static>(
+    host: &Arc<Host>,
+    query: impl FnOnce(&dyn lockkeeper_store::Store) -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, Failure> {
+    let store = host.store.clone();
+    tokio::task::spawn_blocking(move || query(&*store))
+        .await
+        .map_err(|error| Failure::new(ErrorCode::Internal, error.to_string()))?
+        .map_err(Failure::from)
+}
+
+/// The session that a path means.
+pub(super) async fn session(host: &Arc<Host>, text: &str) -> Result<SessionId, Failure> {
+    let reference: Reference = text.parse()?;
+    find(host, &reference).await
+}
+
+pub(super) async fn find(host: &Arc<Host>, reference: &Reference) -> Result<SessionId, Failure> {
+    let text = reference.as_str().to_owned();
+    match read(host, move |store| store.find(&text)).await? {
+        Found::One(id) => Ok(id),
+        Found::None => {
+            Err(Failure::new(ErrorCode::SessionNotFound, format!("no session is called {reference}")))
+        }
+        Found::Several(ids) => {
+            let names: Vec<String> = ids.iter().map(ToString::to_string).collect();
+            let detail = format!("{reference} is the beginning of {}", names.join(", "));
+            Err(Failure(Problem::new(ErrorCode::ReferenceAmbiguous, detail)))
+        }
+    }
+}
+
+/// Something inside a session that a path means.
+pub(super) async fn inner<N>(host: &Arc<Host>, text: &str) -> Result<(SessionId, N), Failure>
+where
+    N: FromStr<Err = BadName> + Copy,
+{
+    let reference: InnerReference<N> = text.parse()?;
+    Ok((find(host, &reference.session).await?, reference.no))
+}
+
+/// The row of a session.
+pub(super) async fn row(host: &Arc<Host>, id: &SessionId) -> Result<SessionRow, Failure> {
+    let id = id.clone();
+    let gone = Failure::new(ErrorCode::SessionNotFound, format!("session {id} is gone"));
+    read(host, move |store| store.session_row(&id)).await?.ok_or(gone)
+}

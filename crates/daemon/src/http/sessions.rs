@@ -1,0 +1,382 @@
+//! Sessions: making, listing, changing, ending.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path as FilePath;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::{ConnectInfo, Path, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse as _, Response};
+use lockkeeper_agents::{Program, registry};
+use lockkeeper_api::{
+    Change, Created, ErrorCode, InterruptReceipt, InterruptRequest, InterruptState, List, NewSession,
+    Problem, Session, SessionPatch, SessionQuery, SettingsRequest, WaitQuery,
+};
+use lockkeeper_core::id::{AgentName, SessionId, TurnNo};
+use lockkeeper_core::session::{Command, NewPrompt, NewSession as CoreSession, Request, Status};
+use lockkeeper_store::{SessionRow, ViewFilter};
+
+use super::answer::{self, Answer, Failure, Json, Query, wire_cursor};
+use super::{Peer, convert, prompts, resolve};
+use crate::host::Host;
+use crate::session::KeyIntent;
+
+/// Refuses new work while the daemon is draining.
+pub(super) fn admit(host: &Host) -> Result<(), Failure> {
+    if *host.draining.borrow() {
+        return Err(Failure::new(
+            ErrorCode::NotReady,
+            "the daemon is draining: it takes no new work and will end",
+        ));
+    }
+    Ok(())
+}
+
+pub(super) async fn create(
+    State(host): State<Arc<Host>>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
+    head: HeaderMap,
+    Json { value, bytes }: Json<NewSession>,
+) -> Answer {
+    admit(&host)?;
+    let key = prompts::key(&head)?;
+    let dir = check(&value)?;
+    let prompt = match (value.prompt, value.class) {
+        (Some(text), Some(class)) => Some(NewPrompt { text: text.into(), class, key: key.clone() }),
+        (None, None) => None,
+        (Some(_), None) => return Err(Failure::new(ErrorCode::ClassRequired, "the field class is missing")),
+        (None, Some(_)) => {
+            return Err(Failure::new(
+                ErrorCode::BodyInvalid,
+                "there is a class, and no prompt that it could be for",
+            ));
+        }
+    };
+    let lifetime = if value.keep {
+        lockkeeper_core::session::Lifetime::Kept
+    } else {
+        lockkeeper_core::session::Lifetime::OneShot
+    };
+    let new = CoreSession {
+        id: draw_id()?,
+        name: value.name,
+        agent: value.agent,
+        dir,
+        model: value.model,
+        mode: value.mode,
+        lifetime,
+        labels: value.labels,
+        environment: value.environment,
+        submitter: value.submitter,
+        turn_ms: value.turn_timeout_ms,
+        prompt,
+    };
+    let environment = value.env.0.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
+    let intent = key.map(|key| KeyIntent {
+        scope: "session".to_owned(),
+        key,
+        body_hash: prompts::hash(&bytes),
+        respond: Box::new(|state, events| {
+            prompts::print(&created(&SessionRow::of(state), prompts::accepted(state, events)))
+        }),
+    });
+    let done = host.create(new, peer.user, environment, intent).await?;
+    if let Some(earlier) = done.earlier {
+        return Ok(answer::text(StatusCode::CREATED, earlier, done.cursor));
+    }
+    let mut body = created(&SessionRow::of(&done.state), prompts::accepted(&done.state, &done.events));
+    body.cursor = wire_cursor(done.cursor);
+    answer::json(StatusCode::CREATED, &body, done.cursor)
+}
+
+fn created(row: &SessionRow, prompt: Option<lockkeeper_api::PromptReceipt>) -> Created {
+    Created { session: convert::session(row), prompt, cursor: lockkeeper_api::Cursor::start() }
+}
+
+fn draw_id() -> Result<SessionId, Failure> {
+    let mut bits = [0; 8];
+    getrandom::fill(&mut bits).map_err(|error| Failure::new(ErrorCode::Internal, error.to_string()))?;
+    Ok(SessionId::from_random(u64::from_le_bytes(bits)))
+}
+
+/// What can be known to fail before anything is made.
+fn check(new: &NewSession) -> Result<String, Failure> {
+    let Some(adapter) = registry::find(new.agent.as_str()) else {
+        return Err(Failure::new(
+            ErrorCode::AgentUnknown,
+            format!("this version does not know the agent {}", new.agent),
+        ));
+    };
+    let bad_dir = |why: String| Err(Failure::new(ErrorCode::DirInvalid, why));
+    let dir = FilePath::new(&new.dir);
+    if !dir.is_absolute() {
+        return bad_dir(format!("{:?} is not an absolute path", new.dir));
+    }
+    match std::fs::metadata(dir) {
+        Ok(meta) if meta.is_dir() => {}
+        Ok(_) => return bad_dir(format!("{} is not a directory", new.dir)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            return bad_dir(format!("{} does not exist", new.dir));
+        }
+        Err(error) => return bad_dir(format!("{} cannot be used: {error}", new.dir)),
+    }
+    if new
+        .env
+        .0
+        .iter()
+        .any(|(name, value)| name.is_empty() || name.contains(['=', '\0']) || value.contains('\0'))
+    {
+        return Err(Failure::new(
+            ErrorCode::BodyInvalid,
+            "env has a variable with an impossible name or value",
+        ));
+    }
+    let launch = adapter.launch(&lockkeeper_agents::LaunchRequest {
+        session: SessionId::from_random(0),
+        attempt: lockkeeper_core::id::AttemptNo(1),
+        model: None,
+        mode: None,
+        conversation: lockkeeper_agents::Conversation::New,
+        extra_args: Vec::new(),
+    });
+    if let Program::OnPath(names) = launch.program {
+        let path = new.env.0.get("PATH").map(String::as_str).unwrap_or_default();
+        let there = std::env::split_paths(path)
+            .filter(|dir| dir.is_absolute())
+            .any(|dir| names.iter().any(|name| crate::session::launch::is_executable(&dir.join(name))));
+        if !there {
+            let detail = format!("{} is not on the PATH of the session's environment", names.join(" or "));
+            return Err(Failure::new(ErrorCode::AgentMissing, detail));
+        }
+    }
+    Ok(new.dir.clone())
+}
+
+pub(super) async fn list(State(host): State<Arc<Host>>, Query(query): Query<SessionQuery>) -> Answer {
+    let filter = filter(&query)?;
+    let agents = names(query.agent.as_deref())?;
+    let labels = labels(query.label.as_deref());
+    let view = resolve::read(&host, move |store| store.view(&filter)).await?;
+    let items = view
+        .sessions
+        .iter()
+        .filter(|row| agents.is_empty() || agents.contains(&row.agent))
+        .filter(|row| {
+            labels.iter().all(|(key, value)| match (row.labels.get(key), value) {
+                (Some(has), Some(wanted)) => has == wanted,
+                (Some(_), None) => true,
+                (None, _) => false,
+            })
+        })
+        .map(convert::session)
+        .collect();
+    answer::json(super::OK, &List::<Session> { items, cursor: wire_cursor(view.cursor) }, view.cursor)
+}
+
+fn filter(query: &SessionQuery) -> Result<ViewFilter, Failure> {
+    let mut statuses: Vec<Status> = Vec::new();
+    for word in words(query.status.as_deref()) {
+        let status = word.parse().map_err(|error: lockkeeper_core::id::BadName| {
+            Failure::new(ErrorCode::StatusUnknown, error.to_string())
+        })?;
+        statuses.push(status);
+    }
+    let all = query.all.unwrap_or(false) || statuses.iter().any(|status| status.is_end());
+    Ok(ViewFilter { ended: if all { None } else { Some(false) }, statuses, ..ViewFilter::default() })
+}
+
+fn words(list: Option<&str>) -> impl Iterator<Item = &str> {
+    list.into_iter().flat_map(|list| list.split(',')).map(str::trim).filter(|word| !word.is_empty())
+}
+
+fn names(list: Option<&str>) -> Result<Vec<AgentName>, Failure> {
+    words(list)
+        .map(|word| {
+            word.parse().map_err(|error: lockkeeper_core::id::BadName| {
+                Failure::new(ErrorCode::QueryInvalid, error.to_string())
+            })
+        })
+        .collect()
+}
+
+fn labels(list: Option<&str>) -> Vec<(String, Option<String>)> {
+    words(list)
+        .map(|word| match word.split_once('=') {
+            Some((key, value)) => (key.to_owned(), Some(value.to_owned())),
+            None => (word.to_owned(), None),
+        })
+        .collect()
+}
+
+pub(super) async fn get(
+    State(host): State<Arc<Host>>,
+    Path(session): Path<String>,
+    Query(query): Query<WaitQuery>,
+) -> Answer {
+    let id = resolve::session(&host, &session).await?;
+    let Some(wait) = query.wait else {
+        if query.timeout.is_some() {
+            return Err(Failure::new(ErrorCode::QueryInvalid, "there is a timeout, and nothing to wait for"));
+        }
+        return show(&host, &id).await;
+    };
+    let waited = async {
+        let mut told = host.hub.listen();
+        loop {
+            let row = resolve::row(&host, &id).await?;
+            let session = convert::session(&row);
+            if wait.is_met(&session) || wait.is_hopeless(&session) {
+                return show(&host, &id).await;
+            }
+            loop {
+                match told.recv().await {
+                    Ok(told) if told.session != id || told.events.is_empty() => {}
+                    Ok(_) | Err(tokio::sync::broadcast::error::RecvError::Lagged(_)) => break,
+                    Err(tokio::sync::broadcast::error::RecvError::Closed) => {
+                        return Err(Failure::new(ErrorCode::NotReady, "the daemon is ending"));
+                    }
+                }
+            }
+        }
+    };
+    let limit = query.timeout.map_or(Duration::MAX, Duration::from_millis);
+    tokio::select! {
+        answer = waited => answer,
+        () = host.ending.cancelled() => Err(Failure::new(ErrorCode::NotReady, "the daemon is ending")),
+        () = sleep(limit) => {
+            let millis = limit.as_millis();
+            Err(Failure::new(ErrorCode::WaitTimeout, format!("the session did not come to {wait} within {millis} ms")))
+        }
+    }
+}
+
+async fn sleep(limit: Duration) {
+    if limit == Duration::MAX {
+        std::future::pending::<()>().await;
+    }
+    tokio::time::sleep(limit).await;
+}
+
+async fn show(host: &Arc<Host>, id: &SessionId) -> Answer {
+    let id = id.clone();
+    let (row, cursor) = resolve::read(host, move |store| {
+        // The row may be younger than the cursor, never older: what follows the cursor may be told twice, not missed.
+        let cursor = store.head();
+        Ok((store.session_row(&id)?, cursor))
+    })
+    .await?;
+    let row = row.ok_or_else(|| Failure::new(ErrorCode::SessionNotFound, "the session is gone"))?;
+    answer::json(super::OK, &convert::session(&row), cursor)
+}
+
+pub(super) async fn patch(
+    State(host): State<Arc<Host>>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
+    Path(session): Path<String>,
+    Json { value, .. }: Json<SessionPatch>,
+) -> Answer {
+    let id = resolve::session(&host, &session).await?;
+    let name = match value.name {
+        Change::Keep => None,
+        Change::Clear => Some(None),
+        Change::Set(name) => Some(Some(name)),
+    };
+    if let Some(name) = name {
+        let request = Request { by: peer.user.clone(), command: Command::Rename { name } };
+        host.command(&id, request, None).await?;
+    }
+    if !value.labels.is_empty() {
+        let (mut set, mut remove) = (BTreeMap::new(), BTreeSet::new());
+        for (key, value) in value.labels {
+            match value {
+                Some(value) => {
+                    set.insert(key, value);
+                }
+                None => {
+                    remove.insert(key);
+                }
+            }
+        }
+        host.command(&id, Request { by: peer.user, command: Command::Label { set, remove } }, None).await?;
+    }
+    show(&host, &id).await
+}
+
+pub(super) async fn delete(
+    State(host): State<Arc<Host>>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
+    Path(session): Path<String>,
+) -> Result<Response, Failure> {
+    let id = resolve::session(&host, &session).await?;
+    host.clear(&id, peer.user).await?;
+    Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+async fn act(host: &Arc<Host>, peer: Peer, session: &str, command: Command) -> Answer {
+    let id = resolve::session(host, session).await?;
+    let done = host.command(&id, Request { by: peer.user, command }, None).await?;
+    answer::json(super::OK, &convert::session(&SessionRow::of(&done.state)), done.cursor)
+}
+
+pub(super) async fn stop(
+    State(host): State<Arc<Host>>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
+    Path(session): Path<String>,
+) -> Answer {
+    act(&host, peer, &session, Command::Stop).await
+}
+
+pub(super) async fn kill(
+    State(host): State<Arc<Host>>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
+    Path(session): Path<String>,
+) -> Answer {
+    act(&host, peer, &session, Command::Kill).await
+}
+
+pub(super) async fn resume(
+    State(host): State<Arc<Host>>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
+    Path(session): Path<String>,
+) -> Answer {
+    admit(&host)?;
+    act(&host, peer, &session, Command::Resume).await
+}
+
+pub(super) async fn settings(
+    State(host): State<Arc<Host>>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
+    Path(session): Path<String>,
+    Json { value, .. }: Json<SettingsRequest>,
+) -> Answer {
+    act(&host, peer, &session, Command::Set { model: value.model, mode: value.mode }).await
+}
+
+pub(super) async fn interrupt(
+    State(host): State<Arc<Host>>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
+    Path(session): Path<String>,
+    Json { value, .. }: Json<InterruptRequest>,
+) -> Answer {
+    let id = resolve::session(&host, &session).await?;
+    let turn = value.turn.map(|turn| turn_no(&turn, &id)).transpose()?;
+    let request = Request { by: peer.user, command: Command::Interrupt { turn } };
+    let done = host.command(&id, request, None).await?;
+    let turn = done.state.interrupt.as_ref().map(|interrupt| interrupt.turn);
+    let receipt = InterruptReceipt {
+        session: id.clone(),
+        turn: turn.map(|turn| turn.of(&id)),
+        state: if turn.is_some() { InterruptState::Interrupting } else { InterruptState::Idle },
+        held: u32::try_from(done.state.queue.len()).unwrap_or(u32::MAX),
+    };
+    answer::json(super::OK, &receipt, done.cursor)
+}
+
+/// A turn by its number, or by its name in this session.
+pub(super) fn turn_no(text: &str, session: &SessionId) -> Result<TurnNo, Failure> {
+    let bare = text.strip_prefix(session.as_str()).and_then(|rest| rest.strip_prefix('.')).unwrap_or(text);
+    bare.parse().map_err(|error: lockkeeper_core::id::BadName| {
+        Failure(Problem::new(ErrorCode::ReferenceInvalid, error.to_string()))
+    })
+}

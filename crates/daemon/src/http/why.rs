@@ -1,0 +1,190 @@
+//! Why a session is in its status, with the evidence.
+
+use std::sync::Arc;
+
+use axum::extract::{Path, State};
+use lockkeeper_api::{Evidence, OutcomeWord, SessionEnd, Time, Why, WhyLine};
+use lockkeeper_core::session::{
+    ClosingWhy, Event, InterruptCause, Life, Process, Stage, State as Session, Status, Why as Wait, deadline,
+};
+use lockkeeper_store::EventQuery;
+
+use super::answer::{self, Answer, wire_cursor};
+use super::{convert, resolve};
+use crate::host::Host;
+
+pub(super) async fn why(State(host): State<Arc<Host>>, Path(session): Path<String>) -> Answer {
+    let id = resolve::session(&host, &session).await?;
+    let cursor = host.store.head();
+    let state = host.look(&id).await?;
+    let cause = state.status.cause.clone();
+    let query = EventQuery {
+        session: Some(id.clone()),
+        above_seq: cause.seq.saturating_sub(1),
+        limit: 1,
+        ..EventQuery::default()
+    };
+    let event = resolve::read(&host, move |store| store.read(&query)).await?.events.into_iter().next();
+    let evidence = Evidence {
+        seq: cause.seq,
+        kind: cause.kind.clone(),
+        at: event
+            .as_ref()
+            .map_or(convert::time(&state.status.since), |stored| convert::time(&stored.envelope.at)),
+    };
+    let text = event.as_ref().map_or_else(|| cause.kind.clone(), |stored| tell(&stored.envelope.event));
+    let mut lines = vec![WhyLine { text, evidence: Some(evidence), until: None }];
+    lines.extend(reasons(&state).into_iter().map(|text| WhyLine { text, evidence: None, until: None }));
+    if let Some(due) = deadline(&state, host.clock.boot()) {
+        lines.push(WhyLine {
+            text: wait(due.why).to_owned(),
+            evidence: None,
+            until: Some(Time::from_wall_ms(due.wall_ms)),
+        });
+    }
+    let body = Why {
+        session: id,
+        name: state.profile.name.clone(),
+        status: state.status.status,
+        since: convert::time(&state.status.since),
+        lines,
+        cursor: wire_cursor(cursor),
+    };
+    answer::json(super::OK, &body, cursor)
+}
+
+/// What else is true and matters.
+fn reasons(state: &Session) -> Vec<String> {
+    let mut lines = Vec::new();
+    if let Life::Ended { end, .. } = &state.life
+        && let Some(message) = SessionEnd::from(end).message
+    {
+        lines.push(message);
+    }
+    if let Some(interrupt) = &state.interrupt {
+        let by = match &interrupt.cause {
+            InterruptCause::Asked { by } => format!("{by} asked for it"),
+            InterruptCause::Deadline { what } => what.clone(),
+        };
+        let taken = interrupt.climb.taken;
+        let steps: Vec<&str> = interrupt.climb.rungs.iter().take(taken).map(|rung| rung.word()).collect();
+        lines.push(format!(
+            "turn {} is being cancelled: {by}; steps taken: {}",
+            interrupt.turn,
+            steps.join(", ")
+        ));
+    }
+    if let Some(closing) = &state.closing {
+        lines.push(closing_text(&closing.why));
+        if closing.climb.taken >= closing.climb.rungs.len() {
+            lines.push("every step was taken; the process has not ended yet".to_owned());
+        }
+    }
+    for gate in
+        state.gates.values().filter(|gate| matches!(gate.state, lockkeeper_core::gate::GateState::Open))
+    {
+        lines.push(format!("gate {} waits for a decision about {}", gate.no.of(&state.id), gate.ask.tool));
+    }
+    if let Some(turn) = &state.turn {
+        lines.push(format!(
+            "turn {} works on prompt {} of {}: {}",
+            turn.no,
+            turn.prompt.no,
+            turn.prompt.caller,
+            stage(turn.stage)
+        ));
+    }
+    if let Some(turn) = &state.own_turn {
+        lines.push(format!("turn {} was begun by the agent itself", turn.no));
+    }
+    for tool in state.open_tools.values() {
+        lines.push(format!("the tool {} is at work since {}", tool.tool, convert::time(&tool.started)));
+    }
+    for task in state.tasks.values() {
+        lines.push(format!("a task of the agent is at work: {}", task.title));
+    }
+    if let Some(by) = &state.held {
+        lines.push(format!("the queue is held by {by}: a prompt or `lk resume` lets it go on"));
+    }
+    if !state.queue.is_empty() {
+        lines.push(match state.queue.len() {
+            1 => "1 prompt waits".to_owned(),
+            many => format!("{many} prompts wait"),
+        });
+    }
+    if matches!(state.status.status, Status::Idle | Status::Suspended | Status::Queued)
+        && let Some((turn, outcome)) = &state.last_turn
+    {
+        let (word, kind, message) = OutcomeWord::parts(outcome);
+        let more: Vec<String> = [kind, message].into_iter().flatten().collect();
+        let more = if more.is_empty() { String::new() } else { format!(" ({})", more.join(": ")) };
+        lines.push(format!("turn {turn} ended {word}{more}"));
+    }
+    if matches!(state.process, Process::Absent)
+        && let Some(exit) = &state.last_exit
+    {
+        lines.push(format!("the last process {}", exit.status));
+        lines.extend(exit.stderr.last().map(|line| format!("its last words: {line}")));
+    }
+    lines
+}
+
+fn closing_text(why: &ClosingWhy) -> String {
+    match why {
+        ClosingWhy::Stop { by } => format!("{by} asked to stop the session"),
+        ClosingWhy::Kill { by } => format!("{by} asked to kill the session"),
+        ClosingWhy::Done { .. } => {
+            "the session has done what it was made for; its process is being ended".to_owned()
+        }
+        ClosingWhy::ConversationLost => {
+            "the agent does not have the conversation that it should continue".to_owned()
+        }
+        ClosingWhy::AfterInterrupt => "the cancel had to end the process".to_owned(),
+        ClosingWhy::Relaunch { what } => format!("the agent did not answer ({what}) and is started again"),
+        ClosingWhy::HandshakeTimeout => "the agent was not ready in time".to_owned(),
+    }
+}
+
+fn stage(stage: Stage) -> &'static str {
+    match stage {
+        Stage::Sending => "its prompt is being written",
+        Stage::Accepted => "its prompt is with the holder",
+        Stage::Written => "its prompt is written, and the agent has not taken it up yet",
+        Stage::Running => "the agent works on it",
+    }
+}
+
+fn wait(why: Wait) -> &'static str {
+    match why {
+        Wait::Spawn => "the process must have started by then",
+        Wait::Handshake => "the agent must be ready by then",
+        Wait::StdinWrite => "the agent must have read its prompt by then",
+        Wait::ControlReply => "the agent must have answered by then",
+        Wait::Silence => "the agent is taken for silent then, and its turn is cancelled",
+        Wait::Turn => "the turn is cancelled then",
+        Wait::Rung => "the next step follows then",
+        Wait::Settle => "the agent is left alone until then, to save its conversation",
+        Wait::Backoff => "the agent is started again then",
+    }
+}
+
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "the kinds that can lead to a status have sentences; the name of another one says enough"
+)]
+fn tell(event: &Event) -> String {
+    match event {
+        Event::TurnEnded { turn, outcome, .. } => format!("turn {turn} ended: {}", outcome.word()),
+        Event::TurnStarted { turn, .. } => format!("turn {turn} was started"),
+        Event::PromptAccepted { prompt } => format!("prompt {} of {} was accepted", prompt.no, prompt.caller),
+        Event::GateOpened { gate } => format!("the agent asks to use {}", gate.ask.tool),
+        Event::GateDecided { gate, verdict, .. } => format!("gate {gate} was decided by {}", verdict.by),
+        Event::InterruptAsked { turn, .. } => format!("a cancel of turn {turn} was asked for"),
+        Event::AttemptExited { exit, .. } => format!("the process {}", exit.status),
+        Event::AttemptLost { .. } => "the holder ended without a record".to_owned(),
+        Event::AttemptLaunchFailed { error, .. } => error.message.clone(),
+        Event::AttemptReady { .. } => "the agent is ready".to_owned(),
+        Event::AttemptLaunched { attempt, .. } => format!("launch {attempt} was decided"),
+        other => other.kind().to_owned(),
+    }
+}

@@ -1,0 +1,21 @@
+//! The shell: session tasks, duties, boot and the HTTP face.
+//!
+//! Everything that decides is in the core. Here are the clock, the processes, the store and the sockets: a session's
+//! task takes inputs in, commits what the core decides, and does what the core says must be done.
+
+mod clock;
+mod config;
+mod host;
+mod http;
+mod hub;
+mod limits;
+mod log;
+mod making;
+mod names;
+mod paths;
+mod run;
+mod session;
+
+pub use config::{Config, ConfigError};
+pub use paths::{PathError, Paths};
+pub use run::{Options, RunError, run};

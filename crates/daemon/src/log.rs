@@ -1,0 +1,87 @@
+//! The daemon's own log: JSON lines in a file that is rotated by size.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::format::FmtSpan;
+
+use crate::paths::Paths;
+
+/// A log file that grew beyond this is put aside.
+const FILE_BYTES: u64 = 10 * 1024 * 1024;
+
+/// How many of those are kept.
+const KEPT: u32 = 3;
+
+/// The present log file.
+pub(crate) fn file(paths: &Paths) -> PathBuf {
+    paths.logs.join("daemon.log")
+}
+
+/// Begins to log. `LK_LOG` selects what, as `RUST_LOG` does elsewhere.
+pub(crate) fn begin(paths: &Paths) -> io::Result<()> {
+    let writer = Rotating::open(file(paths))?;
+    let filter = EnvFilter::try_from_env("LK_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let subscriber = tracing_subscriber::fmt()
+        .json()
+        .with_span_events(FmtSpan::NONE)
+        .with_current_span(false)
+        .with_env_filter(filter)
+        .with_writer(Mutex::new(writer))
+        .finish();
+    // A second daemon in one process (tests) keeps the first one's log.
+    let _ = tracing::subscriber::set_global_default(subscriber);
+    Ok(())
+}
+
+struct Rotating {
+    path: PathBuf,
+    file: File,
+    bytes: u64,
+}
+
+impl Rotating {
+    fn open(path: PathBuf) -> io::Result<Self> {
+        let file = append(&path)?;
+        let bytes = file.metadata()?.len();
+        Ok(Self { path, file, bytes })
+    }
+
+    fn rotate(&mut self) -> io::Result<()> {
+        let aside = |number: u32| self.path.with_extension(format!("log.{number}"));
+        for number in (1..KEPT).rev() {
+            match std::fs::rename(aside(number), aside(number + 1)) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                Ok(()) | Err(_) => {}
+            }
+        }
+        std::fs::rename(&self.path, aside(1))?;
+        self.file = append(&self.path)?;
+        self.bytes = 0;
+        Ok(())
+    }
+}
+
+fn append(path: &Path) -> io::Result<File> {
+    OpenOptions::new().create(true).append(true).mode(0o600).open(path)
+}
+
+impl Write for Rotating {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.bytes >= FILE_BYTES {
+            // A log that cannot be rotated goes on in its old file.
+            let _ = self.rotate();
+        }
+        let written = self.file.write(bytes)?;
+        self.bytes += u64::try_from(written).unwrap_or(0);
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}

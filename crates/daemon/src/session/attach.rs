@@ -1,0 +1,170 @@
+//! Finding out how an attempt stands: starting its holder, connecting to it, or settling what it left.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use std::{fs, io};
+
+use lockkeeper_agents::Adapter;
+use lockkeeper_core::id::{AttemptNo, SessionId};
+use lockkeeper_core::session::{LaunchPlan, SpawnError};
+use lockkeeper_holder::{HolderState, SweepReport};
+use tokio_util::task::TaskTracker;
+
+use super::launch;
+use super::link::Link;
+
+/// How an attempt stands.
+#[derive(Debug)]
+pub(crate) enum Found {
+    /// Its holder lives, and this leads to it.
+    Linked(Link),
+    /// Its holder is gone; what it knew is in the journal, and nothing that it started is left but what is reported.
+    Gone(SweepReport),
+    /// It could not be started.
+    Failed(SpawnError),
+    /// It could not be found out; to be tried again.
+    Unclear(String),
+}
+
+/// Where an attempt keeps its files.
+pub(crate) fn attempt_dir(session_dir: &Path, attempt: AttemptNo) -> PathBuf {
+    session_dir.join(attempt.to_string())
+}
+
+/// Starts the holder of an attempt, unless one ran there already, and connects to it.
+pub(crate) async fn launch(
+    session: SessionId,
+    session_dir: PathBuf,
+    plan: LaunchPlan,
+    adapter: &'static dyn Adapter,
+    own_exe: PathBuf,
+    tasks: TaskTracker,
+) -> Found {
+    let dir = attempt_dir(&session_dir, plan.attempt);
+    let attempt = plan.attempt;
+    let started = tokio::task::spawn_blocking({
+        let (dir, session) = (dir.clone(), session.clone());
+        move || start(&session, &session_dir, &dir, &plan, adapter, &own_exe)
+    })
+    .await;
+    match started {
+        Ok(Started::Runs) => find(session, dir, attempt, tasks).await,
+        Ok(Started::Failed(error)) => Found::Failed(error),
+        Err(error) => Found::Unclear(error.to_string()),
+    }
+}
+
+enum Started {
+    Runs,
+    Failed(SpawnError),
+}
+
+fn start(
+    session: &SessionId,
+    session_dir: &Path,
+    dir: &Path,
+    plan: &LaunchPlan,
+    adapter: &dyn Adapter,
+    own_exe: &Path,
+) -> Started {
+    let os = |error: &io::Error, what: &str| {
+        let message = format!("{what}: {error}");
+        Started::Failed(SpawnError { code: "launch_failed".to_owned(), message })
+    };
+    // An earlier daemon may have started it already.
+    if !matches!(lockkeeper_holder::probe(dir), Ok(HolderState::NeverRan)) {
+        return Started::Runs;
+    }
+    let environment = match launch::kept_environment(session_dir) {
+        Ok(environment) => environment,
+        Err(error) => return os(&error, "the session's environment cannot be read"),
+    };
+    let spec = match launch::spec(session, plan, adapter, own_exe, environment) {
+        Ok(spec) => spec,
+        Err(error) => return Started::Failed(error),
+    };
+    if let Err(error) = crate::paths::make_private(dir) {
+        return os(&error, "the attempt's directory cannot be made");
+    }
+    match lockkeeper_holder::start(own_exe, dir, &spec) {
+        Ok(()) => Started::Runs,
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Started::Runs,
+        // Whether it may still begin is not known until its directory is sealed.
+        Err(error) => match lockkeeper_holder::seal(dir) {
+            Ok(HolderState::NeverRan) | Err(_) => os(&error, "the agent's holder cannot be started"),
+            Ok(HolderState::Alive | HolderState::Gone) => Started::Runs,
+        },
+    }
+}
+
+/// How long a holder that lives may take to listen.
+const LISTEN: Duration = Duration::from_secs(5);
+/// How long a launch that was given up is looked after.
+const DISCARD: Duration = Duration::from_mins(1);
+const STEP: Duration = Duration::from_millis(10);
+
+/// Connects to the holder of an attempt, or makes sure that nothing of the attempt is left.
+pub(crate) async fn find(session: SessionId, dir: PathBuf, attempt: AttemptNo, tasks: TaskTracker) -> Found {
+    let mut waited = Duration::ZERO;
+    loop {
+        let state = tokio::task::spawn_blocking({
+            let dir = dir.clone();
+            // Sealing an attempt that never ran makes sure that it never will.
+            move || match lockkeeper_holder::probe(&dir) {
+                Ok(HolderState::NeverRan) if dir.exists() => lockkeeper_holder::seal(&dir),
+                other => other,
+            }
+        })
+        .await;
+        match state {
+            Ok(Ok(HolderState::Alive)) => match Link::connect(&dir, &tasks).await {
+                Ok(link) => return Found::Linked(link),
+                // It has just begun, or is about to end.
+                Err(error) if waited >= LISTEN => return Found::Unclear(error.to_string()),
+                Err(_) => {
+                    tokio::time::sleep(STEP).await;
+                    waited += STEP;
+                }
+            },
+            Ok(Ok(HolderState::Gone | HolderState::NeverRan)) => {
+                let marker = launch::marker(&session, attempt);
+                return match tokio::task::spawn_blocking(move || lockkeeper_holder::sweep(&marker)).await {
+                    Ok(report) => Found::Gone(report),
+                    Err(error) => Found::Unclear(error.to_string()),
+                };
+            }
+            Ok(Err(error)) => return Found::Unclear(error.to_string()),
+            Err(error) => return Found::Unclear(error.to_string()),
+        }
+    }
+}
+
+/// Ends an attempt whose launch was given up: what began is killed, and nothing begins any more.
+pub(crate) async fn discard(dir: PathBuf, tasks: TaskTracker) {
+    let mut waited = Duration::ZERO;
+    while waited < DISCARD {
+        let sealed = tokio::task::spawn_blocking({
+            let dir = dir.clone();
+            move || fs::create_dir_all(&dir).and_then(|()| lockkeeper_holder::seal(&dir))
+        });
+        match sealed.await {
+            Ok(Ok(HolderState::NeverRan | HolderState::Gone)) => return,
+            // It has just begun, or is about to end; each connection asks it to.
+            Ok(Ok(HolderState::Alive)) => {
+                if let Ok(link) = Link::connect(&dir, &tasks).await {
+                    link.send(&lockkeeper_holder::frames::Request::Quit);
+                    link.drained().await;
+                }
+            }
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "could not seal the directory of a launch that was given up");
+            }
+            Err(error) => {
+                tracing::warn!(%error, "could not seal the directory of a launch that was given up");
+            }
+        }
+        tokio::time::sleep(STEP * 10).await;
+        waited += STEP * 10;
+    }
+    tracing::error!(dir = %dir.display(), "a launch that was given up could not be ended");
+}

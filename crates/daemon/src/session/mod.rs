@@ -1,0 +1,129 @@
+//! One task per session. It owns the session's state; everybody else sends it messages.
+//!
+//! The loop: wait for something, take in all that is there, decide on a scratch state, commit, adopt, answer, tell,
+//! and do what the state calls for. Nothing is answered, told or done before its commit.
+
+pub(crate) mod attach;
+pub(crate) mod feed;
+pub(crate) mod launch;
+pub(crate) mod link;
+pub(crate) mod live;
+mod rows;
+mod task;
+
+use std::sync::{Arc, Mutex};
+
+use lockkeeper_core::id::SessionId;
+use lockkeeper_core::session::{Envelope, Rejection, Request, State};
+use lockkeeper_store::{Cursor, StoreError};
+use thiserror::Error;
+use tokio::sync::{mpsc, oneshot};
+
+pub(crate) use live::{Live, LiveText};
+pub(crate) use task::Task;
+
+/// What a session's task is asked.
+pub(crate) enum Message {
+    /// Decide a command.
+    Command {
+        /// The command.
+        request: Request,
+        /// The idempotency key that it goes under, with the answer that is to be kept.
+        key: Option<KeyIntent>,
+        /// Where the answer goes.
+        reply: oneshot::Sender<Result<Done, Refused>>,
+    },
+    /// Show the state.
+    Look {
+        /// Where it goes.
+        reply: oneshot::Sender<Arc<State>>,
+    },
+    /// The world did something outside the journal.
+    Observed(lockkeeper_core::session::Observation),
+    /// The session was made, or the daemon started: find out how its process stands.
+    Wake {
+        /// Told once it is committed that it does not know.
+        done: oneshot::Sender<()>,
+    },
+    /// Remove the session and all that it left, if it has ended.
+    Remove {
+        /// Who asks.
+        by: String,
+        /// Where the answer goes.
+        reply: oneshot::Sender<Result<(), Refused>>,
+    },
+}
+
+/// A command that was committed.
+#[derive(Debug)]
+pub(crate) struct Done {
+    /// The state after it.
+    pub(crate) state: Arc<State>,
+    /// What it brought about.
+    pub(crate) events: Vec<Envelope>,
+    /// The position after it.
+    pub(crate) cursor: Cursor,
+    /// The answer that an earlier request under the same key got.
+    pub(crate) earlier: Option<String>,
+}
+
+/// The key of a command and how to print its answer, so that both are in the transaction.
+pub(crate) struct KeyIntent {
+    /// Where the key counts.
+    pub(crate) scope: String,
+    /// The key.
+    pub(crate) key: String,
+    /// The hash of what was asked.
+    pub(crate) body_hash: String,
+    /// Prints the answer.
+    pub(crate) respond: Respond,
+}
+
+/// Prints the answer to a command that was decided and is about to be committed.
+pub(crate) type Respond = Box<dyn FnOnce(&State, &[Envelope]) -> String + Send>;
+
+/// A command that changed nothing.
+#[derive(Debug, Clone, Error)]
+pub(crate) enum Refused {
+    /// The rules refuse it.
+    #[error("{0}")]
+    Rejected(Rejection),
+    /// The key was used for something else.
+    #[error("the idempotency key {key:?} was used for another request")]
+    KeyConflict {
+        /// The key.
+        key: String,
+    },
+    /// It could not be stored.
+    #[error("{0}")]
+    Store(Arc<StoreError>),
+    /// The session is not there any more.
+    #[error("the session is gone")]
+    Gone,
+    /// The session has not ended.
+    #[error("the session has not ended; stop it first")]
+    Living,
+    /// The daemon is going down.
+    #[error("the daemon is stopping")]
+    GoingDown,
+}
+
+/// A way to a session's task.
+#[derive(Debug, Clone)]
+pub(crate) struct Handle {
+    pub(crate) id: SessionId,
+    pub(crate) mailbox: mpsc::Sender<Message>,
+    pub(crate) live: Arc<Mutex<LiveText>>,
+}
+
+impl std::fmt::Debug for Message {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Command { .. } => "Command",
+            Self::Look { .. } => "Look",
+            Self::Observed(_) => "Observed",
+            Self::Wake { .. } => "Wake",
+            Self::Remove { .. } => "Remove",
+        })
+    }
+}

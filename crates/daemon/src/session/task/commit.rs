@@ -1,0 +1,212 @@
+//! Committing what was decided; adopting it, answering and telling once that is done.
+
+use std::sync::Arc;
+
+use lockkeeper_core::session::{Envelope, Event, State};
+use lockkeeper_holder::frames;
+use lockkeeper_store::{Append, Appended, Cursor, Ingested, SessionRow, StoreError};
+
+use super::super::attach;
+use super::super::feed::{Feed, Read};
+use super::super::{Done, Live, Refused, rows};
+use super::decide::{Answer, Decided};
+use super::{Journal, Task};
+use crate::host;
+use crate::hub::Told;
+use crate::limits;
+
+/// How far the journal must have been taken in beyond what the holder was told, before it is told again, in bytes.
+const CONSUMED_STEP: u64 = 1024 * 1024;
+
+impl Task {
+    /// Commits what was decided, adopts it, answers and tells. False when the task is over.
+    pub(super) async fn commit(&mut self, decided: Decided, read: Read) -> bool {
+        let position = self.feed.as_ref().map(Feed::position);
+        let taken_in = self.ingested.filter(|at| position.is_some_and(|now| now.attempt == at.attempt));
+        let ahead = position.map_or(0, |now| now.upto - taken_in.map_or(0, |at| at.upto.min(now.upto)));
+        let keyed = decided.answers.iter().any(|answer| answer.key.is_some());
+        if decided.events.is_empty() && !keyed && ahead < CONSUMED_STEP {
+            // Bytes that led to no event are read again after a restart, to the same effect.
+            self.host.names.settle(&self.state);
+            let cursor = self.host.store.head();
+            self.adopt(decided, read, cursor);
+            return true;
+        }
+        match self.host.append(self.append(&decided, position)).await {
+            Ok(Appended::Ok { last, .. }) => {
+                if position.is_some() {
+                    self.ingested = position;
+                }
+                self.host.names.settle(&decided.scratch);
+                self.adopt(decided, read, last);
+                true
+            }
+            Ok(Appended::Full) => self.failed(decided, StoreError::Full),
+            Ok(refused @ (Appended::NameTaken { .. } | Appended::KeyTaken(_) | Appended::Refused { .. })) => {
+                self.failed(decided, StoreError::Io { why: format!("the step was not taken: {refused:?}") })
+            }
+            Err(error) => self.failed(decided, error),
+            Ok(Appended::Conflict { found }) => {
+                tracing::error!(
+                    found,
+                    expected = self.state.seq,
+                    "the log is not where this task left it; loading it anew"
+                );
+                refuse_all(decided.answers, &Arc::new(StoreError::Closed));
+                false
+            }
+            Ok(Appended::Fenced | Appended::Unknown) => {
+                tracing::error!("another daemon writes, or the disk failed; this one ends");
+                self.host.ending.cancel();
+                false
+            }
+        }
+    }
+
+    fn append(&self, decided: &Decided, position: Option<Ingested>) -> Append {
+        let blocks = |seq: u64| seq / limits::SNAPSHOT_EVENTS;
+        let due = blocks(decided.scratch.seq) > blocks(self.state.seq);
+        // A snapshot is a cache; one with a long queue is not worth its size.
+        let small = decided.scratch.queue.iter().map(|prompt| prompt.text.len()).sum::<usize>()
+            <= limits::SNAPSHOT_BYTES;
+        Append {
+            session: self.state.id.clone(),
+            epoch: self.host.epoch,
+            expected: self.state.seq,
+            gates: rows::gates(&self.state, &decided.events),
+            row: SessionRow::of(&decided.scratch),
+            events: decided.events.clone(),
+            ingested: position,
+            keys: decided.answers.iter().filter_map(|answer| answer.key.clone()).collect(),
+            snapshot: (due && small).then(|| Arc::new(decided.scratch.clone())),
+            essential: decided.is_essential(),
+        }
+    }
+
+    /// Nothing of the step happened. The journal is read again from where the last commit left it, a little later.
+    fn failed(&mut self, decided: Decided, error: StoreError) -> bool {
+        tracing::error!(%error, events = decided.events.len(), "could not commit; nothing was changed, trying again");
+        let error = Arc::new(error);
+        self.host.names.settle(&self.state);
+        self.feed = None;
+        self.pause();
+        refuse_all(decided.answers, &error);
+        true
+    }
+
+    fn adopt(&mut self, decided: Decided, read: Read, last: Cursor) {
+        let Decided { scratch: state, events, ends, answers, .. } = decided;
+        let attempt = |state: &State| state.process.attempt().map(|attempt| attempt.no);
+        let other = attempt(&self.state) != attempt(&state);
+        self.state = Arc::new(state);
+        if let Some(event) = events.last() {
+            self.last_at = Some(event.at.clone());
+        }
+        // Whoever woke the session learns of it by the end of the channel.
+        let woken = !std::mem::take(&mut self.wakes).is_empty();
+        if other {
+            self.feed = None;
+            self.link = None;
+            self.journal = Journal::default();
+            self.consumed = 0;
+            self.in_flight.clear();
+        }
+        self.journal.adopting &= !self.state.settled_since_boot;
+        if woken && self.link.is_some() && !self.state.settled_since_boot {
+            // The holder was found before the session said that it does not know. Nothing else may come that would lead
+            // to another round: an idle agent says nothing.
+            self.journal.adopting = true;
+            self.journal.grown = true;
+        }
+        if let (Some(link), Some(at)) = (&self.link, &self.ingested)
+            && at.upto >= self.consumed + CONSUMED_STEP
+            && link.send(&frames::Request::Consumed { offset: at.upto })
+        {
+            self.consumed = at.upto;
+        }
+        for event in &events {
+            tell_log(&event.event);
+            self.clear_up(&event.event);
+        }
+        let live = self.order_live(&events, &ends, read.live);
+        let stored =
+            if self.host.hub.is_heard() { host::stored(&self.state.id, &events, last) } else { Vec::new() };
+        self.host.hub.tell(Told { session: self.state.id.clone(), events: stored, live });
+        for answer in answers {
+            let done = answer.outcome.map(|(from, to)| Done {
+                state: self.state.clone(),
+                events: events.get(from..to).unwrap_or_default().to_vec(),
+                cursor: last,
+                earlier: answer.earlier,
+            });
+            // Whoever asked may have gone away.
+            let _ = answer.reply.send(done);
+        }
+    }
+
+    /// A launch that was given up must not come to life later.
+    fn clear_up(&self, event: &Event) {
+        if let Event::AttemptLaunchFailed { attempt, .. } = event {
+            let dir = attach::attempt_dir(&self.dir, *attempt);
+            let tasks = self.host.tasks.clone();
+            self.host.tasks.spawn(attach::discard(dir, tasks));
+        }
+    }
+
+    /// Puts the pieces of streaming text behind the events that they follow, and forgets those that are finished.
+    fn order_live(&self, events: &[Envelope], ends: &[usize], pieces: Vec<(usize, Live)>) -> Vec<Live> {
+        let mut text = self.live.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut out = Vec::with_capacity(pieces.len());
+        let mut settled = 0;
+        for (after, piece) in pieces {
+            let upto = after.checked_sub(1).and_then(|input| ends.get(input)).copied().unwrap_or(0);
+            for event in events.get(settled..upto).unwrap_or_default() {
+                text.settle(event);
+            }
+            settled = settled.max(upto);
+            out.push(text.push(piece));
+        }
+        for event in events.get(settled..).unwrap_or_default() {
+            text.settle(event);
+        }
+        out.retain(|piece| match piece {
+            Live::Text { key, .. } => text.is_open(key),
+            Live::Dropped { .. } => true,
+        });
+        out
+    }
+}
+
+/// Tells everybody who asked that nothing happened.
+fn refuse_all(answers: Vec<Answer>, error: &Arc<StoreError>) {
+    for answer in answers {
+        let refused = answer.outcome.err().unwrap_or_else(|| Refused::Store(error.clone()));
+        // Whoever asked may have gone away.
+        let _ = answer.reply.send(Err(refused));
+    }
+}
+
+/// The log line of an event that operators look for.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "it looks at a few kinds of events; the others are none of its business"
+)]
+fn tell_log(event: &Event) {
+    match event {
+        Event::StatusChanged { from, to, cause } => {
+            tracing::info!(from = from.map(lockkeeper_api::Status::word), to = to.word(), cause = %cause.kind, "status");
+        }
+        Event::AttemptSpawned { attempt, process } => {
+            tracing::info!(%attempt, pid = process.pid, "agent runs");
+        }
+        Event::AttemptExited { attempt, exit, verdict } => {
+            tracing::info!(%attempt, status = %exit.status, ?verdict, "agent ended");
+        }
+        Event::AttemptLost { attempt, .. } => tracing::warn!(%attempt, "the holder ended without a record"),
+        Event::AttemptLaunchFailed { attempt, error } => {
+            tracing::warn!(%attempt, code = %error.code, "agent could not be started: {}", error.message);
+        }
+        Event::SessionEnded { end } => tracing::info!(?end, "session ended"),
+        _ => {}
+    }
+}

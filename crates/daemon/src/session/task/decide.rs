@@ -1,0 +1,205 @@
+//! Deciding what came in, on a scratch state.
+
+use lockkeeper_core::session::{Env, Envelope, Event, Input, Observation, Request, State, step};
+use lockkeeper_core::time::Stamp;
+use lockkeeper_store::KeyEntry;
+use tokio::sync::oneshot;
+
+use super::super::feed::Read;
+use super::super::{Done, KeyIntent, Message, Refused};
+use super::Task;
+
+/// What a step of the loop has to answer once it is committed.
+pub(super) struct Answer {
+    pub(super) reply: oneshot::Sender<Result<Done, Refused>>,
+    pub(super) outcome: Result<(usize, usize), Refused>,
+    pub(super) earlier: Option<String>,
+    pub(super) key: Option<KeyEntry>,
+}
+
+/// Inputs that were decided and are not committed.
+pub(super) struct Decided {
+    pub(super) scratch: State,
+    pub(super) events: Vec<Envelope>,
+    /// The number of events after each input of the journal.
+    pub(super) ends: Vec<usize>,
+    pub(super) answers: Vec<Answer>,
+    /// Whether somebody asked for something that must go through on a full disk too.
+    pub(super) essential: bool,
+}
+
+impl Task {
+    pub(super) fn decide(&mut self, read: &mut Read, messages: Vec<Message>, tick: bool) -> Decided {
+        let mut decided = Decided {
+            scratch: (*self.state).clone(),
+            events: Vec::new(),
+            ends: Vec::with_capacity(read.inputs.len()),
+            answers: Vec::new(),
+            essential: false,
+        };
+        let mut messages = messages;
+        self.take_wakes(&mut messages);
+        let manner = self.host.manner(self.adapter);
+        let mut env =
+            Env { now: self.host.clock.now(), manner, name_taken: false, draining: self.host.is_draining() };
+        if !self.wakes.is_empty() {
+            env.now = self.not_before(env.now.clone(), &decided);
+            decided.step(Input::Observation(Observation::Unsettled), &env);
+        }
+        for (at, input) in read.inputs.drain(..) {
+            env.now = self.not_before(at, &decided);
+            decided.step(input, &env);
+            decided.ends.push(decided.events.len());
+        }
+        let now = self.host.clock.now();
+        for message in messages {
+            env.now = self.not_before(now.clone(), &decided);
+            match message {
+                Message::Command { request, key, reply } => {
+                    self.command(&mut decided, request, key, reply, &mut env);
+                }
+                Message::Look { reply } => {
+                    // Whoever asked may have gone away.
+                    let _ = reply.send(self.state.clone());
+                }
+                Message::Observed(observation) => decided.step(Input::Observation(observation), &env),
+                Message::Wake { .. } | Message::Remove { .. } => {}
+            }
+        }
+        if tick {
+            env.now = self.not_before(self.host.clock.now(), &decided);
+            decided.step(Input::Tick, &env);
+        }
+        decided
+    }
+
+    fn take_wakes(&mut self, messages: &mut Vec<Message>) {
+        let (wakes, rest) = messages.drain(..).partition(|message| matches!(message, Message::Wake { .. }));
+        *messages = rest;
+        self.wakes.extend(
+            Vec::into_iter(wakes)
+                .filter_map(|wake| if let Message::Wake { done } = wake { Some(done) } else { None }),
+        );
+    }
+
+    /// Times in a log do not go back: what the journal tells may be a little older than what was decided meanwhile.
+    fn not_before(&self, at: Stamp, decided: &Decided) -> Stamp {
+        match decided.events.last().map(|last| &last.at).or(self.last_at.as_ref()) {
+            Some(last) if last.boot == at.boot && last.awake > at.awake => last.clone(),
+            Some(_) | None => at,
+        }
+    }
+
+    fn command(
+        &self,
+        decided: &mut Decided,
+        request: Request,
+        key: Option<KeyIntent>,
+        reply: oneshot::Sender<Result<Done, Refused>>,
+        env: &mut Env,
+    ) {
+        let earlier = key.as_ref().map(|key| match decided.under(key) {
+            Some(same) => same.map(Some),
+            None => self.host.earlier(key),
+        });
+        let mut answer = Answer { reply, outcome: Ok((0, 0)), earlier: None, key: None };
+        match earlier {
+            None | Some(Ok(None)) => {}
+            Some(Ok(Some(response))) => {
+                answer.earlier = Some(response);
+                decided.answers.push(answer);
+                return;
+            }
+            Some(Err(refused)) => {
+                answer.outcome = Err(refused);
+                decided.answers.push(answer);
+                return;
+            }
+        }
+        env.name_taken = !self.host.names.admit(&decided.scratch, &request.command);
+        decided.essential |= is_essential(&request);
+        let from = decided.events.len();
+        answer.outcome = match step(&mut decided.scratch, Input::Command(request), env) {
+            Ok(events) => {
+                decided.events.extend(events);
+                answer.key = key.map(|key| KeyEntry {
+                    scope: key.scope,
+                    key: key.key,
+                    body_hash: key.body_hash,
+                    response: (key.respond)(&decided.scratch, &decided.events[from..]),
+                });
+                Ok((from, decided.events.len()))
+            }
+            Err(rejection) => Err(Refused::Rejected(rejection)),
+        };
+        env.name_taken = false;
+        decided.answers.push(answer);
+    }
+}
+
+impl Decided {
+    /// Whether it may use the reserve of a full disk.
+    pub(super) fn is_essential(&self) -> bool {
+        self.essential || self.events.iter().any(|envelope| ends_something(&envelope.event))
+    }
+
+    /// The answer of a request under the same key that is decided and not committed yet.
+    fn under(&self, key: &KeyIntent) -> Option<Result<String, Refused>> {
+        let mut entries = self.answers.iter().filter_map(|answer| answer.key.as_ref());
+        let same = entries.find(|entry| entry.scope == key.scope && entry.key == key.key)?;
+        Some(if same.body_hash == key.body_hash {
+            Ok(same.response.clone())
+        } else {
+            Err(Refused::KeyConflict { key: key.key.clone() })
+        })
+    }
+
+    fn step(&mut self, input: Input, env: &Env) {
+        match step(&mut self.scratch, input, env) {
+            Ok(events) => self.events.extend(events),
+            // Only commands are refused.
+            Err(rejection) => tracing::error!(%rejection, "an observation was refused"),
+        }
+    }
+}
+
+/// Whether an event is the end of something, or an intent that leads there: it may use the reserve of a full disk.
+fn ends_something(event: &Event) -> bool {
+    matches!(
+        event,
+        Event::TurnEnded { .. }
+            | Event::AttemptExited { .. }
+            | Event::AttemptLost { .. }
+            | Event::AttemptLaunchFailed { .. }
+            | Event::SessionEnded { .. }
+            | Event::GateDecided { .. }
+            | Event::GateDelivered { .. }
+            | Event::GateWithdrawn { .. }
+            | Event::InterruptAsked { .. }
+            | Event::InterruptStep { .. }
+            | Event::ClosingAsked { .. }
+            | Event::ClosingStep { .. }
+            | Event::SignalIntended { .. }
+            | Event::SignalSent { .. }
+            | Event::Unsettled {}
+            | Event::Settled {}
+    )
+}
+
+/// Whether a command must go through even when the disk is full: those that end things.
+fn is_essential(request: &Request) -> bool {
+    use lockkeeper_core::session::Command;
+    match &request.command {
+        Command::Interrupt { .. }
+        | Command::Stop
+        | Command::Kill
+        | Command::DropPrompt { .. }
+        | Command::Decide { .. } => true,
+        Command::Prompt(_)
+        | Command::EditPrompt { .. }
+        | Command::Resume
+        | Command::Set { .. }
+        | Command::Rename { .. }
+        | Command::Label { .. } => false,
+    }
+}

@@ -1,0 +1,394 @@
+//! The loop of one session.
+
+mod commit;
+mod decide;
+mod perform;
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use lockkeeper_agents::{Adapter, WireSeed};
+use lockkeeper_core::id::AttemptNo;
+use lockkeeper_core::session::{
+    Conversation, Deadline, DutyId, Input, Life, Observation, Process, State, Why, deadline,
+};
+use lockkeeper_core::time::{AwakeMs, Stamp};
+use lockkeeper_holder::frames::{self, Reply};
+use lockkeeper_holder::journal;
+use lockkeeper_store::Ingested;
+use tokio::sync::{mpsc, oneshot};
+
+use super::attach::{self, Found};
+use super::feed::{Ended, Feed, Opened, Read};
+use super::link::Link;
+use super::{LiveText, Message, Refused};
+use crate::clock::Clock;
+use crate::host::Host;
+use crate::limits;
+
+/// The owner of one session's state.
+pub(crate) struct Task {
+    host: Arc<Host>,
+    adapter: &'static dyn Adapter,
+    dir: PathBuf,
+    state: Arc<State>,
+    mailbox: mpsc::Receiver<Message>,
+    live: Arc<Mutex<LiveText>>,
+    found: mpsc::Receiver<(AttemptNo, Found)>,
+    find: mpsc::Sender<(AttemptNo, Found)>,
+    link: Option<Link>,
+    feed: Option<Feed>,
+    ingested: Option<Ingested>,
+    journal: Journal,
+    in_flight: BTreeSet<DutyId>,
+    /// Something failed: nothing is read and no duty begun before then.
+    retry_at: Option<AwakeMs>,
+    /// Whoever woke the session at a start of the daemon, until it is committed that it does not know.
+    wakes: Vec<oneshot::Sender<()>>,
+    /// The time of the last event: times in a log do not go back.
+    last_at: Option<Stamp>,
+    /// What the holder was told to be taken in.
+    consumed: u64,
+}
+
+/// What is known of the journal beyond what was read.
+#[derive(Debug, Default)]
+struct Journal {
+    /// It holds more.
+    grown: bool,
+    /// Its holder is gone: what it does not tell nobody will.
+    gone: bool,
+    /// Its holder was found, and it has still to be read to its end.
+    adopting: bool,
+}
+
+impl Task {
+    pub(crate) fn new(
+        host: Arc<Host>,
+        adapter: &'static dyn Adapter,
+        state: State,
+        ingested: Option<Ingested>,
+        mailbox: mpsc::Receiver<Message>,
+        live: Arc<Mutex<LiveText>>,
+    ) -> Self {
+        let (find, found) = mpsc::channel(4);
+        Self {
+            dir: host.paths.session_dir(&state.id),
+            adapter,
+            state: Arc::new(state),
+            mailbox,
+            live,
+            found,
+            find,
+            link: None,
+            feed: None,
+            ingested,
+            journal: Journal::default(),
+            in_flight: BTreeSet::new(),
+            retry_at: None,
+            wakes: Vec::new(),
+            last_at: None,
+            consumed: 0,
+            host,
+        }
+    }
+
+    /// Runs until there is nothing to do for a while, or the daemon ends.
+    pub(crate) async fn run(mut self) {
+        let mut messages = Vec::new();
+        self.do_duties();
+        loop {
+            let busy = (self.journal.grown || self.journal.gone) && self.retry_at.is_none();
+            let goes_on = if busy {
+                // Others have their turn too, and what came meanwhile is looked at in every round.
+                tokio::task::yield_now().await;
+                !self.host.ending.is_cancelled()
+            } else {
+                self.wait(&mut messages).await
+            };
+            if !goes_on || !self.drain(&mut messages) || !self.round(&mut messages).await {
+                return;
+            }
+        }
+    }
+
+    /// Waits for a message, a word of the holder, a deadline, or idleness. False when the task is over.
+    async fn wait(&mut self, messages: &mut Vec<Message>) -> bool {
+        let due = self.due();
+        let timer = match (self.retry_at, due) {
+            (Some(at), _) => Some(Clock::until(at)),
+            (None, Some(due)) => Some(Clock::until(due.at)),
+            (None, None) if matches!(self.state.process, Process::Absent) => {
+                Some(Duration::from_millis(limits::IDLE_MS))
+            }
+            (None, None) => None,
+        };
+        let idle = self.retry_at.is_none() && due.is_none();
+        let sleep = async {
+            match timer {
+                // One more millisecond: the awake clock counts whole ones.
+                Some(timer) => tokio::time::sleep(timer.saturating_add(Duration::from_millis(1))).await,
+                None => std::future::pending().await,
+            }
+        };
+        let link = self.link.as_mut();
+        let reply = async {
+            match link {
+                Some(link) => link.reply().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            () = self.host.ending.cancelled() => false,
+            count = self.mailbox.recv_many(messages, limits::MAILBOX) => count > 0,
+            Some((attempt, found)) = self.found.recv() => {
+                self.took(attempt, found, messages);
+                true
+            }
+            reply = reply => {
+                self.replied(reply);
+                true
+            }
+            () = sleep => !(idle && self.host.sessions.retire(&self.state.id, &self.mailbox)),
+        }
+    }
+
+    /// Takes whatever else is there, so that no source can keep another one from being heard.
+    fn drain(&mut self, messages: &mut Vec<Message>) -> bool {
+        while messages.len() < limits::MAILBOX {
+            match self.mailbox.try_recv() {
+                Ok(message) => messages.push(message),
+                Err(mpsc::error::TryRecvError::Empty) => break,
+                Err(mpsc::error::TryRecvError::Disconnected) => return false,
+            }
+        }
+        while let Ok((attempt, found)) = self.found.try_recv() {
+            self.took(attempt, found, messages);
+        }
+        while let Some(reply) = self.link.as_mut().and_then(|link| link.reply().now_or_never()) {
+            self.replied(reply);
+        }
+        true
+    }
+
+    /// The next deadline. A wait for a launch has none while the host starts nothing.
+    fn due(&self) -> Option<Deadline> {
+        deadline(&self.state, self.host.clock.boot())
+            .filter(|due| due.why != Why::Backoff || !self.host.is_draining())
+    }
+
+    /// Lets some time pass before what failed is tried again.
+    fn pause(&mut self) {
+        self.retry_at.get_or_insert_with(|| Clock::awake().plus(limits::RETRY_MS));
+    }
+
+    fn replied(&mut self, reply: Option<Reply>) {
+        match reply {
+            Some(Reply::Hello(_) | Reply::Grown { .. }) => self.journal.grown = true,
+            Some(Reply::Status(status)) => {
+                if matches!(status.reading, journal::Reading::Open) {
+                    // What was refused while the journal could not be written is tried again.
+                    self.forget_requests();
+                } else {
+                    tracing::warn!(reading = ?status.reading, "the holder does not read its agent");
+                }
+                self.journal.grown = true;
+            }
+            Some(Reply::Refused { number, reason, .. }) => {
+                tracing::warn!(number, ?reason, "the holder refused a request");
+                // At the end of an attempt nothing is asked again; the journal says what became of it.
+                if !matches!(reason, frames::Refusal::Ended) {
+                    self.forget_requests();
+                    self.pause();
+                }
+                self.journal.grown = true;
+            }
+            None => {
+                if self.link.take().is_some_and(|link| !link.was_heard()) {
+                    self.pause();
+                }
+                self.journal.grown = true;
+                self.in_flight.clear();
+            }
+        }
+    }
+
+    fn forget_requests(&mut self) {
+        self.in_flight.retain(|duty| matches!(duty, DutyId::Launch(_) | DutyId::Watch(_)));
+    }
+
+    fn took(&mut self, attempt: AttemptNo, found: Found, messages: &mut Vec<Message>) {
+        if self.attempt() != Some(attempt) {
+            if let Found::Linked(link) = found {
+                // Nobody waits for this attempt any more.
+                link.send(&frames::Request::Quit);
+                self.host.tasks.spawn(link.drained());
+            }
+            return;
+        }
+        match found {
+            Found::Linked(link) => {
+                self.link = Some(link);
+                self.journal.gone = false;
+                self.journal.adopting = true;
+            }
+            Found::Gone(report) => {
+                if report.killed > 0 || report.left > 0 {
+                    tracing::warn!(%attempt, killed = report.killed, left = report.left, "swept what an attempt left behind");
+                }
+                self.in_flight.remove(&DutyId::Watch(attempt));
+                self.journal.gone = true;
+            }
+            Found::Failed(error) => {
+                self.in_flight.clear();
+                messages.push(Message::Observed(Observation::SpawnFailed { attempt, error }));
+            }
+            Found::Unclear(why) => {
+                tracing::warn!(%attempt, why, "could not find out how the attempt stands");
+                self.in_flight.clear();
+                self.pause();
+            }
+        }
+        self.journal.grown = true;
+    }
+
+    fn attempt(&self) -> Option<AttemptNo> {
+        self.state.process.attempt().map(|attempt| attempt.no)
+    }
+
+    /// One round of the loop: read, decide, commit, answer, do. False when the task is over.
+    async fn round(&mut self, messages: &mut Vec<Message>) -> bool {
+        if self.retry_at.is_some_and(|at| at <= Clock::awake()) {
+            self.retry_at = None;
+            self.journal.grown = true;
+        }
+        let mut read = if self.retry_at.is_none() { self.read() } else { Read::default() };
+        let tick = self.retry_at.is_none() && self.is_due(&read);
+        let mut taken = std::mem::take(messages);
+        if self.journal.adopting && !read.more && self.retry_at.is_none() {
+            taken.extend(self.attempt().map(|attempt| Message::Observed(Observation::Adopted { attempt })));
+        }
+        let remove = take_removal(&mut taken);
+        let decided = self.decide(&mut read, taken, tick);
+        if tick && decided.events.is_empty() {
+            // A deadline that leads to nothing is a defect; it must not become a busy one.
+            tracing::error!(due = ?self.due(), "a deadline passed and nothing followed");
+            self.pause();
+        }
+        if !self.commit(decided, read).await {
+            return false;
+        }
+        if let Some((by, reply)) = remove {
+            return self.remove(by, reply).await;
+        }
+        self.do_duties();
+        true
+    }
+
+    /// Whether a deadline has passed. Before it counts, everything that happened before it has to be taken in.
+    fn is_due(&self, read: &Read) -> bool {
+        self.due().is_some_and(|due| {
+            due.at <= Clock::awake() && (!read.more || read.upto.is_some_and(|upto| upto >= due.at))
+        })
+    }
+
+    fn read(&mut self) -> Read {
+        self.journal.grown = false;
+        let Some(attempt) = self.attempt() else {
+            self.feed = None;
+            self.link = None;
+            self.journal = Journal::default();
+            return Read::default();
+        };
+        if self.feed.is_none() && (self.link.is_some() || self.journal.gone) {
+            self.open_feed(attempt);
+        }
+        let now = self.host.clock.now();
+        let Some(feed) = &mut self.feed else {
+            let mut read = Read::default();
+            if self.journal.gone && self.retry_at.is_none() {
+                // It left no journal that can be read: nothing is known but that it is gone.
+                let lost = Observation::HolderLost { attempt, stderr: Vec::new() };
+                read.inputs.push((now, Input::Observation(lost)));
+            }
+            return read;
+        };
+        match feed.read() {
+            Ok(mut read) => {
+                self.journal.grown = read.more;
+                if let Some(Ended::Damaged(offset)) = read.ended
+                    && let Some(link) = &self.link
+                {
+                    tracing::error!(%attempt, offset, "the journal is damaged; the attempt is ended");
+                    link.send(&frames::Request::Quit);
+                }
+                if !read.more && read.ended != Some(Ended::Recorded) && self.journal.gone {
+                    feed.finish(&now, &mut read);
+                    let lost = Observation::HolderLost { attempt, stderr: feed.stderr() };
+                    read.inputs.push((now, Input::Observation(lost)));
+                }
+                read
+            }
+            Err(error) => {
+                tracing::error!(%attempt, %error, "the journal cannot be read; trying again");
+                self.feed = None;
+                self.pause();
+                Read::default()
+            }
+        }
+    }
+
+    fn open_feed(&mut self, attempt: AttemptNo) {
+        let path = attach::attempt_dir(&self.dir, attempt).join(journal::FILE_NAME);
+        let state = &self.state;
+        let seed = WireSeed {
+            session: state.id.clone(),
+            attempt,
+            conversation: match &state.conversation {
+                Conversation::Known(id) => Some(id.clone()),
+                Conversation::None | Conversation::Lost { .. } => None,
+            },
+            model: state.using_model.clone(),
+            mode: state.using_mode.clone(),
+            tasks: state.tasks.keys().cloned().collect(),
+        };
+        // What streams is told again out of what is read again.
+        self.live.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clear();
+        match Feed::open(&path, self.adapter, seed, self.ingested.as_ref()) {
+            Ok(Opened::Feed(feed)) => self.feed = Some(*feed),
+            Ok(Opened::NotYet) => {}
+            Ok(Opened::Unreadable(why)) => {
+                tracing::error!(%attempt, why, "the journal cannot be read; the attempt is ended");
+                if let Some(link) = &self.link {
+                    link.send(&frames::Request::Quit);
+                }
+            }
+            Err(error) => {
+                tracing::error!(%attempt, %error, "the journal cannot be opened; trying again");
+                self.pause();
+            }
+        }
+    }
+
+    async fn remove(&mut self, by: String, reply: oneshot::Sender<Result<(), Refused>>) -> bool {
+        let ended =
+            matches!(self.state.life, Life::Ended { .. }) && matches!(self.state.process, Process::Absent);
+        let result = if ended { self.host.remove(&self.state, &by).await } else { Err(Refused::Living) };
+        let gone = result.is_ok();
+        // Whoever asked may have gone away.
+        let _ = reply.send(result);
+        !gone
+    }
+}
+
+fn take_removal(messages: &mut Vec<Message>) -> Option<(String, oneshot::Sender<Result<(), Refused>>)> {
+    let at = messages.iter().position(|message| matches!(message, Message::Remove { .. }))?;
+    match messages.remove(at) {
+        Message::Remove { by, reply } => Some((by, reply)),
+        Message::Command { .. } | Message::Look { .. } | Message::Observed(_) | Message::Wake { .. } => None,
+    }
+}

@@ -1,0 +1,88 @@
+//! Doing what the state calls for.
+
+use lockkeeper_core::agent::Action;
+use lockkeeper_core::manner::Scope;
+use lockkeeper_core::session::{Duty, DutyId, Op, duties, reconcile};
+use lockkeeper_holder::{frames, journal};
+
+use super::super::attach;
+use super::Task;
+
+impl Task {
+    pub(super) fn do_duties(&mut self) {
+        if self.retry_at.is_some() {
+            return;
+        }
+        let todo = reconcile(duties(&self.state), &self.in_flight);
+        for id in todo.drop {
+            self.in_flight.remove(&id);
+        }
+        for duty in todo.start {
+            self.begin(duty);
+        }
+    }
+
+    fn begin(&mut self, duty: Duty) {
+        let id = duty.id();
+        match duty {
+            Duty::Launch(plan) => {
+                // Launching leads to watching.
+                self.in_flight.insert(id);
+                self.in_flight.insert(DutyId::Watch(plan.attempt));
+                let (find, attempt) = (self.find.clone(), plan.attempt);
+                let (session, dir, exe) = (self.state.id.clone(), self.dir.clone(), self.host.exe.clone());
+                let (adapter, tasks) = (self.adapter, self.host.tasks.clone());
+                self.host.tasks.spawn(async move {
+                    let found = attach::launch(session, dir, *plan, adapter, exe, tasks).await;
+                    // A task that is gone has no use for it; the next one asks again.
+                    let _ = find.send((attempt, found)).await;
+                });
+            }
+            Duty::Watch { attempt } => {
+                // A launch leads to it, and whoever looked too early would forbid the launch.
+                if self.in_flight.contains(&id) || self.link.is_some() || self.journal.gone {
+                    return;
+                }
+                self.in_flight.insert(id);
+                let (find, tasks) = (self.find.clone(), self.host.tasks.clone());
+                let (session, dir) = (self.state.id.clone(), attach::attempt_dir(&self.dir, attempt));
+                self.host.tasks.spawn(async move {
+                    let found = attach::find(session, dir, attempt, tasks).await;
+                    // See above.
+                    let _ = find.send((attempt, found)).await;
+                });
+            }
+            Duty::Write { number, op, text, .. } => {
+                let (Some(link), Some(feed)) = (&self.link, &self.feed) else { return };
+                let sent = match op {
+                    Op::Close => link.send(&frames::Request::CloseStdin { number }),
+                    Op::Write(Action::Prompt { .. }) if text.is_none() => false,
+                    Op::Write(action) => {
+                        let bytes = feed.wire().encode(&action, text.as_deref().unwrap_or_default());
+                        link.send(&frames::Request::Write { number, bytes: &bytes })
+                    }
+                };
+                self.sent(id, sent);
+            }
+            Duty::Signal { out, .. } => {
+                let Some(link) = &self.link else { return };
+                let scope = match out.scope {
+                    Scope::Leader => journal::Scope::Leader,
+                    Scope::Group => journal::Scope::Group,
+                    Scope::Tree => journal::Scope::Tree,
+                };
+                let signal = out.signal.number();
+                let sent = link.send(&frames::Request::Signal { number: out.number, scope, signal });
+                self.sent(id, sent);
+            }
+        }
+    }
+
+    fn sent(&mut self, id: DutyId, sent: bool) {
+        if sent {
+            self.in_flight.insert(id);
+        } else {
+            self.pause();
+        }
+    }
+}
