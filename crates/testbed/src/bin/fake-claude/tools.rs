@@ -1,0 +1,229 @@
+//! Tool calls: the lines that they leave, and the little that they do.
+
+use crate::LOOK_EVERY;
+use crate::agent::{Agent, Stop};
+use crate::directive::Due;
+use crate::flags::Kind;
+use crate::gate::Verdict;
+use crate::shapes::{self, Ending};
+use crate::turn::Call;
+use crate::wire::timestamp;
+use serde_json::{Value, json};
+use std::fs;
+use std::io;
+use std::path::Path;
+
+const REJECTED: &str = "The user doesn't want to proceed with this tool use. The tool use was rejected (eg. if it was \
+                        a file edit, the new_string was NOT written to the file). STOP what you are doing and wait \
+                        for the user to tell you how to proceed.";
+
+/// What became of a tool call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fate {
+    Ran,
+    Denied,
+    /// Cut by an interrupt.
+    Rejected,
+}
+
+impl Agent {
+    /// Opens a message with a tool call and returns the call's id; the message stays open.
+    pub(crate) fn call_tool(&mut self, name: &str, input: &Value) -> Result<String, Stop> {
+        self.begin_message()?;
+        self.begin_text()?;
+        self.delta("calling ")?;
+        self.end_text()?;
+        self.add_call(name, input)
+    }
+
+    pub(crate) fn add_call(&mut self, name: &str, input: &Value) -> Result<String, Stop> {
+        let id = self.wire.id("toolu");
+        self.begin_block(&json!({"type": "tool_use", "id": id, "name": name, "input": {}}))?;
+        let index = self.turn.as_ref().map_or(0, |turn| turn.block);
+        let delta = json!({"type": "input_json_delta", "partial_json": input.to_string()});
+        self.event(&json!({"type": "content_block_delta", "index": index, "delta": delta}), json!({}))?;
+        self.block_line(&json!({"type": "tool_use", "id": id, "name": name, "input": input}))?;
+        self.end_block()?;
+        Ok(id)
+    }
+
+    /// Calls a tool once or several times, asking each time if it has to.
+    pub(crate) fn tools(
+        &mut self,
+        calls: u32,
+        asks: bool,
+        name: &str,
+        input: &Value,
+    ) -> Result<Option<Ending>, Stop> {
+        let mut ids = vec![self.call_tool(name, input)?];
+        for _ in 1..calls {
+            ids.push(self.add_call(name, input)?);
+        }
+        self.message_delta("tool_use")?;
+        let asks = asks && (self.facts.mode != "bypassPermissions" || name == "AskUserQuestion");
+        let mut stopped = false;
+        let mut late: Option<(Call, Verdict)> = None;
+        for id in ids {
+            let call = Call { id, name: name.to_owned(), input: input.clone(), asked: asks };
+            if let Some(turn) = &mut self.turn {
+                turn.tool = Some(call.clone());
+            }
+            let denied = asks && (!self.flags.asks || self.facts.mode == "dontAsk");
+            if asks && !denied {
+                self.ask(name, input, &call.id)?;
+            }
+            if !stopped {
+                stopped = true;
+                self.message_stop()?;
+            }
+            // With parallel calls the first result comes after the second request.
+            if let Some((call, verdict)) = late.take() {
+                self.finish_call(&call, verdict)?;
+            }
+            let verdict = if denied {
+                Verdict::Refused(format!("Permission to use {name} has been denied."))
+            } else if asks {
+                self.wait_for_answer()?
+            } else {
+                Verdict::Run(input.clone())
+            };
+            if matches!(verdict, Verdict::Abort) {
+                return Ok(Some(self.abort_tool(&call)?));
+            }
+            late = Some((call, verdict));
+        }
+        if let Some((call, verdict)) = late {
+            self.finish_call(&call, verdict)?;
+        }
+        if let Some(turn) = &mut self.turn {
+            turn.tool = None;
+        }
+        Ok(None)
+    }
+
+    /// Runs a shell command that takes its time.
+    pub(crate) fn long_tool(&mut self, due: &Due) -> Result<(), Stop> {
+        let input = json!({"command": "wait", "description": "d"});
+        let id = self.call_tool("Bash", &input)?;
+        self.end_message("tool_use")?;
+        let call = Call { id, name: "Bash".to_owned(), input: input.clone(), asked: false };
+        if let Some(turn) = &mut self.turn {
+            turn.tool = Some(call.clone());
+        }
+        while !due.is_over() {
+            self.pause(LOOK_EVERY)?;
+        }
+        if let Some(turn) = &mut self.turn {
+            turn.tool = None;
+        }
+        Ok(self.finish_call(&call, Verdict::Run(input))?)
+    }
+
+    fn deny(&mut self, call: &Call) {
+        if let (Some(turn), true) = (&mut self.turn, call.asked) {
+            let Call { id, name, input, .. } = call;
+            turn.denials.push(json!({"tool_name": name, "tool_use_id": id, "tool_input": input}));
+        }
+    }
+
+    fn finish_call(&mut self, call: &Call, verdict: Verdict) -> io::Result<()> {
+        let Call { id, name, .. } = call;
+        let input = match verdict {
+            Verdict::Run(input) => input,
+            Verdict::Refused(text) => {
+                self.deny(call);
+                let block =
+                    json!({"type": "tool_result", "content": text, "is_error": true, "tool_use_id": id});
+                return self.tool_result(&block, &format!("Error: {text}").into(), Fate::Denied);
+            }
+            Verdict::Abort => return Ok(()),
+        };
+        let (content, result) = run_tool(name, &input);
+        let mut block = json!({"tool_use_id": id, "type": "tool_result", "content": content});
+        if name == "Bash" {
+            block["is_error"] = false.into();
+        }
+        self.tool_result(&block, &result, Fate::Ran)
+    }
+
+    /// Writes the `user` line with the result of a tool call.
+    pub(crate) fn tool_result(&mut self, block: &Value, result: &Value, fate: Fate) -> io::Result<()> {
+        let uuid = self.wire.uuid();
+        let mut line = json!({
+            "type": "user", "message": {"role": "user", "content": [block]}, "parent_tool_use_id": null,
+            "session_id": self.session.id, "uuid": uuid, "timestamp": timestamp(), "tool_use_result": result,
+        });
+        if self.facts.kind == Kind::Newer {
+            let meta = match fate {
+                Fate::Ran => {
+                    json!({"permission_decision": {"decision": "accept", "source": "user_temporary"}})
+                }
+                Fate::Denied => json!({
+                    "non_execution_kind": "permission-rule",
+                    "permission_decision": {"decision": "reject", "source": "user_reject"},
+                }),
+                Fate::Rejected => json!({"non_execution_kind": "user-rejected"}),
+            };
+            line["tool_result_meta"] = json!([shapes::with(json!({"id": block["tool_use_id"]}), meta)]);
+        }
+        self.wire.line(&line)
+    }
+
+    pub(crate) fn abort_tool(&mut self, call: &Call) -> io::Result<Ending> {
+        self.deny(call);
+        let block =
+            json!({"type": "tool_result", "content": REJECTED, "is_error": true, "tool_use_id": call.id});
+        self.tool_result(&block, &"User rejected tool use".into(), Fate::Rejected)?;
+        self.interrupted_line("[Request interrupted by user for tool use]")?;
+        Ok(Ending::AbortedTools)
+    }
+
+    pub(crate) fn interrupted_line(&mut self, text: &str) -> io::Result<()> {
+        let uuid = self.wire.uuid();
+        self.wire.line(&json!({
+            "type": "user", "message": {"role": "user", "content": [{"type": "text", "text": text}]},
+            "parent_tool_use_id": null, "session_id": self.session.id, "uuid": uuid, "timestamp": timestamp(),
+        }))
+    }
+}
+
+/// Does what a tool does, which is next to nothing, and returns its text and its structured result.
+fn run_tool(name: &str, input: &Value) -> (String, Value) {
+    match name {
+        "Write" => {
+            let (path, content) = (
+                input["file_path"].as_str().unwrap_or_default(),
+                input["content"].as_str().unwrap_or_default(),
+            );
+            let written = fs::write(Path::new(path), content);
+            let text = match written {
+                Ok(()) => format!("File created successfully at: {path}"),
+                Err(error) => format!("failed to write {path}: {error}"),
+            };
+            let result = json!({
+                "type": "create", "filePath": path, "content": content, "structuredPatch": [],
+                "originalFile": null, "userModified": false,
+            });
+            (text, result)
+        }
+        "AskUserQuestion" => {
+            let answers: Vec<String> = input["answers"]
+                .as_object()
+                .into_iter()
+                .flatten()
+                .map(|(question, answer)| format!("{question:?}={answer}"))
+                .collect();
+            let text = format!(
+                "Your questions have been answered: {}. You can now continue with these answers in mind.",
+                answers.join(", ")
+            );
+            (text, input.clone())
+        }
+        _ => {
+            let result = json!({
+                "stdout": "", "stderr": "", "interrupted": false, "isImage": false, "noOutputExpected": true,
+            });
+            (format!("({name} completed with no output)"), result)
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! The project's own chores: `cargo xtask <chore>`.
+//!
+//! This file only reads the command line; each chore has a file of its own.
+
+mod agents;
+mod ci;
+mod command;
+mod edges;
+mod report;
+mod test;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+/// The project's own chores.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    chore: Chore,
+}
+
+#[derive(Subcommand)]
+enum Chore {
+    /// Install the real agents that the tests run against, at their pinned versions
+    Agents(agents::Options),
+    /// Build and run the tests; the last line counts them
+    Test(test::Options),
+    /// Check that our crates depend on each other only as ARCHITECTURE.md says
+    Edges,
+    /// Run everything that CI runs
+    Ci,
+}
+
+fn main() -> ExitCode {
+    let outcome = match Arguments::parse().chore {
+        Chore::Agents(options) => agents::run(&options),
+        Chore::Test(options) => test::run(&options),
+        Chore::Edges => edges::run(),
+        Chore::Ci => ci::run(),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            report::line(&format!("error: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
