@@ -1,0 +1,61 @@
+//! `lk attach`: follows a session.
+
+use lockkeeper_api::{Item, ItemQuery, List, Reference, Session};
+
+use crate::clock::{self, Times};
+use crate::context::Context;
+use crate::exit;
+use crate::failure::Outcome;
+use crate::follow::{AtGate, Face, Goal, Plan, follow};
+use crate::refs;
+use crate::style::status_ink;
+use crate::view::Prompts;
+
+/// Follow a session
+///
+/// Shows the turn that runs from its beginning, then what comes. On a terminal lk asks for decisions at gates; Ctrl-C
+/// interrupts the turn, a second Ctrl-C leaves, and the agent goes on. `lk logs` shows earlier turns.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The session
+    #[arg(value_name = "REF")]
+    session: Reference,
+}
+
+/// Runs the command.
+pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
+    let session = context.client.session(&args.session).await?;
+    let id: Reference = session.id.clone().into();
+    let style = context.out.note_style;
+    let status = style.ink(status_ink(session.status), session.status.word());
+    let times = Times::Relative(clock::now());
+    let title = refs::title(&session);
+    context.out.note(format_args!(
+        "{} {status} {}",
+        style.bold(&title),
+        style.dim(&times.lasting(session.since))
+    ));
+    if session.status.is_end() {
+        context.out.note(
+            style.dim(&format!("it has ended; `lk logs {title}` shows it, `lk send {title} PROMPT` goes on")),
+        );
+        return Ok(exit::OK);
+    }
+    let begin = present_turn(context, &session, &id).await?;
+    let plan = Plan {
+        goal: Goal::End,
+        at_gate: if context.out.terminal { AtGate::Ask } else { AtGate::Wait },
+        allow: Vec::new(),
+        face: Face::Output,
+        prompts: Prompts::Shown,
+        after: begin.cursor,
+    };
+    follow(context, session, plan, &begin.items).await
+}
+
+/// The content of the turn that runs so far, and the cursor behind it.
+async fn present_turn(context: &Context, session: &Session, id: &Reference) -> Outcome<List<Item>> {
+    // A turn that nobody can have means no content, and the cursor all the same.
+    let turn = session.turn.as_ref().map_or_else(|| "t4294967295".to_owned(), |turn| turn.no.to_string());
+    Ok(context.client.items(id, &ItemQuery { turn: Some(turn) }).await?)
+}

@@ -1,0 +1,33 @@
+//! `lk deny`: refuses a step.
+
+use lockkeeper_api::Decision;
+
+use super::allow::decide;
+use crate::context::Context;
+use crate::exit;
+use crate::failure::Outcome;
+use crate::follow::asking::DENIED;
+use crate::format::Shown;
+use crate::refs;
+
+/// Refuse a step
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The gates: SESSION.g1, or a session with one open gate
+    #[arg(required = true, value_name = "GATE")]
+    gates: Vec<String>,
+    /// What the agent is told
+    #[arg(short, long, value_name = "WHY", default_value = DENIED)]
+    message: String,
+    #[command(flatten)]
+    shown: Shown,
+}
+
+/// Runs the command.
+pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
+    for name in &args.gates {
+        let gate = refs::gate(context, name).await?;
+        decide(context, &gate, Decision::Deny { message: args.message.clone() }, args.shown).await?;
+    }
+    Ok(exit::OK)
+}

@@ -1,0 +1,279 @@
+//! `lk doctor`: checks the installation, and says what to do.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::path::Path;
+
+use lockkeeper_api::client::ClientError;
+use lockkeeper_api::{CgroupState, DaemonState, DaemonStatus};
+use serde::Serialize;
+
+use crate::context::{Context, VERSION};
+use crate::entry;
+use crate::escape;
+use crate::exit;
+use crate::failure::Outcome;
+use crate::format::{Format, Shown};
+use crate::probe::{self, Found};
+use crate::style::{Ink, Style};
+
+/// Check the installation, and say what to do
+///
+/// Starts nothing. The exit code is 1 if something keeps Lockkeeper from working.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The form of the output
+    #[arg(short, long, value_enum, default_value = "table", value_name = "FORMAT", help_heading = "Output")]
+    output: Format,
+}
+
+/// What was found about one thing.
+#[derive(Debug, Serialize)]
+struct Check {
+    what: &'static str,
+    state: State,
+    found: String,
+    /// What to do about it.
+    next: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum State {
+    /// As it should be.
+    Good,
+    /// It works, but something is missing or weaker.
+    Weak,
+    /// It keeps Lockkeeper from working.
+    Bad,
+    /// Nothing to judge.
+    Note,
+}
+
+impl Check {
+    fn new(what: &'static str, state: State, found: impl Into<String>) -> Self {
+        Self { what, state, found: found.into(), next: None }
+    }
+
+    fn next(self, next: impl Into<String>) -> Self {
+        Self { next: Some(next.into()), ..self }
+    }
+}
+
+/// Runs the command.
+pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
+    let mut checks = vec![directory("data", &context.places.data), config(&context.places.config)];
+    match context.client.status().await {
+        Ok(status) => checks.extend(daemon(&status)),
+        Err(error) => checks.push(no_daemon(&error, context)),
+    }
+    checks.extend(probe::agents().await.iter().map(agent));
+    let shown = Shown { output: args.output, exact: false };
+    match args.output {
+        Format::Table => context.out.raw(report(&checks, context.out.style).as_bytes())?,
+        Format::Json | Format::Jsonl => {
+            shown.list(context, &checks, || crate::table::Table::new(&[], &[]))?;
+        }
+    }
+    let bad = checks.iter().any(|check| check.state == State::Bad);
+    Ok(if bad { exit::FAILED } else { exit::OK })
+}
+
+fn directory(what: &'static str, path: &Path) -> Check {
+    let shown = path.display();
+    let Ok(meta) = fs::metadata(path) else {
+        return match nearest(path) {
+            Some(parent) if parent.is_dir() && writable(parent) => {
+                Check::new(what, State::Note, format!("{shown} will be made"))
+            }
+            Some(parent) => Check::new(
+                what,
+                State::Bad,
+                format!("{shown} cannot be made: {} is no directory that you can write to", parent.display()),
+            )
+            .next("set LK_HOME to a directory of yours"),
+            None => Check::new(what, State::Bad, format!("{shown} cannot be made"))
+                .next("set LK_HOME to a directory of yours"),
+        };
+    };
+    if !meta.is_dir() || !writable(path) {
+        return Check::new(what, State::Bad, format!("{shown} is not a directory that you can write to"))
+            .next("set LK_HOME to a directory of yours");
+    }
+    let mode = meta.permissions().mode() & 0o777;
+    if meta.uid() != rustix::process::geteuid().as_raw() || mode & 0o077 != 0 {
+        return Check::new(what, State::Weak, format!("{shown} can be read by others (mode {mode:o})"))
+            .next(format!("chmod 700 {shown}"));
+    }
+    Check::new(what, State::Good, format!("{shown}"))
+}
+
+fn nearest(path: &Path) -> Option<&Path> {
+    path.ancestors().skip(1).find(|parent| parent.exists())
+}
+
+fn writable(path: &Path) -> bool {
+    use rustix::fs::Access;
+    rustix::fs::access(path, Access::WRITE_OK | Access::EXEC_OK).is_ok()
+}
+
+fn config(path: &Path) -> Check {
+    if !path.exists() {
+        let found = format!("{} is not there; nothing needs it", path.display());
+        return Check::new("configuration", State::Note, found);
+    }
+    match entry::check_config(path) {
+        Ok(()) => Check::new("configuration", State::Good, path.display().to_string()),
+        Err(problem) => Check::new("configuration", State::Bad, problem)
+            .next("mend or remove it: without it every setting has its default; docs/cli.md lists them"),
+    }
+}
+
+fn no_daemon(error: &ClientError, context: &Context) -> Check {
+    match error {
+        ClientError::NoDaemon { socket } => {
+            let left = if socket.exists() { "; its socket was left behind, which does no harm" } else { "" };
+            Check::new("daemon", State::Note, format!("does not run{left}"))
+                .next("`lk run` or `lk daemon start` starts it")
+        }
+        ClientError::Unreachable { socket, source } => {
+            Check::new("daemon", State::Bad, format!("{} cannot be used: {source}", socket.display()))
+                .next("another user's daemon? set LK_HOME to a directory of yours")
+        }
+        ClientError::Timeout { .. } | ClientError::Broken { .. } => {
+            Check::new("daemon", State::Bad, error.to_string()).next(format!(
+                "look into {}; `lk daemon restart` starts another, and agents survive",
+                context.places.logs.display()
+            ))
+        }
+        ClientError::Garbled { .. } => Check::new("daemon", State::Bad, error.to_string())
+            .next("`lk daemon restart` takes this version, and agents survive"),
+        ClientError::Problem(problem) => {
+            let check = Check::new("daemon", State::Bad, problem.to_string());
+            match &problem.next {
+                Some(next) => check.next(next.clone()),
+                None => check,
+            }
+        }
+    }
+}
+
+fn daemon(status: &DaemonStatus) -> Vec<Check> {
+    let about = format!("{} {}, process {}", status.version, status.state.word(), status.pid);
+    let daemon = match status.state {
+        DaemonState::Ready => Check::new("daemon", State::Good, about),
+        DaemonState::Starting | DaemonState::Draining | DaemonState::Stopping => {
+            Check::new("daemon", State::Weak, about).next("wait a moment")
+        }
+    };
+    let daemon = if status.version == VERSION {
+        daemon
+    } else {
+        Check { state: State::Weak, ..daemon }
+            .next(format!("`lk daemon restart` takes {VERSION}, and agents survive it"))
+    };
+    let socket = Check::new("socket", State::Good, status.socket.clone());
+    let store = &status.store;
+    let size = format!("{}, {} events, {}", store.engine, store.events, bytes(store.bytes));
+    let store = match &store.problem {
+        None => Check::new("store", State::Good, size),
+        Some(problem) => Check::new("store", State::Bad, format!("{size}: {problem}"))
+            .next("free some space, or look at the permissions of the data directory"),
+    };
+    let cgroup = match status.cgroup {
+        CgroupState::Used => Check::new("cgroup", State::Good, "each agent has its own"),
+        CgroupState::Delegated => Check::new("cgroup", State::Note, "delegated, not used yet"),
+        CgroupState::NotDelegated => Check::new(
+            "cgroup",
+            State::Weak,
+            "not delegated; an agent's children are found by descent and by a marker in their environment",
+        )
+        .next("nothing has to be done; a systemd user service with Delegate=yes gets one"),
+        CgroupState::Absent => Check::new("cgroup", State::Note, "this system has none"),
+    };
+    vec![daemon, socket, store, cgroup]
+}
+
+fn agent(agent: &Found) -> Check {
+    let (state, _) = super::agents::state(agent);
+    let version = agent.version.as_ref().map(|version| format!("{version}, ")).unwrap_or_default();
+    let found = format!("{version}{state}");
+    match (agent.path.is_some(), agent.problem.is_some(), agent.supported) {
+        (true, false, true) => Check::new(agent.name, State::Good, found),
+        (true, true, true) => {
+            Check::new(agent.name, State::Weak, found).next(format!("run {} --version yourself", agent.name))
+        }
+        (false, _, true) => Check::new(agent.name, State::Weak, found)
+            .next("npm install -g @anthropic-ai/claude-code, then run claude once to log in"),
+        (_, _, false) => Check::new(agent.name, State::Note, found),
+    }
+}
+
+fn bytes(count: u64) -> String {
+    const KILO: u64 = 1000;
+    const UNITS: [&str; 4] = ["B", "kB", "MB", "GB"];
+    let mut size = count;
+    let mut unit = 0;
+    while size >= 10 * KILO && unit + 1 < UNITS.len() {
+        size /= KILO;
+        unit += 1;
+    }
+    format!("{size} {}", UNITS[unit])
+}
+
+fn report(checks: &[Check], style: Style) -> String {
+    let signs = style.signs();
+    let width = checks.iter().map(|check| check.what.len()).max().unwrap_or(0);
+    let mut text = String::new();
+    for check in checks {
+        let (sign, ink) = match check.state {
+            State::Good => (signs.ok, Ink::Green),
+            State::Weak => ("!", Ink::Yellow),
+            State::Bad => (signs.bad, Ink::Red),
+            State::Note => (signs.dot, Ink::Dim),
+        };
+        let found = escape::block(check.found.trim_end());
+        let found = found.replace('\n', &format!("\n  {:<width$}  ", ""));
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "{} {:<width$}  {found}", style.ink(ink, sign), check.what);
+        if let Some(next) = &check.next {
+            let _ = writeln!(text, "  {:<width$}  {}", "", style.dim(&escape::line(next)));
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_report_says_what_to_do() {
+        let checks = [
+            Check::new("data", State::Good, "/home/ada/.local/share/lockkeeper"),
+            Check::new("daemon", State::Note, "does not run").next("`lk run` starts it"),
+            Check::new("store", State::Bad, "sqlite: disk full\u{1b}[2J").next("free some space"),
+        ];
+        insta::assert_snapshot!(report(&checks, Style::PLAIN));
+    }
+
+    #[test]
+    fn sizes_keep_two_digits() {
+        let cases = [
+            (0, "0 B"),
+            (9_999, "9999 B"),
+            (10_000, "10 kB"),
+            (12_345_678, "12 MB"),
+            (u64::MAX, "18446744073 GB"),
+        ];
+        for (count, text) in cases {
+            assert_eq!(bytes(count), text);
+        }
+    }
+
+    #[test]
+    fn a_directory_that_cannot_be_made_is_bad() {
+        assert_eq!(directory("data", Path::new("/dev/null/lockkeeper")).state, State::Bad);
+    }
+}

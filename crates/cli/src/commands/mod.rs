@@ -1,0 +1,127 @@
+//! One command per file: its arguments, and what it does.
+
+pub(crate) mod agents;
+pub(crate) mod allow;
+pub(crate) mod answer;
+pub(crate) mod attach;
+pub(crate) mod completion;
+pub(crate) mod daemon;
+pub(crate) mod demo_agent;
+pub(crate) mod deny;
+pub(crate) mod doctor;
+pub(crate) mod events;
+pub(crate) mod gates;
+pub(crate) mod help;
+pub(crate) mod interrupt;
+pub(crate) mod kill;
+pub(crate) mod label;
+pub(crate) mod logs;
+pub(crate) mod ls;
+pub(crate) mod queue;
+pub(crate) mod rename;
+pub(crate) mod resume;
+pub(crate) mod rm;
+pub(crate) mod run;
+pub(crate) mod send;
+pub(crate) mod set;
+pub(crate) mod show;
+pub(crate) mod status;
+pub(crate) mod stop;
+pub(crate) mod version;
+pub(crate) mod wait;
+mod watch;
+pub(crate) mod welcome;
+pub(crate) mod why;
+
+use std::collections::BTreeMap;
+use std::io::Read as _;
+
+use clap::ValueEnum;
+use lockkeeper_api::Class;
+
+use crate::failure::{Failure, Outcome};
+
+/// How urgent a prompt is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Urgency {
+    /// Whenever there is nothing else
+    Background,
+    /// What people type
+    Normal,
+    /// Before all others
+    Urgent,
+}
+
+impl From<Urgency> for Class {
+    fn from(urgency: Urgency) -> Self {
+        match urgency {
+            Urgency::Background => Self::Background,
+            Urgency::Normal => Self::Normal,
+            Urgency::Urgent => Self::Urgent,
+        }
+    }
+}
+
+/// The word of a class.
+pub(crate) fn class_word(class: Class) -> &'static str {
+    match class {
+        Class::Background => "background",
+        Class::Normal => "normal",
+        Class::Urgent => "urgent",
+    }
+}
+
+/// Reads a prompt: `-` stands for standard input.
+pub(crate) fn read_prompt(words: &[String]) -> Outcome<String> {
+    let text = if words.len() == 1 && words[0] == "-" {
+        let mut bytes = Vec::new();
+        std::io::stdin().lock().read_to_end(&mut bytes)?;
+        String::from_utf8(bytes).map_err(|_| Failure::usage("the prompt on standard input is not UTF-8"))?
+    } else {
+        words.join(" ")
+    };
+    if text.trim().is_empty() {
+        return Err(Failure::usage("the prompt is empty"));
+    }
+    Ok(text)
+}
+
+/// Reads `KEY=VALUE`.
+pub(crate) fn pair(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        Some(_) | None => Err("it must be KEY=VALUE".to_owned()),
+    }
+}
+
+/// Pairs as a map; a key that comes twice is refused.
+pub(crate) fn unique(what: &str, pairs: Vec<(String, String)>) -> Outcome<BTreeMap<String, String>> {
+    let mut map = BTreeMap::new();
+    for (key, value) in pairs {
+        if map.insert(key.clone(), value).is_some() {
+            return Err(Failure::usage(format!("the {what} {key} is given twice")));
+        }
+    }
+    Ok(map)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pair_needs_a_key_and_keeps_every_later_sign() {
+        assert_eq!(pair("A=b=c"), Ok(("A".to_owned(), "b=c".to_owned())));
+        assert_eq!(pair("A="), Ok(("A".to_owned(), String::new())));
+        assert!(pair("=b").is_err());
+        assert!(pair("A").is_err());
+        let twice = vec![("a".to_owned(), "1".to_owned()), ("a".to_owned(), "2".to_owned())];
+        assert!(unique("label", twice).is_err());
+    }
+
+    #[test]
+    fn the_words_of_a_prompt_are_joined() {
+        assert_eq!(read_prompt(&["add".to_owned(), "a test".to_owned()]).ok(), Some("add a test".to_owned()));
+        assert!(read_prompt(&[" ".to_owned()]).is_err());
+    }
+}

@@ -1,0 +1,286 @@
+//! `lk status`: who holds a session, since when, and who waits.
+
+use std::fmt::Write as _;
+
+use clap::ValueEnum;
+use lockkeeper_api::{Reference, Session, SessionQuery, Time};
+use serde::Serialize;
+
+use super::{class_word, ls};
+use crate::clock::{self, Times};
+use crate::context::Context;
+use crate::escape;
+use crate::exit;
+use crate::failure::Outcome;
+use crate::format::{self, print_table};
+use crate::refs;
+use crate::style::{Style, status_ink};
+use crate::table::{Cell, Table};
+
+/// Tell who holds a session, since when, and who waits
+///
+/// Without REF, of all sessions that are open.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The session
+    #[arg(value_name = "REF")]
+    session: Option<Reference>,
+    /// The form of the output
+    #[arg(short, long, value_enum, default_value = "table", value_name = "FORMAT", help_heading = "Output")]
+    output: StatusFormat,
+    /// Show times as RFC 3339
+    #[arg(long, help_heading = "Output")]
+    exact: bool,
+}
+
+/// The forms.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum StatusFormat {
+    /// For people
+    Table,
+    /// One JSON document
+    Json,
+    /// One JSON document per line
+    Jsonl,
+    /// One XML document
+    Xml,
+}
+
+/// A session as this command tells it.
+#[derive(Debug, Serialize)]
+struct Held {
+    id: String,
+    name: Option<String>,
+    status: &'static str,
+    reason: String,
+    since: Time,
+    settled: bool,
+    /// Who sent the prompt of the turn that runs.
+    holder: Option<String>,
+    class: Option<&'static str>,
+    turn: Option<String>,
+    turn_since: Option<Time>,
+    open_gates: u32,
+    waiters: Vec<Waiter>,
+}
+
+/// A prompt that waits.
+#[derive(Debug, Serialize)]
+struct Waiter {
+    prompt: String,
+    caller: String,
+    class: &'static str,
+    since: Time,
+}
+
+/// Runs the command.
+pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
+    let sessions = match &args.session {
+        Some(session) => vec![context.client.session(session).await?],
+        None => match ls::listed(context, &SessionQuery::default()).await? {
+            Some(sessions) => sessions,
+            None => return Ok(exit::OK),
+        },
+    };
+    let mut all = Vec::new();
+    for session in &sessions {
+        all.push(held(context, session).await?);
+    }
+    let times = if args.exact { Times::Exact } else { Times::Relative(clock::now()) };
+    match args.output {
+        StatusFormat::Table if args.session.is_some() => {
+            for (held, session) in all.iter().zip(&sessions) {
+                context.out.raw(card(held, session, times, context.out.style).as_bytes())?;
+            }
+        }
+        StatusFormat::Table => print_table(context, &table(&all, &sessions, times))?,
+        StatusFormat::Json if args.session.is_some() => {
+            for held in &all {
+                context
+                    .out
+                    .line(escape::json(&serde_json::to_string_pretty(held).map_err(std::io::Error::from)?))?;
+            }
+        }
+        StatusFormat::Json => {
+            context
+                .out
+                .line(escape::json(&serde_json::to_string_pretty(&all).map_err(std::io::Error::from)?))?;
+        }
+        StatusFormat::Jsonl => all.iter().try_for_each(|held| format::print_jsonl(context, held))?,
+        StatusFormat::Xml => context.out.raw(xml(&all).as_bytes())?,
+    }
+    Ok(exit::OK)
+}
+
+async fn held(context: &Context, session: &Session) -> Outcome<Held> {
+    let queue = if session.queue > 0 {
+        context.client.queue(&session.id.clone().into()).await?.items
+    } else {
+        Vec::new()
+    };
+    let turn = session.turn.as_ref();
+    Ok(Held {
+        id: session.id.to_string(),
+        name: session.name.as_ref().map(ToString::to_string),
+        status: session.status.word(),
+        reason: session.reason.clone(),
+        since: session.since,
+        settled: session.settled,
+        holder: turn.map(|turn| turn.caller.clone().unwrap_or_else(|| "the agent".to_owned())),
+        class: turn.and_then(|turn| turn.class).map(class_word),
+        turn: turn.map(|turn| turn.no.to_string()),
+        turn_since: turn.map(|turn| turn.started),
+        open_gates: session.open_gates,
+        waiters: queue
+            .into_iter()
+            .map(|prompt| Waiter {
+                prompt: prompt.id,
+                caller: prompt.caller,
+                class: class_word(prompt.class),
+                since: prompt.accepted,
+            })
+            .collect(),
+    })
+}
+
+fn table(all: &[Held], sessions: &[Session], times: Times) -> Table {
+    let mut table = Table::new(
+        &["NAME", "STATUS", "FOR", "HOLDER", "CLASS", "TURN", "SINCE", "WAITERS"],
+        &["HOLDER", "NAME"],
+    );
+    let ids: Vec<&str> = sessions.iter().map(|session| session.id.as_str()).collect();
+    for (held, session) in all.iter().zip(sessions) {
+        table.row([
+            session
+                .name
+                .as_ref()
+                .map_or_else(
+                    || refs::short_id(session.id.as_str(), ids.iter().copied()),
+                    lockkeeper_api::id::SessionName::as_str,
+                )
+                .into(),
+            Cell::inked(held.status, status_ink(session.status)),
+            times.show(held.since).into(),
+            held.holder.as_deref().unwrap_or_default().into(),
+            held.class.unwrap_or_default().into(),
+            held.turn.as_deref().unwrap_or_default().into(),
+            held.turn_since.map(|since| times.show(since)).unwrap_or_default().into(),
+            if held.waiters.is_empty() { String::new() } else { held.waiters.len().to_string() }.into(),
+        ]);
+    }
+    table
+}
+
+fn card(held: &Held, session: &Session, times: Times, style: Style) -> String {
+    let mut text = String::new();
+    let status = style.ink(status_ink(session.status), held.status);
+    let reason =
+        if held.reason.is_empty() { String::new() } else { format!(": {}", escape::line(&held.reason)) };
+    let lasting = style.dim(&times.lasting(held.since));
+    // Writing to a String cannot fail.
+    let _ = writeln!(text, "{} is {status} {lasting}{reason}", style.bold(&refs::title(session)));
+    if let (Some(turn), Some(since), Some(holder)) = (&held.turn, held.turn_since, &held.holder) {
+        let class = held.class.map(|class| format!(" ({class})")).unwrap_or_default();
+        let _ = writeln!(
+            text,
+            "  {turn} of {}{class} {}",
+            escape::line(holder),
+            style.dim(&times.lasting(since))
+        );
+    }
+    if held.open_gates > 0 {
+        let _ = writeln!(text, "  what is asked: lk gates");
+    }
+    for waiter in &held.waiters {
+        let lasting = style.dim(&times.lasting(waiter.since));
+        let short = waiter.prompt.rsplit('.').next().unwrap_or_default();
+        let _ = writeln!(
+            text,
+            "  {short} of {} ({}) waits {lasting}",
+            escape::line(&waiter.caller),
+            waiter.class
+        );
+    }
+    text
+}
+
+/// The document; the names of elements and attributes are those of the JSON fields.
+fn xml(all: &[Held]) -> String {
+    let mut text = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<sessions>\n".to_owned();
+    for held in all {
+        let attributes = [
+            ("id", Some(held.id.clone())),
+            ("name", held.name.clone()),
+            ("status", Some(held.status.to_owned())),
+            ("reason", Some(held.reason.clone())),
+            ("since", Some(held.since.to_string())),
+            ("settled", Some(held.settled.to_string())),
+            ("holder", held.holder.clone()),
+            ("class", held.class.map(str::to_owned)),
+            ("turn", held.turn.clone()),
+            ("turn_since", held.turn_since.map(|since| since.to_string())),
+            ("open_gates", Some(held.open_gates.to_string())),
+        ];
+        text.push_str("  <session");
+        push_attributes(&mut text, attributes);
+        if held.waiters.is_empty() {
+            text.push_str("/>\n");
+            continue;
+        }
+        text.push_str(">\n");
+        for waiter in &held.waiters {
+            text.push_str("    <waiter");
+            push_attributes(
+                &mut text,
+                [
+                    ("prompt", Some(waiter.prompt.clone())),
+                    ("caller", Some(waiter.caller.clone())),
+                    ("class", Some(waiter.class.to_owned())),
+                    ("since", Some(waiter.since.to_string())),
+                ],
+            );
+            text.push_str("/>\n");
+        }
+        text.push_str("  </session>\n");
+    }
+    text + "</sessions>\n"
+}
+
+fn push_attributes<const N: usize>(text: &mut String, attributes: [(&str, Option<String>); N]) {
+    for (name, value) in attributes {
+        let Some(value) = value else { continue };
+        // What XML 1.0 cannot hold, and what a terminal might obey, is written out; the rest is quoted.
+        let value = escape::line(&value).replace('&', "&amp;").replace('<', "&lt;").replace('"', "&quot;");
+        // Writing to a String cannot fail.
+        let _ = write!(text, " {name}=\"{value}\"");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_xml_quotes_what_people_wrote() {
+        let held = Held {
+            id: "7f3k9q2m4xab".to_owned(),
+            name: None,
+            status: "running",
+            reason: "<a> & \"b\"\u{1b}".to_owned(),
+            since: Time::from_wall_ms(0),
+            settled: false,
+            holder: Some("ada".to_owned()),
+            class: Some("urgent"),
+            turn: Some("t3".to_owned()),
+            turn_since: Some(Time::from_wall_ms(1)),
+            open_gates: 0,
+            waiters: vec![Waiter {
+                prompt: "7f3k9q2m4xab.p4".to_owned(),
+                caller: "grace".to_owned(),
+                class: "background",
+                since: Time::from_wall_ms(2),
+            }],
+        };
+        insta::assert_snapshot!(xml(&[held]));
+    }
+}

@@ -1,0 +1,44 @@
+//! `lk stop`: ends sessions in order.
+
+use lockkeeper_api::{ErrorCode, Reference, WaitFor, WaitQuery};
+
+use crate::clock;
+use crate::context::Context;
+use crate::exit;
+use crate::failure::Outcome;
+use crate::refs;
+
+/// End sessions in order
+///
+/// A turn that runs is interrupted first. lk waits until the sessions have ended.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The sessions
+    #[arg(required = true, value_name = "REF")]
+    sessions: Vec<Reference>,
+    /// Kill those that have not ended by then
+    #[arg(short, long, value_name = "SPAN", value_parser = clock::parse_span)]
+    timeout: Option<u64>,
+}
+
+/// Runs the command.
+pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
+    for session in &args.sessions {
+        context.client.stop(session).await?;
+    }
+    for reference in &args.sessions {
+        let query = WaitQuery { wait: Some(WaitFor::End), timeout: args.timeout };
+        let session = match context.client.wait(reference, query).await {
+            Err(error)
+                if error.problem().and_then(lockkeeper_api::Problem::known_code)
+                    == Some(ErrorCode::WaitTimeout) =>
+            {
+                context.client.kill(reference).await?;
+                context.client.wait(reference, WaitQuery { timeout: None, ..query }).await?
+            }
+            answer => answer?,
+        };
+        context.out.line(format_args!("{} {}", refs::title(&session), session.status))?;
+    }
+    Ok(exit::OK)
+}

@@ -1,0 +1,72 @@
+//! The way into the daemon and the holder. Everything else goes through the API.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+
+use crate::exit;
+use crate::failure::{Failure, Outcome};
+
+/// The variable in the environment of everything that an attempt starts.
+pub(crate) const MARKER_VARIABLE: &str = lockkeeper_holder::MARKER_VARIABLE;
+
+/// Owns one attempt of an agent until it ends.
+pub(crate) fn hold(attempt_dir: &Path) -> ExitCode {
+    lockkeeper_holder::run(attempt_dir)
+}
+
+/// Where everything lives.
+#[derive(Debug, Clone)]
+pub(crate) struct Places {
+    /// Database, journals, holders' sockets.
+    pub(crate) data: PathBuf,
+    /// The socket of the API.
+    pub(crate) socket: PathBuf,
+    /// The directory of the daemon's log files.
+    pub(crate) logs: PathBuf,
+    /// The configuration file.
+    pub(crate) config: PathBuf,
+}
+
+/// Reads the environment.
+pub(crate) fn places() -> Outcome<Places> {
+    let paths = paths()?;
+    Ok(Places { data: paths.data, socket: paths.socket, logs: paths.logs, config: paths.config })
+}
+
+/// Makes the directories, readable by their owner alone.
+pub(crate) fn make_places() -> Outcome<()> {
+    let made = paths()?.make().context("failed to make Lockkeeper's directories");
+    made.map_err(|error| {
+        Failure::from(error).next("set LK_HOME to a directory of yours; `lk doctor` says what is wrong")
+    })
+}
+
+/// Reads the configuration as the daemon would; the error says what is wrong with it.
+pub(crate) fn check_config(path: &Path) -> Result<(), String> {
+    lockkeeper_daemon::Config::read(path).map(drop).map_err(|error| error.to_string())
+}
+
+/// Is the daemon, until it is told to end. Refused, with [`exit::REJECTED`], while another one has the data.
+pub(crate) fn run_daemon() -> Outcome {
+    let exe = std::env::current_exe().context("failed to find this program")?;
+    let options = lockkeeper_daemon::Options { paths: paths()?, exe };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .thread_name("lockkeeper")
+        .build()
+        .context("failed to start the runtime")?;
+    match runtime.block_on(lockkeeper_daemon::run(options)) {
+        Ok(()) => Ok(exit::OK),
+        // Whoever started this one looks for the other by this code.
+        Err(error @ lockkeeper_daemon::RunError::AlreadyRuns { .. }) => {
+            Err(Failure::new(exit::REJECTED, error.to_string()))
+        }
+        Err(error) => Err(anyhow::Error::new(error).context("failed to run the daemon").into()),
+    }
+}
+
+fn paths() -> Outcome<lockkeeper_daemon::Paths> {
+    lockkeeper_daemon::Paths::from_env().map_err(|error| Failure::usage(error.to_string()))
+}

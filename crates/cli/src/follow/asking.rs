@@ -1,0 +1,163 @@
+//! The dialogue at a gate.
+
+use std::fmt::Write as _;
+use std::io;
+
+use lockkeeper_api::{Decision, Gate, GateKind, Json};
+use serde_json::{Map, Value};
+
+use crate::escape;
+use crate::style::Style;
+use crate::terminal;
+use crate::view;
+
+/// A gate that stands on the screen, and where its dialogue is.
+#[derive(Debug)]
+pub(super) struct Asking {
+    gate: Gate,
+    stage: Stage,
+}
+
+#[derive(Debug)]
+enum Stage {
+    /// What to do?
+    Choice,
+    /// Why not?
+    Reason,
+    /// The answers so far; the next question is the one after them.
+    Questions(Vec<String>),
+}
+
+/// What a line led to.
+#[derive(Debug)]
+pub(super) enum Reply {
+    /// A decision.
+    Decide(Decision),
+    /// No decision now.
+    Leave,
+    /// Another line is needed; the text says which.
+    Again(String),
+}
+
+/// What the agent is told when whoever denies says nothing more.
+pub(crate) const DENIED: &str = "The user denied this.";
+
+const HELP: &str = "  a          allow it as it is
+  d [WHY]    deny it; the agent is told why
+  e          change the input in $EDITOR, then allow that
+  s          leave it open for now
+  ?          show this, and the exact bytes of the input
+";
+
+impl Asking {
+    pub(super) fn new(gate: Gate) -> Self {
+        let stage = if gate.kind == GateKind::Question && !view::questions(&gate).is_empty() {
+            Stage::Questions(Vec::new())
+        } else {
+            Stage::Choice
+        };
+        Self { gate, stage }
+    }
+
+    pub(super) fn gate(&self) -> &Gate {
+        &self.gate
+    }
+
+    pub(super) fn into_gate(self) -> Gate {
+        self.gate
+    }
+
+    /// The line that asks, without a line end.
+    pub(super) fn question(&self, style: Style) -> String {
+        match &self.stage {
+            Stage::Choice if self.gate.kind == GateKind::Login => {
+                format!("{} ", style.bold("log the agent in, then [a]llow, or [d]eny [s]kip [?]"))
+            }
+            Stage::Choice => format!("{} ", style.bold("[a]llow [d]eny [e]dit [s]kip [?]")),
+            Stage::Reason => format!("{} ", style.bold("why? (what the agent is told)")),
+            Stage::Questions(answers) => {
+                let questions = view::questions(&self.gate);
+                let text = questions.get(answers.len()).map(|question| escape::summary(&question.text, 60));
+                let text = if questions.len() > 1 { text.unwrap_or_default() } else { "answer".to_owned() };
+                format!("{} ", style.bold(&format!("{text} (a number, your own words, or [s]kip)")))
+            }
+        }
+    }
+
+    /// Takes in a line.
+    pub(super) async fn reply(&mut self, line: &str, style: Style) -> io::Result<Reply> {
+        if let Stage::Reason = self.stage {
+            let message = if line.trim().is_empty() { DENIED } else { line.trim() };
+            return Ok(Reply::Decide(Decision::Deny { message: message.to_owned() }));
+        }
+        if let Stage::Questions(answers) = &mut self.stage {
+            return Ok(match line.trim() {
+                "s" => Reply::Leave,
+                "" => Reply::Again(self.question(style)),
+                typed => {
+                    let questions = view::questions(&self.gate);
+                    answers.extend(questions.get(answers.len()).map(|question| question.answer(typed)));
+                    if answers.len() < questions.len() {
+                        Reply::Again(self.question(style))
+                    } else {
+                        Reply::Decide(answered(&questions, answers))
+                    }
+                }
+            });
+        }
+        let (word, rest) = line.trim().split_once(char::is_whitespace).unwrap_or((line.trim(), ""));
+        Ok(match word {
+            "a" | "allow" if rest.is_empty() => Reply::Decide(Decision::Allow),
+            "d" | "deny" if rest.is_empty() => {
+                self.stage = Stage::Reason;
+                Reply::Again(self.question(style))
+            }
+            "d" | "deny" => Reply::Decide(Decision::Deny { message: rest.trim().to_owned() }),
+            "s" | "skip" if rest.is_empty() => Reply::Leave,
+            "e" | "edit" if rest.is_empty() => self.edit(style).await?,
+            "?" => {
+                let mut text = HELP.to_owned();
+                // Writing to a String cannot fail.
+                let _ = writeln!(text, "{}", style.dim(&view::raw_gate(&self.gate)));
+                Reply::Again(text + &self.question(style))
+            }
+            "" => Reply::Again(self.question(style)),
+            _ => Reply::Again(format!("type a, d, e, s or ?\n{}", self.question(style))),
+        })
+    }
+
+    async fn edit(&self, style: Style) -> io::Result<Reply> {
+        let again = |text: &str| Reply::Again(format!("{text}\n{}", self.question(style)));
+        let before = serde_json::to_string_pretty(&self.gate.input.value())? + "\n";
+        let name = format!("{}.json", self.gate.id);
+        let after = match terminal::edit(&name, &before).await {
+            Ok(Some(after)) => after,
+            Ok(None) => return Ok(again("the editor failed; nothing is decided")),
+            Err(error) => {
+                return Ok(again(&format!("the editor failed: {}", escape::line(&error.to_string()))));
+            }
+        };
+        if after == before {
+            return Ok(again("nothing was changed; a allows it as it is"));
+        }
+        Ok(match Json::parse(after.trim()) {
+            Ok(input) => Reply::Decide(Decision::Edit { input }),
+            Err(error) => again(&format!("this is not JSON: {error}; nothing is decided")),
+        })
+    }
+}
+
+/// The decision that answers all questions.
+pub(crate) fn answered(questions: &[view::Question], answers: &[String]) -> Decision {
+    let pairs: Map<String, Value> = questions
+        .iter()
+        .zip(answers)
+        .map(|(question, answer)| (question.text.clone(), Value::String(answer.clone())))
+        .collect();
+    #[expect(clippy::expect_used, reason = "texts can always be JSON")]
+    let answers = Json::of(&pairs).expect("a map of texts is JSON");
+    Decision::Answer { answers }
+}
+
+#[cfg(test)]
+mod tests;

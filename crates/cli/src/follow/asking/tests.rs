@@ -1,0 +1,61 @@
+use lockkeeper_api::{EventBody, Frame};
+use serde_json::json;
+
+use super::*;
+use crate::view::tests::{event, gate, session};
+
+type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error>>;
+
+fn asking(kind: &str, input: &Value) -> Result<Asking> {
+    let Frame::Event(event) = event(1, "gate.opened", &gate(1, kind, "Bash", input))? else {
+        return Err("no event".into());
+    };
+    let EventBody::GateOpened { gate } = event.body()? else { return Err("no gate".into()) };
+    let session = session()?;
+    Ok(Asking::new(Gate::new(&session.id, session.name.as_ref(), &session.agent, &session.dir, &gate)))
+}
+
+/// Types these lines; tells the decision, `None` if it is left open.
+fn decide(mut asking: Asking, lines: &[&str]) -> Result<Option<Decision>> {
+    let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+    for line in lines {
+        match runtime.block_on(asking.reply(line, Style::PLAIN))? {
+            Reply::Decide(decision) => return Ok(Some(decision)),
+            Reply::Leave => return Ok(None),
+            Reply::Again(_) => {}
+        }
+    }
+    Err("nothing was decided".into())
+}
+
+fn deny(message: &str) -> Decision {
+    Decision::Deny { message: message.to_owned() }
+}
+
+#[test]
+fn a_permission_is_decided_by_a_letter() -> Result {
+    let ask = || asking("permission", &json!({"command": "ls"}));
+    assert_eq!(decide(ask()?, &["a"])?, Some(Decision::Allow));
+    assert_eq!(decide(ask()?, &["d not here"])?, Some(deny("not here")));
+    assert_eq!(decide(ask()?, &["d", "use a branch"])?, Some(deny("use a branch")));
+    assert_eq!(decide(ask()?, &["d", ""])?, Some(deny(DENIED)));
+    assert_eq!(decide(ask()?, &["s"])?, None);
+    // What is no answer decides nothing: not an empty line, not a yes to something else.
+    for unclear in ["", "y", "yes", "all", "a b", "A", "?"] {
+        assert_eq!(decide(ask()?, &[unclear, "s"])?, None, "{unclear:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_question_is_answered_by_number_or_in_words() -> Result {
+    let questions = json!({"questions": [
+        {"question": "Which?", "options": [{"label": "A"}, {"label": "B"}]},
+        {"question": "Why?", "options": []},
+    ]});
+    let answered = decide(asking("question", &questions)?, &["2", "", "because"])?;
+    let Some(Decision::Answer { answers }) = answered else { return Err("no answer".into()) };
+    assert_eq!(answers.value(), json!({"Which?": "B", "Why?": "because"}));
+    assert_eq!(decide(asking("question", &questions)?, &["s"])?, None);
+    Ok(())
+}

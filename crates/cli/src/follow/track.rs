@@ -1,0 +1,256 @@
+//! What a follower knows of a session, and when it is done. Pure.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use lockkeeper_api::id::{GateNo, PromptNo, TurnNo};
+use lockkeeper_api::{
+    Event, EventBody, EventEnd, FailureKind, Gate, ItemBody, Lifetime, Outcome, Session, Snapshot, Status,
+};
+
+use crate::exit;
+
+/// When following is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Goal {
+    /// When this prompt's turn has ended; for a one-shot session, when the session has.
+    Prompt(PromptNo),
+    /// When the turn of this prompt has ended, whatever the session does then.
+    Turn(PromptNo),
+    /// When the session has ended.
+    End,
+}
+
+/// Whether it is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Progress {
+    /// Not yet.
+    Under,
+    /// It is, with this exit code.
+    Done(u8),
+}
+
+/// What is known.
+#[derive(Debug)]
+pub(crate) struct Track {
+    goal: Goal,
+    session: Session,
+    lifetime: Lifetime,
+    status: Status,
+    running: Option<TurnNo>,
+    ours: Option<TurnNo>,
+    outcome: Option<Outcome>,
+    end: Option<EventEnd>,
+    dropped: bool,
+    answer: Option<String>,
+    open: BTreeMap<GateNo, Gate>,
+    /// Open gates that whoever is at the terminal does not want to decide now.
+    aside: BTreeSet<GateNo>,
+}
+
+impl Track {
+    /// What is known when following begins.
+    pub(crate) fn new(goal: Goal, session: &Session) -> Self {
+        Self {
+            goal,
+            lifetime: session.lifetime,
+            status: session.status,
+            running: session.turn.as_ref().map(|turn| turn.no),
+            session: session.clone(),
+            ours: None,
+            outcome: None,
+            end: None,
+            dropped: false,
+            answer: None,
+            open: BTreeMap::new(),
+            aside: BTreeSet::new(),
+        }
+    }
+
+    /// Takes in what is true now; tells the gates that were not known to be open. Events before it may still come.
+    pub(crate) fn snapshot(&mut self, snapshot: &Snapshot) -> Vec<Gate> {
+        let id = &self.session.id;
+        if let Some(session) = snapshot.sessions.iter().find(|session| session.id == *id) {
+            self.lifetime = session.lifetime;
+        }
+        let gates = snapshot.gates.iter().filter(|gate| gate.session == *id && gate.is_open());
+        gates.filter(|gate| self.open.insert(gate.no, (*gate).clone()).is_none()).cloned().collect()
+    }
+
+    /// Takes in an event; tells the gate that it opened.
+    pub(crate) fn event(&mut self, event: &Event) -> Vec<Gate> {
+        let Ok(body) = event.body() else { return Vec::new() };
+        let mut opened = Vec::new();
+        if let EventBody::GateOpened { gate } = &body {
+            let session = &self.session;
+            let gate = Gate::new(&session.id, session.name.as_ref(), &session.agent, &session.dir, gate);
+            // A stream that begins in the past tells of gates that the snapshot has told of.
+            if self.open.insert(gate.no, gate.clone()).is_none() {
+                opened.push(gate);
+            }
+        }
+        self.body(body);
+        opened
+    }
+
+    #[expect(clippy::wildcard_enum_match_arm, reason = "picks the few kinds that matter out of fifty")]
+    fn body(&mut self, body: EventBody) {
+        match body {
+            EventBody::StatusChanged { to, .. } => self.status = to,
+            EventBody::SessionRenamed { name, .. } => self.session.name = name,
+            EventBody::TurnStarted { turn, prompt, .. } => {
+                self.running = Some(turn);
+                if let Goal::Prompt(no) | Goal::Turn(no) = self.goal
+                    && no == prompt
+                {
+                    self.ours = Some(turn);
+                }
+            }
+            EventBody::OwnTurnBegun { turn, .. } => self.running = Some(turn),
+            EventBody::TurnEnded { turn, outcome, .. } => {
+                if self.running == Some(turn) {
+                    self.running = None;
+                }
+                if self.ours == Some(turn) {
+                    self.outcome = Some(outcome);
+                }
+            }
+            EventBody::ItemAdded { turn, item } if item.parent.is_none() && self.is_ours(turn) => {
+                if let ItemBody::Message { text, .. } = &item.body
+                    && !text.trim().is_empty()
+                {
+                    self.answer = Some(text.to_string());
+                }
+            }
+            EventBody::PromptDropped { prompt, .. } => {
+                if let Goal::Prompt(no) | Goal::Turn(no) = self.goal {
+                    self.dropped |= no == prompt;
+                }
+            }
+            EventBody::GateDecided { gate, .. } | EventBody::GateWithdrawn { gate, .. } => {
+                self.open.remove(&gate);
+                self.aside.remove(&gate);
+            }
+            EventBody::SessionEnded { end } => self.end = Some(end),
+            EventBody::SessionReopened { lifetime, .. } => {
+                self.end = None;
+                self.lifetime = lifetime;
+            }
+            _ => {}
+        }
+    }
+
+    /// Whether content belongs to what is followed: the turn, or those that the agent began itself after it.
+    fn is_ours(&self, turn: Option<TurnNo>) -> bool {
+        self.ours.is_some_and(|ours| turn.is_some_and(|turn| turn >= ours))
+    }
+
+    /// Whether it is over.
+    pub(crate) fn progress(&self) -> Progress {
+        if self.dropped {
+            return Progress::Done(exit::REJECTED);
+        }
+        let ended = self.end.as_ref();
+        match self.goal {
+            Goal::End => match ended {
+                None => Progress::Under,
+                Some(EventEnd::Completed | EventEnd::Stopped { .. }) => Progress::Done(exit::OK),
+                Some(EventEnd::Failed { .. }) => Progress::Done(exit::FAILED),
+            },
+            Goal::Turn(_) => match (&self.outcome, ended) {
+                (Some(outcome), _) => Progress::Done(outcome_code(outcome)),
+                (None, Some(end)) => Progress::Done(end_code(end, None)),
+                (None, None) => Progress::Under,
+            },
+            Goal::Prompt(_) => match (&self.outcome, ended) {
+                (outcome, Some(end)) => Progress::Done(end_code(end, outcome.as_ref())),
+                (Some(outcome), None) if self.lifetime == Lifetime::Kept || !ends_session(outcome) => {
+                    Progress::Done(outcome_code(outcome))
+                }
+                (Some(_) | None, None) => Progress::Under,
+            },
+        }
+    }
+
+    /// The last message of the agent in what is followed.
+    pub(crate) fn answer(&self) -> Option<&str> {
+        self.answer.as_deref()
+    }
+
+    /// What a session that has not ended does now, in a sentence that begins with its name.
+    pub(crate) fn left_open(&self) -> Option<&'static str> {
+        match self.goal {
+            Goal::Prompt(_) if self.end.is_none() && !self.dropped => Some("stays open"),
+            Goal::Prompt(_) | Goal::Turn(_) | Goal::End => None,
+        }
+    }
+
+    /// The turn that runs.
+    pub(crate) fn running_turn(&self) -> Option<TurnNo> {
+        self.running
+    }
+
+    /// Whether the gate waits for a decision.
+    pub(crate) fn is_open(&self, gate: GateNo) -> bool {
+        self.open.contains_key(&gate)
+    }
+
+    /// Leaves a gate to others.
+    pub(crate) fn set_aside(&mut self, gate: GateNo) {
+        self.aside.insert(gate);
+    }
+
+    /// The next gate to ask about.
+    pub(crate) fn next_gate(&self) -> Option<Gate> {
+        self.open.values().find(|gate| !self.aside.contains(&gate.no)).cloned()
+    }
+
+    /// The word for what is at work, if anything is.
+    pub(crate) fn at_work(&self) -> Option<&'static str> {
+        match self.status {
+            Status::Queued => Some("queued"),
+            Status::Starting => Some("starting"),
+            Status::Running => Some("working"),
+            Status::Interrupting => Some("interrupting"),
+            Status::Stopping => Some("finishing"),
+            Status::Idle
+            | Status::AwaitingInput
+            | Status::Suspended
+            | Status::Unknown
+            | Status::Completed
+            | Status::Failed
+            | Status::Stopped => None,
+        }
+    }
+}
+
+/// Whether a one-shot session ends with such a turn. After the others it waits for what its user does.
+fn ends_session(outcome: &Outcome) -> bool {
+    match outcome {
+        Outcome::Completed | Outcome::Refused | Outcome::Limit { .. } | Outcome::Failed { .. } => true,
+        Outcome::Interrupted { .. } | Outcome::Unknown { .. } => false,
+    }
+}
+
+/// The exit code of a turn.
+pub(crate) fn outcome_code(outcome: &Outcome) -> u8 {
+    match outcome {
+        Outcome::Completed => exit::OK,
+        Outcome::Interrupted { .. } => exit::INTERRUPTED,
+        Outcome::Failed { kind: FailureKind::Login, .. } => exit::AGENT,
+        Outcome::Refused | Outcome::Limit { .. } | Outcome::Failed { .. } | Outcome::Unknown { .. } => {
+            exit::FAILED
+        }
+    }
+}
+
+fn end_code(end: &EventEnd, outcome: Option<&Outcome>) -> u8 {
+    match (outcome, end) {
+        (Some(outcome), EventEnd::Completed | EventEnd::Failed { .. }) => outcome_code(outcome),
+        (None, EventEnd::Completed) => exit::OK,
+        (None, EventEnd::Failed { .. }) => exit::FAILED,
+        (_, EventEnd::Stopped { .. }) => exit::INTERRUPTED,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,155 @@
+//! Starts the daemon, if none runs.
+//!
+//! Any number of these at the same time end with one daemon: it holds a lock on its data, the others leave, and
+//! whoever started one of those finds the one that won.
+
+use std::fs::{self, File, OpenOptions};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use lockkeeper_api::client::ClientError;
+
+use crate::context::Context;
+use crate::exit;
+use crate::failure::{Failure, Outcome};
+use crate::{entry, escape, format};
+
+/// What a start found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Started {
+    /// A daemon ran already.
+    Before,
+    /// This start made it run.
+    Now,
+}
+
+/// The first look after the start; a daemon is healthy 20 ms after it is executed.
+const FIRST_LOOK: Duration = Duration::from_millis(5);
+/// The longest time between two looks.
+const SLOWEST_LOOK: Duration = Duration::from_millis(100);
+/// How long a start may take in all: a loaded machine, a disk that syncs.
+const START_WITHIN: Duration = Duration::from_secs(20);
+/// How long another starter's daemon may take once ours has left.
+const OTHER_WITHIN: Duration = Duration::from_secs(5);
+
+/// Makes sure that a daemon runs.
+pub(crate) async fn ensure(context: &Context) -> Outcome<Started> {
+    match context.client.health().await {
+        Ok(()) => return Ok(Started::Before),
+        Err(ClientError::NoDaemon { .. }) => {}
+        Err(error) => return Err(error.into()),
+    }
+    refuse_inside_agent()?;
+    entry::make_places()?;
+    let words = LastWords::new(&context.places.logs);
+    let mut child = spawn(&words)?;
+    wait(context, &mut child, &words).await
+}
+
+/// The same, and tells people about it: once they know where everything is, it stays quiet.
+pub(crate) async fn ensure_and_tell(context: &Context) -> Outcome<Started> {
+    let started = ensure(context).await?;
+    if started == Started::Now {
+        let places = &context.places;
+        let [socket, data] = [&places.socket, &places.data].map(|path| format::path(&path.to_string_lossy()));
+        let told = format!("started the daemon: socket {socket}, data {data}");
+        context.out.note(context.out.note_style.dim(&escape::line(&told)));
+    }
+    Ok(started)
+}
+
+/// Everything that an agent starts is killed when it ends; a daemon among that would take its other agents' supervision
+/// with it.
+pub(crate) fn refuse_inside_agent() -> Outcome<()> {
+    match std::env::var_os(entry::MARKER_VARIABLE).filter(|attempt| !attempt.is_empty()) {
+        None => Ok(()),
+        Some(attempt) => Err(Failure::new(
+            exit::NO_DAEMON,
+            format!(
+                "no daemon runs, and none is started inside an agent ({}={}): it would end with the agent",
+                entry::MARKER_VARIABLE,
+                attempt.to_string_lossy()
+            ),
+        )
+        .next("`lk daemon start` in a terminal of your own")),
+    }
+}
+
+async fn wait(context: &Context, child: &mut Child, words: &LastWords) -> Outcome<Started> {
+    let mut pause = FIRST_LOOK;
+    let mut left = START_WITHIN;
+    let mut exited = false;
+    loop {
+        tokio::time::sleep(pause).await;
+        if context.client.health().await.is_ok() {
+            // Another start may have been faster.
+            let ours = context.client.status().await.is_ok_and(|status| status.pid == child.id());
+            return Ok(if ours { Started::Now } else { Started::Before });
+        }
+        if !exited && let Some(status) = child.try_wait()? {
+            if status.code() != Some(i32::from(exit::REJECTED)) {
+                // Nobody else's daemon is in the way, so none will answer.
+                break;
+            }
+            exited = true;
+            left = left.min(OTHER_WITHIN);
+        }
+        left = left.saturating_sub(pause);
+        if left.is_zero() {
+            break;
+        }
+        pause = (pause * 2).min(SLOWEST_LOOK);
+    }
+    let said = words.read();
+    let what = if said.is_empty() {
+        "the daemon did not start".to_owned()
+    } else {
+        format!("the daemon did not start: {said}")
+    };
+    Err(Failure::new(exit::NO_DAEMON, what)
+        .next("`lk doctor` says what is wrong; `lk daemon run` shows all it says"))
+}
+
+fn spawn(words: &LastWords) -> Outcome<Child> {
+    let own = std::env::current_exe().context("failed to find this program")?;
+    let child = Command::new(own)
+        .args(["daemon", "run", "--background"])
+        .current_dir("/")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(words.file()?)
+        .spawn()
+        .context("failed to start the daemon")?;
+    Ok(child)
+}
+
+/// A file for what a daemon says before it logs. Removed as soon as nobody needs it.
+struct LastWords(PathBuf);
+
+impl LastWords {
+    fn new(logs: &Path) -> Self {
+        Self(logs.join(format!("start-{}.err", std::process::id())))
+    }
+
+    fn file(&self) -> Outcome<File> {
+        let file = OpenOptions::new().create(true).append(true).mode(0o600).open(&self.0);
+        Ok(file.with_context(|| format!("failed to write {}", self.0.display()))?)
+    }
+
+    /// All of it, without our own name before it. Not escaped.
+    fn read(&self) -> String {
+        // A file that cannot be read tells as little as an empty one.
+        let text = fs::read_to_string(&self.0).unwrap_or_default();
+        text.trim_end().strip_prefix("lk: ").unwrap_or(text.trim_end()).to_owned()
+    }
+}
+
+impl Drop for LastWords {
+    fn drop(&mut self) {
+        // The daemon keeps writing to the file that has no name any more; what is left behind is harmless.
+        let _ = fs::remove_file(&self.0);
+    }
+}

@@ -1,0 +1,180 @@
+//! Tables: as wide as they need to be, and on a terminal no wider than that.
+
+use unicode_width::UnicodeWidthStr as _;
+
+use crate::escape;
+use crate::style::{Ink, Style};
+
+/// A cell: text in a colour. The text is escaped here.
+#[derive(Debug, Clone)]
+pub(crate) struct Cell {
+    text: String,
+    ink: Ink,
+}
+
+impl Cell {
+    /// A cell in a colour.
+    pub(crate) fn inked(text: impl AsRef<str>, ink: Ink) -> Self {
+        Self { text: escape::line(text.as_ref()).into_owned(), ink }
+    }
+}
+
+impl<T: AsRef<str>> From<T> for Cell {
+    fn from(text: T) -> Self {
+        Self::inked(text, Ink::Plain)
+    }
+}
+
+/// Rows under headings.
+#[derive(Debug, Clone)]
+pub(crate) struct Table {
+    headings: Vec<&'static str>,
+    /// Columns that give way on a narrow terminal, the first to do so first.
+    giving_way: Vec<usize>,
+    rows: Vec<Vec<Cell>>,
+}
+
+const GAP: usize = 2;
+/// A column that gives way stays readable.
+const NARROWEST: usize = 8;
+
+impl Table {
+    /// An empty table. The columns with these headings give way on a narrow terminal, in this order.
+    pub(crate) fn new(headings: &[&'static str], giving_way: &[&str]) -> Self {
+        let find = |name: &&str| headings.iter().position(|heading| heading == name);
+        Self {
+            headings: headings.to_vec(),
+            giving_way: giving_way.iter().filter_map(find).collect(),
+            rows: Vec::new(),
+        }
+    }
+
+    /// Adds a row.
+    pub(crate) fn row(&mut self, cells: impl IntoIterator<Item = Cell>) {
+        self.rows.push(cells.into_iter().collect());
+    }
+
+    /// The table as text; `width` is that of the terminal, if it is for one.
+    pub(crate) fn render(&self, style: Style, width: Option<usize>) -> String {
+        let columns = self.columns(width);
+        let headings: Vec<Cell> =
+            self.headings.iter().map(|heading| Cell::inked(heading, Ink::Dim)).collect();
+        let mut text = String::new();
+        for row in std::iter::once(&headings).chain(&self.rows) {
+            let mut line = String::new();
+            let mut pad = 0;
+            for (cell, width) in columns.iter().filter_map(|(column, width)| Some((row.get(*column)?, width)))
+            {
+                line.extend(std::iter::repeat_n(' ', pad));
+                let shown = fit(&cell.text, *width, style);
+                pad = width + GAP - shown.width().min(*width);
+                line.push_str(&style.ink(cell.ink, &shown));
+            }
+            text.push_str(line.trim_end());
+            text.push('\n');
+        }
+        text
+    }
+
+    /// The columns that are shown, and how wide. On a narrow terminal those that give way do so; if that is not enough,
+    /// empty columns go, then those that give way, then the last ones.
+    fn columns(&self, terminal: Option<usize>) -> Vec<(usize, usize)> {
+        let mut columns: Vec<(usize, usize)> = (0..self.headings.len())
+            .map(|column| {
+                let cells = self.rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.text.width());
+                (column, cells.chain([self.headings[column].width()]).max().unwrap_or(0))
+            })
+            .collect();
+        let Some(terminal) = terminal else { return columns };
+        for giving_way in &self.giving_way {
+            let over = over(&columns, terminal);
+            let width = &mut columns[*giving_way].1;
+            let least = NARROWEST.max(self.headings[*giving_way].width()).min(*width);
+            *width = width.saturating_sub(over).max(least);
+        }
+        let empty = |column: &usize| self.rows.iter().all(|row| row[*column].text.is_empty());
+        let going = (0..self.headings.len()).filter(empty);
+        let going = going.chain(self.giving_way.iter().copied()).chain((0..self.headings.len()).rev());
+        for column in going.filter(|column| *column > 0) {
+            if over(&columns, terminal) == 0 {
+                break;
+            }
+            columns.retain(|(shown, _)| *shown != column);
+        }
+        columns
+    }
+}
+
+/// By how much columns are wider than a terminal.
+fn over(columns: &[(usize, usize)], terminal: usize) -> usize {
+    let total: usize = columns.iter().map(|(_, width)| width + GAP).sum();
+    total.saturating_sub(GAP).saturating_sub(terminal)
+}
+
+/// Cuts a text to a width.
+pub(crate) fn fit(text: &str, width: usize, style: Style) -> String {
+    if text.width() <= width {
+        return text.to_owned();
+    }
+    let more = style.signs().more;
+    let room = width.saturating_sub(more.width());
+    let mut cut = String::new();
+    let mut used = 0;
+    for c in text.chars() {
+        let next = unicode_width::UnicodeWidthChar::width(c).unwrap_or(0);
+        if used + next > room {
+            break;
+        }
+        used += next;
+        cut.push(c);
+    }
+    cut + more
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table() -> Table {
+        let mut table = Table::new(&["NAME", "STATUS", "REASON", "DIR"], &["DIR", "REASON"]);
+        table.row(["fix-tests", "running", "", "/work/app"].map(Cell::from));
+        table.row(
+            ["修复", "awaiting_input", "Bash: npm test\u{1b}[2J -- --watch=false", "/work/a-long/way/down"]
+                .map(Cell::from),
+        );
+        table
+    }
+
+    #[test]
+    fn a_table_in_a_pipe_is_never_cut() {
+        insta::assert_snapshot!(table().render(Style::PLAIN, None));
+    }
+
+    #[test]
+    fn a_table_gives_way_on_a_narrow_terminal() {
+        let text = table().render(Style { colour: false, unicode: true }, Some(60));
+        assert!(text.lines().all(|line| line.width() <= 60), "{text}");
+        insta::assert_snapshot!(text);
+    }
+
+    #[test]
+    fn columns_go_where_there_is_no_room_for_them() {
+        let shown = |width| {
+            let text = table().render(Style { colour: false, unicode: true }, Some(width));
+            assert!(text.lines().all(|line| line.width() <= width), "{text}");
+            text.lines().next().unwrap_or_default().split_whitespace().map(str::to_owned).collect::<Vec<_>>()
+        };
+        assert_eq!(shown(45), ["NAME", "STATUS", "REASON", "DIR"]);
+        assert_eq!(shown(40), ["NAME", "STATUS", "REASON"]);
+        assert_eq!(shown(30), ["NAME", "STATUS"]);
+        assert_eq!(shown(10), ["NAME"]);
+    }
+
+    #[test]
+    fn colours_do_not_change_the_columns() {
+        let coloured = table().render(Style { colour: true, unicode: false }, None);
+        assert!(coloured.contains("\x1b[2mNAME\x1b[0m"));
+        let bare = coloured.replace("\x1b[2m", "").replace("\x1b[0m", "");
+        assert_eq!(bare, table().render(Style::PLAIN, None));
+    }
+}

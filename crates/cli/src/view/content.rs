@@ -1,0 +1,220 @@
+//! Messages, tools and their results.
+
+use lockkeeper_api::id::{GateNo, ItemKey};
+use lockkeeper_api::{
+    DecisionWord, EventGate, Extent, Gate, Item, ItemBody, ItemKind, ToolOutcome, Verdict, Withdrawal,
+};
+
+use super::{Messages, View, cut_mark, draw_gate, rest_of, tool_summary};
+use crate::escape;
+use crate::style::Ink;
+
+/// Tools whose result is something that was there before.
+const READING: [&str; 4] = ["Read", "Glob", "Grep", "NotebookRead"];
+
+/// Lines of a tool's result that are shown.
+const RESULT_LINES: usize = 3;
+
+impl View {
+    pub(super) fn content(&mut self, key: &ItemKey, parent: Option<&ItemKey>, body: &ItemBody) {
+        match body {
+            ItemBody::Message { text, extent } => match parent {
+                None => self.message(key, text, *extent),
+                Some(_) => {
+                    self.note(Ink::Dim, self.style.signs().dot, &format!("subagent: {}", self.short(text)));
+                }
+            },
+            ItemBody::Reasoning { text, .. } => self.reasoning(key, text),
+            ItemBody::ToolCall { tool, input } => {
+                let room = self.width.saturating_sub(tool.len() + 8);
+                let summary = tool_summary(tool, input, &self.about.session.dir, room);
+                self.tool(key, parent, tool, &summary);
+            }
+            ItemBody::ToolResult { call, outcome, text } => self.tool_ended(call, *outcome, text),
+            ItemBody::Notice { text } => self.note(Ink::Dim, self.style.signs().dot, &self.short(text)),
+        }
+    }
+
+    fn message(&mut self, key: &ItemKey, text: &str, extent: Extent) {
+        if self.messages == Messages::Hidden || text.trim().is_empty() {
+            self.finish_line();
+            return;
+        }
+        let broken_off = self.streaming.as_ref().is_none_or(|(streaming, _)| streaming != key);
+        let written = self.resume_message(key);
+        self.streaming = None;
+        self.whole.insert(key.clone());
+        let rest = rest_of(text, written).trim_end();
+        let alone = broken_off && rest.is_empty();
+        let mark = if alone { cut_mark(extent).trim_start() } else { cut_mark(extent) };
+        if alone && mark.is_empty() {
+            return;
+        }
+        self.out.push_str(&escape::block(rest));
+        self.out.push_str(&self.style.dim(mark));
+        self.out.push('\n');
+        self.last_tool = None;
+        self.fresh = false;
+    }
+
+    fn reasoning(&mut self, key: &ItemKey, text: &str) {
+        if self.messages == Messages::Hidden || self.thinking.as_ref() == Some(key) || text.trim().is_empty()
+        {
+            return;
+        }
+        self.thinking = Some(key.clone());
+        self.note(Ink::Dim, self.style.signs().thinking, &self.short(text));
+    }
+
+    fn tool(&mut self, key: &ItemKey, parent: Option<&ItemKey>, tool: &str, summary: &str) {
+        self.finish_line();
+        let signs = self.style.signs();
+        let name = escape::line(tool).into_owned();
+        let indent = if parent.is_some() { "  " } else { "" };
+        if self.last_tool.is_none() && parent.is_none() {
+            self.paragraph();
+        }
+        let head = format!("{} {}", self.style.ink(Ink::Cyan, signs.tool), self.style.bold(&name));
+        self.line(format!("{indent}{head}  {summary}").trim_end());
+        self.tools.insert(key.clone(), name);
+        self.last_tool = Some(key.clone());
+        self.fresh = false;
+    }
+
+    pub(super) fn tool_ended(&mut self, call: &ItemKey, outcome: ToolOutcome, text: &str) {
+        self.finish_line();
+        let name = self.tools.remove(call);
+        let signs = self.style.signs();
+        let (word, ink) = match outcome {
+            ToolOutcome::Ok => ("", Ink::Dim),
+            ToolOutcome::Failed => ("failed", Ink::Red),
+            ToolOutcome::Denied => ("denied, it did not run", Ink::Yellow),
+            ToolOutcome::Cut => ("cut, it may have run in part", Ink::Yellow),
+            ToolOutcome::Unknown => ("nobody can know whether it ran", Ink::Yellow),
+        };
+        let reads = outcome == ToolOutcome::Ok && name.as_deref().is_some_and(|name| READING.contains(&name));
+        let mut tail = if reads { counted(text) } else { tail(text, self.width.saturating_sub(6)) };
+        let mut first = word.to_owned();
+        // Results that do not stand below their call name it.
+        if self.last_tool.as_ref() != Some(call)
+            && let Some(name) = name
+        {
+            first = if first.is_empty() { name } else { format!("{name} {first}") };
+        }
+        let mut lines: Vec<(String, Ink)> = Vec::new();
+        if !first.is_empty() && tail.hidden == 0 && tail.lines.len() == 1 {
+            let room = self.width.saturating_sub(4);
+            first = crate::table::fit(&format!("{first}: {}", tail.lines.remove(0)), room, self.style);
+        }
+        if !first.is_empty() {
+            lines.push((first, ink));
+        }
+        if tail.hidden > 0 {
+            lines.push((format!("{} {} lines", signs.more, tail.hidden), Ink::Dim));
+        }
+        lines.extend(
+            tail.lines
+                .into_iter()
+                .map(|line| (line, if outcome == ToolOutcome::Failed { ink } else { Ink::Dim })),
+        );
+        if lines.is_empty() {
+            lines.push(("done".to_owned(), Ink::Dim));
+        }
+        for (no, (line, ink)) in lines.into_iter().enumerate() {
+            let lead = if no == 0 { signs.result } else { " " };
+            self.line(&format!("  {} {}", self.style.dim(lead), self.style.ink(ink, &line)));
+        }
+        self.last_tool = None;
+        self.fresh = false;
+    }
+
+    pub(super) fn gate_opened(&mut self, gate: &EventGate) {
+        let session = &self.about.session;
+        let gate = Gate::new(&session.id, session.name.as_ref(), &session.agent, &session.dir, gate);
+        self.draw_gate(&gate);
+    }
+
+    /// Shows a gate, unless it stands there already.
+    pub(super) fn draw_gate(&mut self, gate: &Gate) {
+        if !self.gates.insert(gate.no) {
+            return;
+        }
+        self.finish_line();
+        self.paragraph();
+        self.out.push_str(&draw_gate(gate, self.style));
+        self.last_tool = None;
+        self.fresh = false;
+    }
+
+    pub(super) fn gate_decided(&mut self, gate: GateNo, verdict: &Verdict) {
+        let decision = lockkeeper_api::GateDecision::from(verdict);
+        let (sign, ink) = match decision.decision {
+            DecisionWord::Allow | DecisionWord::Edit | DecisionWord::Answer => {
+                (self.style.signs().ok, Ink::Green)
+            }
+            DecisionWord::Deny => (self.style.signs().bad, Ink::Yellow),
+        };
+        let mut text = format!("{gate} {} by {}", decision.decision.past(), escape::line(&decision.by));
+        if let Some(message) = decision.message {
+            text = format!("{text}: {}", self.short(&message));
+        }
+        self.note(ink, sign, &text);
+    }
+
+    pub(super) fn gate_withdrawn(&mut self, gate: GateNo, why: Withdrawal) {
+        let why = match why {
+            Withdrawal::ByAgent => "the agent took its question back",
+            Withdrawal::Interrupted => "the turn was interrupted",
+            Withdrawal::Stopped => "the session was stopped",
+            Withdrawal::ProcessGone => "the agent is gone",
+        };
+        self.note(Ink::Dim, self.style.signs().cut, &format!("{gate} closed: {why}"));
+    }
+}
+
+/// How much a text is, where its end says little.
+fn counted(text: &str) -> Tail {
+    let lines = match text.lines().count() {
+        1 => "1 line".to_owned(),
+        count => format!("{count} lines"),
+    };
+    Tail { hidden: 0, lines: vec![lines] }
+}
+
+/// The end of a text: its last lines, each shortened, and how many go before them.
+struct Tail {
+    hidden: usize,
+    lines: Vec<String>,
+}
+
+fn tail(text: &str, width: usize) -> Tail {
+    let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
+    let hidden = lines.len().saturating_sub(RESULT_LINES);
+    // One line more takes no more room than saying that it is hidden.
+    let hidden = if hidden == 1 { 0 } else { hidden };
+    let shorten = |line: &&str| {
+        let line = escape::line(line.trim_end());
+        let mut short: String = line.chars().take(width).collect();
+        if short.len() < line.len() {
+            short.pop();
+            short.push('…');
+        }
+        short
+    };
+    Tail { hidden, lines: lines[hidden..].iter().map(shorten).collect() }
+}
+
+/// The content of an item that the API listed.
+pub(super) fn body(item: &Item) -> Option<ItemBody> {
+    let text = || item.text.clone().map(Into::into);
+    let extent = item.extent.unwrap_or(Extent::Whole);
+    Some(match item.kind {
+        ItemKind::Message => ItemBody::Message { text: text()?, extent },
+        ItemKind::Reasoning => ItemBody::Reasoning { text: text()?, extent },
+        ItemKind::ToolCall => ItemBody::ToolCall { tool: item.tool.clone()?, input: item.input.clone()? },
+        ItemKind::ToolResult => {
+            ItemBody::ToolResult { call: item.call.clone()?, outcome: item.outcome?, text: text()? }
+        }
+        ItemKind::Notice => ItemBody::Notice { text: text()? },
+    })
+}

@@ -1,0 +1,331 @@
+//! Frames as a daemon sends them, and what one sees.
+
+use lockkeeper_api::id::SessionId;
+use lockkeeper_api::{Cursor, Json, Status};
+use serde_json::{Value, json};
+
+use super::*;
+
+type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error>>;
+
+const PLAIN: Style = Style { colour: false, unicode: true };
+
+/// A session as the API tells it.
+pub(crate) fn session() -> Result<Session> {
+    let text = json!({
+        "id": SessionId::from_random(7), "name": "fix-tests", "agent": "claude", "dir": "/work/app",
+        "status": Status::Running, "since": "2026-11-20T13:00:00.000Z", "reason": "",
+        "cause": {"seq": 1, "kind": "session.created"}, "settled": false, "labels": {}, "lifetime": "one_shot",
+        "turns_ended": 0, "queue": 0, "open_gates": 0, "background_tasks": 0, "created": "2026-11-20T13:00:00.000Z",
+        "usage": {"input_tokens": 0, "output_tokens": 0, "cache_read_tokens": 0, "cache_write_tokens": 0, "rounds": 0},
+    });
+    Ok(serde_json::from_value(text)?)
+}
+
+/// An event this many seconds after the session began.
+pub(crate) fn event(seconds: i64, kind: &str, data: &Value) -> Result<Frame> {
+    let event = Event {
+        cursor: Cursor::at(u64::try_from(seconds)?),
+        session: SessionId::from_random(7),
+        seq: u64::try_from(seconds)?,
+        at: Time::from_wall_ms(seconds * 1000),
+        kind: kind.to_owned(),
+        data: Json::parse(&data.to_string())?,
+    };
+    // What a test writes down must be what the core reads.
+    event.body()?;
+    Ok(Frame::Event(Box::new(event)))
+}
+
+fn live(key: &str, offset: u64, text: &str) -> Result<Frame> {
+    let live = json!({"session": SessionId::from_random(7), "key": key, "kind": "message", "offset": offset, "text": text});
+    Ok(Frame::Live(serde_json::from_value(live)?))
+}
+
+fn message(key: &str, text: &str, extent: &str) -> Value {
+    json!({"turn": 1, "item": {"key": key, "body": {"message": {"text": text, "extent": extent}}}})
+}
+
+fn call(key: &str, tool: &str, input: &Value) -> Value {
+    json!({"turn": 1, "item": {"key": key, "body": {"tool_call": {"tool": tool, "input": input}}}})
+}
+
+fn result(key: &str, outcome: &str, text: &str) -> Value {
+    json!({"turn": 1, "call": key, "outcome": outcome, "text": text})
+}
+
+fn usage(rounds: u32) -> Value {
+    json!({
+        "input_tokens": 0, "output_tokens": 0, "cache_read_tokens": 0, "cache_write_tokens": 0,
+        "attempt_cost_micro_usd": null, "rounds": rounds,
+    })
+}
+
+/// A gate as the event tells it.
+pub(crate) fn gate(no: u32, kind: &str, tool: &str, input: &Value) -> Value {
+    let stamp = json!({"wall_ms": 0, "awake": 0, "boot": "b"});
+    json!({"gate": {
+        "no": no, "attempt": 1, "turn": 1,
+        "ask": {"request": "r1", "kind": kind, "tool": tool, "input": input},
+        "input_hash": "00", "rule": "agent", "risk": "unrated", "opened": stamp, "state": "open",
+    }})
+}
+
+fn seen(messages: Messages, style: Style, frames: &[Frame]) -> Result<String> {
+    let mut view = View::new(&session()?, style, Some(72), messages, Prompts::Shown);
+    Ok(frames.iter().map(|frame| view.frame(frame)).collect())
+}
+
+fn a_turn() -> Result<Vec<Frame>> {
+    Ok(vec![
+        event(
+            1,
+            "attempt.launched",
+            &json!({"attempt": 1, "manner": manner(), "resume": null, "model": null, "mode": null}),
+        )?,
+        event(2, "turn.started", &json!({"turn": 1, "prompt": 1, "attempt": 1}))?,
+        live("m1", 0, "I'll run the ")?,
+        live("m1", 13, "tests.")?,
+        event(3, "item.added", &message("m1", "I'll run the tests.", "whole"))?,
+        event(4, "tool.started", &call("c1", "Bash", &json!({"command": "npm test", "description": "d"})))?,
+        event(
+            5,
+            "gate.opened",
+            &gate(1, "permission", "Bash", &json!({"command": "npm test", "description": "d"})),
+        )?,
+        event(
+            6,
+            "gate.decided",
+            &json!({
+                "gate": 1, "write": 3,
+                "verdict": {"decision": "allow", "by": "ada", "at": {"wall_ms": 0, "awake": 0, "boot": "b"}},
+            }),
+        )?,
+        event(9, "tool.ended", &result("c1", "failed", "a\nb\nc\nd\n\n2 failed\n"))?,
+        event(10, "tool.started", &call("c2", "Read", &json!({"file_path": "/work/app/src/a.js"})))?,
+        event(10, "tool.started", &call("c3", "Grep", &json!({"pattern": "it\\("})))?,
+        event(10, "tool.ended", &result("c2", "ok", "1\n2\n3\n"))?,
+        event(11, "tool.ended", &result("c3", "ok", ""))?,
+        live("m2", 0, "Fixed:\u{1b}[2J it")?,
+        event(15, "item.added", &message("m2", "Fixed:\u{1b}[2J it passes.", "whole"))?,
+        event(75, "turn.ended", &json!({"turn": 1, "prompt": 1, "outcome": "completed", "usage": usage(3)}))?,
+    ])
+}
+
+fn manner() -> Value {
+    json!({
+        "handshake": "initialize", "interrupt": ["request"], "stop": ["close_stdin"], "rung_ms": 1, "settle_ms": 1,
+        "spawn_ms": 1, "handshake_ms": 1, "write_ms": 1, "control_ms": 1, "silence_ms": 1, "drain_ms": 1,
+        "turn_ms": null, "resumes": "by_id",
+    })
+}
+
+#[test]
+fn a_turn_as_it_streams() -> Result {
+    insta::assert_snapshot!(seen(Messages::Streamed, PLAIN, &a_turn()?)?);
+    Ok(())
+}
+
+#[test]
+fn a_turn_as_it_streams_in_ascii() -> Result {
+    let text = seen(Messages::Streamed, Style::PLAIN, &a_turn()?)?;
+    assert!(text.is_ascii(), "{text}");
+    Ok(())
+}
+
+#[test]
+fn what_streams_and_what_is_listed_reads_the_same() -> Result {
+    let streamed = seen(Messages::Streamed, PLAIN, &a_turn()?)?;
+    assert_eq!(streamed, seen(Messages::Whole, PLAIN, &a_turn()?)?);
+    Ok(())
+}
+
+#[test]
+fn progress_without_the_answer() -> Result {
+    insta::assert_snapshot!(seen(Messages::Hidden, PLAIN, &a_turn()?)?);
+    Ok(())
+}
+
+#[test]
+fn a_piece_that_was_seen_before_is_not_shown_again() -> Result {
+    let frames = [
+        live("m1", 0, "abc")?,
+        live("m1", 0, "abcdef")?,
+        live("m1", 3, "def")?,
+        // The gap is filled when the message is whole.
+        live("m1", 9, "jkl")?,
+        event(1, "item.added", &message("m1", "abcdefghijkl", "whole"))?,
+        // The middle of a message whose beginning was missed.
+        live("m2", 3, "def")?,
+        event(2, "item.added", &message("m2", "abcdef", "partial"))?,
+    ];
+    assert_eq!(seen(Messages::Streamed, PLAIN, &frames)?, "abcdefghijkl\n\nabcdef [cut]\n");
+    Ok(())
+}
+
+#[test]
+fn every_end_of_a_turn_says_what_is_known() -> Result {
+    let outcomes = [
+        json!("completed"),
+        json!({"interrupted": {"by": "ada"}}),
+        json!("refused"),
+        json!({"limit": {"which": "max_turns"}}),
+        json!({"failed": {"kind": "api", "message": "529 overloaded\u{202e}"}}),
+        json!({"unknown": {"why": "the holder ended without a record"}}),
+    ];
+    let frames: Result<Vec<Frame>> = outcomes
+        .iter()
+        .map(|outcome| {
+            event(1, "turn.ended", &json!({"turn": 1, "prompt": null, "outcome": outcome, "usage": usage(1)}))
+        })
+        .collect();
+    insta::assert_snapshot!(seen(Messages::Streamed, PLAIN, &frames?)?);
+    Ok(())
+}
+
+#[test]
+fn troubles_of_the_agent() -> Result {
+    let exit = json!({"status": {"code": 3}, "stderr": ["one", "\u{1b}]0;two\u{7}"], "swept": 0, "left": 0});
+    let frames = [
+        event(
+            1,
+            "agent.retrying",
+            &json!({"attempt": 2, "of": 10, "delay_ms": 3000, "reason": "overloaded"}),
+        )?,
+        event(2, "attempt.exited", &json!({"attempt": 1, "exit": exit, "verdict": "crashed"}))?,
+        event(3, "attempt.backoff", &json!({"crashes": 2, "wait_ms": 2000}))?,
+        event(
+            4,
+            "attempt.launch_failed",
+            &json!({"attempt": 2, "error": {"code": "not_found", "message": "claude is not on the PATH"}}),
+        )?,
+        event(5, "conversation.lost", &json!({"message": "No conversation found"}))?,
+        event(
+            6,
+            "session.ended",
+            &json!({"end": {"failed": {"reason": "crash_loop", "message": "5 crashes in 10 minutes"}}}),
+        )?,
+    ];
+    insta::assert_snapshot!(seen(Messages::Streamed, PLAIN, &frames)?);
+    Ok(())
+}
+
+#[test]
+fn a_gate_shows_all_of_its_input_and_nothing_that_a_terminal_obeys() -> Result {
+    let input = json!({
+        "command": "rm -rf \u{202e}tmp\u{2069}\n\techo hi\u{1b}[A", "timeout": 5000, "background": true,
+        "env": {"A": "\u{200b}"}, "why": "first\nsecond",
+    });
+    let questions = json!({"questions": [
+        {"question": "Which?", "options": [{"label": "A", "description": "the first"}, {"label": "B"}]},
+    ]});
+    let frames = [
+        event(1, "gate.opened", &gate(1, "permission", "Bash\u{1b}", &input))?,
+        event(2, "gate.opened", &gate(2, "question", "AskUserQuestion", &questions))?,
+        event(3, "gate.opened", &gate(3, "plan", "ExitPlanMode", &json!({"plan": "1. a\n2. b"})))?,
+        event(4, "gate.opened", &gate(4, "permission", "Empty", &json!({})))?,
+        // It is there already.
+        event(5, "gate.opened", &gate(4, "permission", "Empty", &json!({})))?,
+        event(6, "gate.withdrawn", &json!({"gate": 4, "why": "interrupted"}))?,
+    ];
+    insta::assert_snapshot!(seen(Messages::Streamed, PLAIN, &frames)?);
+    Ok(())
+}
+
+#[test]
+fn a_member_that_comes_twice_is_shown_as_it_stands() -> Result {
+    let mut gate_event: Value = gate(1, "permission", "Bash", &json!({"marker": 1}));
+    gate_event["gate"]["state"] = json!("open");
+    let text = gate_event.to_string().replace(r#"{"marker":1}"#, r#"{"command":"ls","command":"rm -rf /"}"#);
+    let event = Event {
+        cursor: Cursor::at(1),
+        session: SessionId::from_random(7),
+        seq: 1,
+        at: Time::from_wall_ms(0),
+        kind: "gate.opened".to_owned(),
+        data: Json::parse(&text)?,
+    };
+    let text = seen(Messages::Streamed, PLAIN, &[Frame::Event(Box::new(event))])?;
+    assert!(text.contains(r#"{"command":"ls","command":"rm -rf /"}"#), "{text}");
+    Ok(())
+}
+
+fn accepted(no: u32, text: &str) -> Value {
+    json!({"prompt": {
+        "no": no, "text": text, "class": "normal", "caller": "ada",
+        "accepted": {"wall_ms": 0, "awake": 0, "boot": "b"},
+    }})
+}
+
+fn started(turn: u32, prompt: u32) -> Value {
+    json!({"turn": turn, "prompt": prompt, "attempt": 1})
+}
+
+#[test]
+fn a_long_prompt_is_shortened() -> Result {
+    let text: Vec<String> = (1..=20).map(|no| format!("line {no}")).collect();
+    let frames = [
+        event(1, "prompt.accepted", &accepted(1, &text.join("\n")))?,
+        event(2, "turn.started", &started(1, 1))?,
+    ];
+    let text = seen(Messages::Streamed, PLAIN, &frames)?;
+    assert!(text.starts_with("❯ line 1\n  line 2\n") && text.ends_with("  … 8 more lines\n"), "{text}");
+    Ok(())
+}
+
+#[test]
+fn a_prompt_stands_where_its_turn_begins() -> Result {
+    let ended = json!({"turn": 1, "prompt": 1, "outcome": "completed", "usage": usage(1)});
+    let frames = [
+        event(1, "prompt.accepted", &accepted(1, "first"))?,
+        event(2, "turn.started", &started(1, 1))?,
+        event(3, "prompt.accepted", &accepted(2, "second"))?,
+        event(4, "prompt.edited", &json!({"prompt": 2, "text": "other", "by": "ada"}))?,
+        event(5, "turn.ended", &ended)?,
+        event(6, "turn.started", &started(2, 2))?,
+    ];
+    let expected = "❯ first\n· prompt p2 of ada waits: second\n· prompt p2 was changed by ada: other\n\n\
+                    ✓ completed · 3s\n\n❯ other\n";
+    assert_eq!(seen(Messages::Streamed, PLAIN, &frames)?, expected);
+    Ok(())
+}
+
+#[test]
+fn a_message_that_is_told_again_is_not_shown_again() -> Result {
+    let frames = [
+        live("m1", 0, "Hello.")?,
+        event(1, "item.added", &message("m1", "Hello.", "whole"))?,
+        // The daemon was started again.
+        live("m1", 0, "Hello.")?,
+        live("m2", 0, "Next.")?,
+        event(2, "item.added", &message("m2", "Next.", "whole"))?,
+    ];
+    assert_eq!(seen(Messages::Streamed, PLAIN, &frames)?, "Hello.\n\nNext.\n");
+    Ok(())
+}
+
+#[test]
+fn a_message_that_was_cut_says_so_on_a_line_without_a_gap() -> Result {
+    let frames = [
+        live("m1", 0, "Hello")?,
+        event(1, "interrupt.asked", &json!({"turn": 1, "cause": {"asked": {"by": "ada"}}}))?,
+        event(2, "item.added", &message("m1", "Hello", "partial"))?,
+    ];
+    assert_eq!(seen(Messages::Streamed, PLAIN, &frames)?, "Hello\n■ interrupting t1\n[cut]\n");
+    Ok(())
+}
+
+#[test]
+fn a_message_that_something_breaks_off_goes_on_where_it_was() -> Result {
+    let frames = [
+        live("m1", 0, "There are 3 ")?,
+        event(1, "agent.retrying", &json!({"attempt": 1, "of": 2, "delay_ms": 1000, "reason": "busy"}))?,
+        live("m1", 12, "files, ")?,
+        event(2, "item.added", &message("m1", "There are 3 files, I", "partial"))?,
+        live("m2", 0, "Next.")?,
+        event(3, "item.added", &message("m2", "Next.", "whole"))?,
+    ];
+    let expected = "There are 3 \n↻ try 1 of 2 in 1s: busy\nfiles, I [cut]\n\nNext.\n";
+    assert_eq!(seen(Messages::Streamed, PLAIN, &frames)?, expected);
+    Ok(())
+}

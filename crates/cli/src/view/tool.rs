@@ -1,0 +1,84 @@
+//! A tool call in a few words.
+
+use lockkeeper_api::Json;
+
+use super::gate::questions_in;
+use super::member;
+use crate::escape;
+
+/// The member of the input that says most, by tool.
+const TELLING: [(&str, &[&str]); 12] = [
+    ("Bash", &["command"]),
+    ("Read", &["file_path"]),
+    ("Write", &["file_path"]),
+    ("Edit", &["file_path"]),
+    ("NotebookEdit", &["notebook_path"]),
+    ("Grep", &["pattern", "path"]),
+    ("Glob", &["pattern", "path"]),
+    ("WebFetch", &["url"]),
+    ("WebSearch", &["query"]),
+    ("Task", &["description"]),
+    ("Agent", &["description"]),
+    ("Skill", &["skill"]),
+];
+
+/// Members that say most in tools that are not known, best first.
+const USUAL: [&str; 9] =
+    ["command", "file_path", "path", "pattern", "url", "query", "description", "prompt", "name"];
+
+/// What the call is about, in at most `chars` characters. Paths below the workspace are told from there.
+pub(crate) fn summary(tool: &str, input: &Json, dir: &str, chars: usize) -> String {
+    let members: Vec<String> = TELLING
+        .iter()
+        .find(|(name, _)| *name == tool)
+        .map(|(_, members)| members.iter().filter_map(|name| member(input, name)).collect())
+        .unwrap_or_default();
+    let told = if members.is_empty() {
+        USUAL.iter().find_map(|name| member(input, name)).or_else(|| asked(input))
+    } else {
+        Some(members.join("  "))
+    };
+    match told {
+        Some(text) => escape::summary(&below(&text, dir), chars),
+        None if matches!(input.as_str(), "{}" | "null") => String::new(),
+        None => escape::summary(input.as_str(), chars),
+    }
+}
+
+/// The questions that a call asks.
+fn asked(input: &Json) -> Option<String> {
+    let texts: Vec<String> = questions_in(input).into_iter().map(|question| question.text).collect();
+    (!texts.is_empty()).then(|| texts.join("  "))
+}
+
+fn below(text: &str, dir: &str) -> String {
+    let root = format!("{}/", dir.trim_end_matches('/'));
+    text.strip_prefix(&root).unwrap_or(text).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_is_told_by_what_says_most() -> serde_json::Result<()> {
+        let cases = [
+            ("Bash", r#"{"description":"d","command":"npm  test\n--all"}"#, "npm test --all"),
+            ("Write", r#"{"file_path":"/work/app/src/a.rs","content":"x"}"#, "src/a.rs"),
+            ("Grep", r#"{"pattern":"fn main","path":"/etc"}"#, "fn main /etc"),
+            ("mcp__x", r#"{"query":"q"}"#, "q"),
+            ("mcp__x", r#"{"a":1}"#, r#"{"a":1}"#),
+            (
+                "AskUserQuestion",
+                r#"{"questions":[{"question":"Which?"},{"question":"Why?"}]}"#,
+                "Which? Why?",
+            ),
+            ("mcp__x", "{}", ""),
+            ("Bash", r#"{"command":"a\u001b[2Jb"}"#, "a\\e[2Jb"),
+        ];
+        for (tool, input, expected) in cases {
+            assert_eq!(summary(tool, &Json::parse(input)?, "/work/app", 80), expected, "{tool} {input}");
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,181 @@
+//! The commands as processes, where no daemon runs: what they say, where, and their exit codes.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error>>;
+
+fn lk(home: &Path, args: &[&str]) -> Result<Output> {
+    Ok(Command::new(env!("CARGO_BIN_EXE_lk"))
+        .args(args)
+        .current_dir(home)
+        .env_clear()
+        .env("LK_HOME", home.join("lk"))
+        .env("PATH", home)
+        .output()?)
+}
+
+fn code(output: &Output) -> i32 {
+    output.status.code().unwrap_or(-1)
+}
+
+#[test]
+fn looking_starts_nothing_and_says_that_nothing_runs() -> Result {
+    let home = tempfile::tempdir()?;
+    for args in [["ls"].as_slice(), &["ps", "-a"], &["status"], &["gates"]] {
+        let output = lk(home.path(), args)?;
+        assert_eq!(code(&output), 0, "{args:?}");
+        assert!(output.stdout.is_empty(), "{args:?}");
+        assert_eq!(String::from_utf8_lossy(&output.stderr), "no daemon runs; `lk run` starts one\n");
+    }
+    let output = lk(home.path(), &[])?;
+    assert_eq!(code(&output), 0);
+    assert!(String::from_utf8_lossy(&output.stdout).contains("lk run -a demo \"add a test\""));
+    assert!(!home.path().join("lk").exists(), "looking makes no directory");
+    Ok(())
+}
+
+#[test]
+fn what_needs_a_daemon_ends_with_its_own_code() -> Result {
+    let home = tempfile::tempdir()?;
+    for args in [
+        ["show", "x"].as_slice(),
+        &["why", "x"],
+        &["logs", "x"],
+        &["events"],
+        &["attach", "x"],
+        &["queue", "x"],
+        &["wait", "x"],
+        &["interrupt", "x"],
+        &["stop", "x"],
+        &["kill", "x"],
+        &["rm", "x"],
+        &["allow", "x.g1"],
+        &["deny", "x.g1", "-m", "no"],
+        &["answer", "x.g1", "1"],
+        &["rename", "x", "y"],
+        &["label", "x", "a=b"],
+        &["set", "x", "model=m"],
+        &["daemon", "status"],
+        &["daemon", "stop"],
+    ] {
+        let output = lk(home.path(), args)?;
+        assert_eq!(code(&output), 5, "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+        assert!(output.stdout.is_empty(), "{args:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_wrong_command_line_is_refused_before_anything_happens() -> Result {
+    let home = tempfile::tempdir()?;
+    for args in [
+        ["nonsense"].as_slice(),
+        &["run"],
+        &["run", " "],
+        &["run", "--budget", "1", "x"],
+        &["run", "-d", "--wait-gates", "x"],
+        &["run", "-e", "A", "x"],
+        &["run", "-l", "a=1", "-l", "a=2", "x"],
+        &["run", "--name", "a b", "x"],
+        &["run", "--turn-timeout", "soon", "x"],
+        &["run", "-a", "Claude!", "x"],
+        &["ls", "-f", "status=asleep"],
+        &["ls", "--watch"],
+        &["ls", "--watch", "-q"],
+        &["events", "--after", "now"],
+        &["show", "a/b"],
+        &["wait", "x", "--for", "ever"],
+        &["allow", "x.t1"],
+        &["set", "x", "colour=red"],
+        &["label", "x", "a"],
+        &["queue", "x", "rm", "y.p1"],
+        &["logs", "x", "--stream", "stdout"],
+        &["daemon"],
+        &["help", "nonsense"],
+    ] {
+        let output = lk(home.path(), args)?;
+        assert_eq!(code(&output), 2, "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+        assert!(output.stdout.is_empty(), "{args:?}");
+        assert!(!output.stderr.is_empty(), "{args:?}");
+    }
+    assert!(!home.path().join("lk").exists(), "no daemon was started");
+    Ok(())
+}
+
+#[test]
+fn a_workspace_that_is_not_there_is_refused() -> Result {
+    let home = tempfile::tempdir()?;
+    let output = lk(home.path(), &["run", "-C", "nowhere", "x"])?;
+    assert_eq!(code(&output), 1);
+    assert!(String::from_utf8_lossy(&output.stderr).contains("nowhere"));
+    assert!(!home.path().join("lk").exists());
+    Ok(())
+}
+
+#[test]
+fn no_daemon_is_started_inside_an_agent() -> Result {
+    let home = tempfile::tempdir()?;
+    for args in [["run", "-a", "demo", "x"].as_slice(), &["send", "x", "y"], &["daemon", "start"]] {
+        let output = Command::new(env!("CARGO_BIN_EXE_lk"))
+            .args(args)
+            .env_clear()
+            .env("LK_HOME", home.path().join("lk"))
+            .env("LOCKKEEPER_ATTEMPT", "7f3k9q2m4xab.a1")
+            .output()?;
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(code(&output), 5, "{args:?}: {said}");
+        assert!(said.contains("none is started inside an agent"), "{said}");
+        assert!(!home.path().join("lk").exists(), "{args:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_wrong_configuration_is_told_once_and_doctor_finds_it() -> Result {
+    let home = tempfile::tempdir()?;
+    std::fs::create_dir(home.path().join("lk"))?;
+    std::fs::write(home.path().join("lk/config.toml"), "[deadlines]\nsilence = 3\n")?;
+    for args in [["daemon", "run"].as_slice(), &["run", "-a", "demo", "x"], &["doctor"]] {
+        let output = lk(home.path(), args)?;
+        let said = String::from_utf8(output.stdout.clone())? + &String::from_utf8_lossy(&output.stderr);
+        assert_ne!(code(&output), 0, "{args:?}");
+        assert_eq!(said.matches("unknown field `silence`").count(), 1, "{args:?}: {said}");
+        assert!(said.contains('\n') && !said.contains("\\n"), "{args:?}: {said}");
+    }
+    Ok(())
+}
+
+#[test]
+fn help_and_versions_need_no_daemon() -> Result {
+    let home = tempfile::tempdir()?;
+    let version = lk(home.path(), &["--version"])?;
+    assert_eq!(String::from_utf8(version.stdout)?, format!("lk {}\n", env!("CARGO_PKG_VERSION")));
+    let both = lk(home.path(), &["version", "-o", "jsonl"])?;
+    assert_eq!(
+        String::from_utf8(both.stdout)?,
+        format!("{{\"lk\":\"{}\",\"daemon\":null}}\n", env!("CARGO_PKG_VERSION"))
+    );
+    let codes = lk(home.path(), &["help", "exit-codes"])?;
+    assert!(String::from_utf8(codes.stdout)?.contains("130  the turn was interrupted"));
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let script = lk(home.path(), &["completion", shell])?;
+        assert_eq!(code(&script), 0);
+        assert!(String::from_utf8(script.stdout)?.contains("exit-codes") || shell != "zsh");
+    }
+    assert_eq!(code(&lk(home.path(), &["help", "queue", "edit"])?), 0);
+    assert_eq!(code(&lk(home.path(), &["hold"])?), 2);
+    Ok(())
+}
+
+#[test]
+fn a_reader_who_has_had_enough_is_no_failure() -> Result {
+    let home = tempfile::tempdir()?;
+    let script = format!(
+        "'{}' completion bash | head -n 1 > /dev/null; exit ${{PIPESTATUS[0]}}",
+        env!("CARGO_BIN_EXE_lk")
+    );
+    let status = Command::new("bash").args(["-c", &script]).env("LK_HOME", home.path()).status()?;
+    assert_eq!(status.code(), Some(0));
+    Ok(())
+}

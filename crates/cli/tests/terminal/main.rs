@@ -1,0 +1,196 @@
+//! `lk` on a terminal: the dialogue at a gate, Ctrl-C, a daemon that dies, and the list that draws itself again.
+//!
+//! With the demonstration agent, a daemon of its own, and a real pseudo-terminal; what counts is what the screen got.
+
+mod screen;
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use screen::Screen;
+
+type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error>>;
+
+/// A home with a workspace. Its daemon and agents end with it.
+struct Home(tempfile::TempDir);
+
+impl Home {
+    fn new() -> Result<Self> {
+        let home = tempfile::tempdir()?;
+        std::fs::create_dir(home.path().join("ws"))?;
+        Ok(Self(home))
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_lk"));
+        command
+            .args(args)
+            .current_dir(self.path().join("ws"))
+            .env_clear()
+            .env("LK_HOME", self.path().join("lk"))
+            .env("PATH", "/usr/bin:/bin")
+            .env("LANG", "C.UTF-8")
+            .env("TERM", "xterm")
+            .env("NO_COLOR", "1");
+        command
+    }
+
+    /// Runs a command to its end, beside the terminal.
+    fn lk(&self, args: &[&str]) -> Result<Output> {
+        Ok(self.command(args).output()?)
+    }
+
+    fn text(&self, args: &[&str]) -> Result<String> {
+        Ok(String::from_utf8(self.lk(args)?.stdout)?)
+    }
+}
+
+impl Drop for Home {
+    fn drop(&mut self) {
+        // There may be no daemon any more.
+        let _ = self.lk(&["daemon", "stop", "--kill"]);
+    }
+}
+
+const QUESTION: &str = "[a]llow [d]eny [e]dit [s]kip [?] ";
+
+#[test]
+fn a_gate_is_shown_once_and_allowed_with_a_key() -> Result {
+    let home = Home::new()?;
+    let mut screen = Screen::open(&home.command(&["run", "-a", "demo", "add a test"]))?;
+    screen.wait_for(QUESTION)?;
+    screen.type_in("?\n")?;
+    screen.wait_for("the exact bytes of the input")?;
+    screen.wait_for(QUESTION)?;
+    screen.type_in("maybe\n")?;
+    screen.wait_for("type a, d, e, s or ?")?;
+    screen.wait_for(QUESTION)?;
+    // What comes behind the decision decides nothing, and shows nothing again.
+    screen.type_in("a\n\na\n")?;
+    assert_eq!(screen.end()?, 0);
+    let text = screen.text();
+    assert_eq!(text.matches("asks for permission").count(), 1, "{text}");
+    assert!(text.contains("g1 allowed by "), "{text}");
+    assert!(text.contains("✓ completed"), "{text}");
+    assert!(home.path().join("ws/lockkeeper_demo_test.sh").exists());
+    Ok(())
+}
+
+#[test]
+fn what_was_typed_before_the_gate_decides_nothing() -> Result {
+    let home = Home::new()?;
+    let mut screen = Screen::open(&home.command(&["run", "-a", "demo", "add a test"]))?;
+    screen.type_in("a\n")?;
+    screen.wait_for(QUESTION)?;
+    screen.type_in("d not here\n")?;
+    assert_eq!(screen.end()?, 0);
+    assert!(screen.text().contains("g1 denied by "), "{}", screen.text());
+    assert!(screen.text().contains("not here"), "{}", screen.text());
+    assert!(!home.path().join("ws/lockkeeper_demo_test.sh").exists());
+    Ok(())
+}
+
+#[test]
+fn the_first_ctrl_c_interrupts_the_turn() -> Result {
+    let home = Home::new()?;
+    let mut screen = Screen::open(&home.command(&["run", "-a", "demo", "--name", "fix", "add a test"]))?;
+    screen.wait_for(QUESTION)?;
+    screen.type_in("\x03")?;
+    screen.wait_for("g1 closed: the turn was interrupted")?;
+    screen.wait_for("interrupted by ")?;
+    screen.wait_for("fix stays open")?;
+    assert_eq!(screen.end()?, 130);
+    assert!(home.text(&["ls"])?.contains("idle"));
+    Ok(())
+}
+
+#[test]
+fn ctrl_c_without_a_turn_leaves_and_the_session_goes_on() -> Result {
+    let home = Home::new()?;
+    home.lk(&["run", "-d", "--keep", "-a", "demo", "--name", "fix", "add a test"])?;
+    home.lk(&["wait", "fix", "--for", "input"])?;
+    home.lk(&["deny", "fix"])?;
+    home.lk(&["wait", "fix"])?;
+    let mut screen = Screen::open(&home.command(&["attach", "fix"]))?;
+    screen.wait_for("fix idle")?;
+    // It follows as soon as it shows what comes.
+    home.lk(&["send", "fix", "again"])?;
+    screen.wait_for("❯ again")?;
+    screen.wait_for(QUESTION)?;
+    screen.type_in("d no\n")?;
+    screen.wait_for("✓ completed")?;
+    screen.type_in("\x03")?;
+    screen.wait_for("left fix; it goes on. back: lk attach fix, end it: lk stop fix")?;
+    assert_eq!(screen.end()?, 130);
+    assert!(home.text(&["ls"])?.contains("idle"));
+    Ok(())
+}
+
+#[test]
+fn a_second_ctrl_c_leaves_while_the_first_is_under_way() -> Result {
+    let home = Home::new()?;
+    let mut screen = Screen::open(&home.command(&["run", "-a", "demo", "--name", "fix", "add a test"]))?;
+    screen.wait_for(QUESTION)?;
+    // An agent that cannot hear is not interrupted yet when the second one comes.
+    let shown = home.text(&["show", "fix", "-o", "json"])?;
+    let pid = shown.lines().find_map(|line| line.trim().strip_prefix("\"pid\": ")).unwrap_or_default();
+    let pid: i32 = pid.trim_end_matches(',').parse()?;
+    let agent = rustix::process::Pid::from_raw(pid).ok_or("no process")?;
+    rustix::process::kill_process(agent, rustix::process::Signal::STOP)?;
+    screen.type_in("\x03")?;
+    screen.wait_for("interrupting; Ctrl-C again leaves")?;
+    screen.type_in("\x03")?;
+    screen.wait_for("left fix; it goes on")?;
+    assert_eq!(screen.end()?, 130);
+    rustix::process::kill_process(agent, rustix::process::Signal::CONT)?;
+    Ok(())
+}
+
+#[test]
+fn what_is_typed_while_the_daemon_is_away_decides_nothing() -> Result {
+    let home = Home::new()?;
+    let mut screen = Screen::open(&home.command(&["run", "-a", "demo", "add a test"]))?;
+    screen.wait_for(QUESTION)?;
+    home.lk(&["daemon", "stop"])?;
+    screen.wait_for("waiting for the daemon")?;
+    screen.type_in("a\n")?;
+    screen.wait_for("a\r\n")?;
+    home.lk(&["daemon", "start"])?;
+    screen.wait_for("the daemon is back")?;
+    screen.wait_for(QUESTION)?;
+    assert!(home.text(&["gates"])?.contains("open"));
+    screen.type_in("d\n")?;
+    screen.wait_for("why?")?;
+    screen.type_in("too late\n")?;
+    assert_eq!(screen.end()?, 0);
+    assert!(screen.text().contains("too late"), "{}", screen.text());
+    Ok(())
+}
+
+#[test]
+fn the_list_is_drawn_again_when_something_happens() -> Result {
+    let home = Home::new()?;
+    home.lk(&["daemon", "start"])?;
+    let mut screen = Screen::open(&home.command(&["ls", "--watch"]))?;
+    screen.wait_for("no session is open")?;
+    home.lk(&["run", "-d", "-a", "demo", "--name", "fix", "add a test"])?;
+    screen.wait_for("fix   demo   awaiting_input")?;
+    home.lk(&["daemon", "stop"])?;
+    screen.wait_for("no daemon runs; waiting for one")?;
+    home.lk(&["daemon", "start"])?;
+    screen.wait_for("Ctrl-C leaves")?;
+    screen.type_in("\x03")?;
+    assert_eq!(screen.end()?, 0);
+    assert!(screen.text().ends_with("\x1b[?25h\x1b[?1049l"), "the terminal is as it was");
+    Ok(())
+}
+
+/// Not a test: the process between a test and `lk`, which takes the terminal. See [`screen`].
+#[test]
+fn take_the_terminal() -> Result {
+    screen::take_the_terminal()
+}
