@@ -1,0 +1,104 @@
+//! Idempotency keys.
+
+use serde_json::{Value, json};
+
+use crate::support::{Failure, Fallible, SHORT, Spec, ensure, with_daemon};
+
+#[test]
+fn a_repeated_request_gets_the_same_receipt_and_does_nothing_also_after_a_restart() -> Fallible {
+    with_daemon(SHORT, |home| {
+        let api = home.api();
+        let body = Spec::kept().prompt("SAY one").body(home);
+        let first = api.keyed("/v1/sessions", "k1", &body)?.good()?;
+        let again = api.keyed("/v1/sessions", "k1", &body)?.good()?;
+        assert_eq!(first["session"]["id"], again["session"]["id"]);
+        assert_eq!(first["prompt"]["prompt"], again["prompt"]["prompt"]);
+        let id = first["session"]["id"].as_str().unwrap_or_default().to_owned();
+        let path = format!("/v1/sessions/{id}/prompts");
+        let prompt = json!({"text": "SAY two", "class": "normal"});
+        let receipt = api.keyed(&path, "k2", &prompt)?;
+        assert_eq!(receipt.status, 202);
+        let receipt = receipt.good()?;
+        home.crash_and_start()?;
+        let again = api.keyed(&path, "k2", &prompt)?.good()?;
+        assert_eq!(receipt["prompt"], again["prompt"]);
+        assert_eq!(api.keyed("/v1/sessions", "k1", &body)?.good()?["session"]["id"], id);
+        assert_eq!(api.get("/v1/sessions?all=true")?["items"].as_array().map(Vec::len), Some(1));
+        api.get(&format!("/v1/sessions/{id}?wait=idle&timeout=60000"))?;
+        let turns = api.get(&format!("/v1/sessions/{id}/turns"))?;
+        assert_eq!(turns["items"].as_array().map(Vec::len), Some(2), "{turns}");
+        Ok(())
+    })
+}
+
+#[test]
+fn a_key_with_another_body_is_a_conflict_and_changes_nothing() -> Fallible {
+    with_daemon(SHORT, |home| {
+        let api = home.api();
+        let session = home.session(&Spec::kept())?;
+        let path = session.path("/prompts");
+        let go = home.path("go");
+        let first = json!({"text": format!("WAITFILE {}", go.display()), "class": "normal"});
+        api.keyed(&path, "k", &first)?.good()?;
+        session.watch()?.event("turn.taken")?;
+        let cursor = || -> Fallible<Value> { Ok(api.get("/v1/status")?["cursor"].clone()) };
+        let before = cursor()?;
+        api.keyed(&path, "k", &json!({"text": "SAY other", "class": "normal"}))?
+            .is_problem(409, "key_conflict")?;
+        assert_eq!(cursor()?, before);
+        let body = Spec::kept().with("name", "a").body(home);
+        api.keyed("/v1/sessions", "k", &body)?.good()?;
+        let other = Spec::kept().with("name", "b").body(home);
+        api.keyed("/v1/sessions", "k", &other)?.is_problem(409, "key_conflict")?;
+        std::fs::write(&go, "")?;
+        Ok(())
+    })
+}
+
+#[test]
+fn a_rejection_reserves_no_key() -> Fallible {
+    with_daemon(SHORT, |home| {
+        let api = home.api();
+        let session = home.session(&Spec::kept().with("name", "taken"))?;
+        let taken = Spec::kept().with("name", "taken").body(home);
+        api.keyed("/v1/sessions", "k", &taken)?.is_problem(409, "name_taken")?;
+        session.act("stop")?;
+        let made = api.keyed("/v1/sessions", "k", &taken)?.good()?;
+        ensure!(made["session"]["id"] != session.id, "{made}");
+        let empty = json!({"text": "  ", "class": "normal"});
+        api.keyed(&session.path("/prompts"), "p", &empty)?.is_problem(422, "prompt_empty")?;
+        let fresh = home.session(&Spec::kept())?;
+        api.keyed(&fresh.path("/prompts"), "p", &json!({"text": "SAY x", "class": "normal"}))?.good()?;
+        Ok(())
+    })
+}
+
+/// Does the same eight times at once, and returns a member of each answer.
+fn at_once(act: impl Fn() -> Fallible<Value> + Sync, member: &str) -> Fallible<Vec<Value>> {
+    std::thread::scope(|scope| {
+        let calls: Vec<_> = (0..8).map(|_| scope.spawn(&act)).collect();
+        let answers = calls.into_iter().map(|call| call.join().map_err(|_| Failure::new("panicked"))?);
+        answers.map(|answer| Ok(answer?[member].clone())).collect()
+    })
+}
+
+#[test]
+fn one_key_sent_many_times_at_once_makes_one_prompt_and_one_session() -> Fallible {
+    with_daemon(SHORT, |home| {
+        let body = Spec::kept().body(home);
+        let made = at_once(|| home.api().keyed("/v1/sessions", "same", &body)?.good(), "session")?;
+        let ids: Vec<Value> = made.iter().map(|session| session["id"].clone()).collect();
+        ensure!(ids.iter().all(|id| *id == ids[0]), "{ids:?}");
+        assert_eq!(home.api().get("/v1/sessions?all=true")?["items"].as_array().map(Vec::len), Some(1));
+        assert_eq!(
+            std::fs::read_dir(home.data().join("sessions"))?.count(),
+            1,
+            "no directory is left behind"
+        );
+        let path = format!("/v1/sessions/{}/prompts", ids[0].as_str().unwrap_or_default());
+        let prompt = json!({"text": "SAY x", "class": "normal"});
+        let prompts = at_once(|| home.api().keyed(&path, "same", &prompt)?.good(), "prompt")?;
+        ensure!(prompts.iter().all(|prompt| *prompt == prompts[0]), "{prompts:?}");
+        Ok(())
+    })
+}

@@ -1,0 +1,23 @@
+//! Lockkeeper as a whole: the real daemon, real holders, and the scripted Claude Code, over the public API.
+//!
+//! Each test has a daemon and a directory of its own. Nothing here waits for time to pass: a test waits for an event,
+//! a file or the end of a process, and fails when [`support::PATIENCE`] is over. `slow::` is skipped in quick runs.
+//! Ids such as `o07` are those of `docs/scenarios.md`.
+
+#![expect(clippy::disallowed_methods, reason = "a test that waits for processes needs a real clock")]
+
+mod support;
+
+mod boot;
+mod exit;
+mod gates;
+mod ingest;
+mod input;
+mod interrupt;
+mod keys;
+mod limits;
+mod real_agent;
+mod resume;
+mod settings;
+mod slow;
+mod streams;

@@ -1,0 +1,210 @@
+//! Permissions and questions: what was decided is what the agent does, and what its model is told.
+
+use serde_json::json;
+
+use super::for_both_versions;
+use super::lab::{Lab, bash, outcomes};
+use crate::support::{Fallible, Session, ensure};
+
+for_both_versions!(
+    an_allowed_tool_runs,
+    a_denied_tool_does_not_run_and_its_model_is_told_why,
+    an_edited_tool_runs_with_the_edited_input,
+    an_answered_question_reaches_the_model,
+    two_tools_of_one_message_are_asked_one_after_the_other,
+    an_interrupt_withdraws_the_gate_and_the_tool_never_runs,
+    a_mode_decides_what_is_asked,
+    a_plan_waits_for_its_approval,
+    a_subagent_asks_too,
+);
+
+fn gate(session: &Session<'_>, no: u32) -> String {
+    format!("{}.g{no}", session.id)
+}
+
+/// The outcomes of the tools of a session, in order.
+fn tools(session: &Session<'_>) -> Fallible<Vec<String>> {
+    let items = session.list("items")?;
+    let results = items.iter().filter(|item| item["kind"] == "tool_result");
+    Ok(results.map(|item| item["outcome"].as_str().unwrap_or_default().to_owned()).collect())
+}
+
+fn an_allowed_tool_runs(lab: &Lab<'_>) -> Fallible {
+    let (session, mut watch) = lab.asking(&format!("{} ;; SAY end", bash("touch made")))?;
+    let asked = &session.gates("open")?[0];
+    assert_eq!((&asked["tool"], &asked["kind"]), (&json!("Bash"), &json!("permission")));
+    assert_eq!(asked["input"], json!({"command": "touch made", "description": "d"}));
+    let made = lab.home.workspace().join("made");
+    assert!(!made.exists());
+    session.allow()?;
+    watch.status("idle")?;
+    assert!(made.exists());
+    assert_eq!(tools(&session)?, ["ok"]);
+    assert_eq!(session.gates("all")?[0]["state"], "delivered");
+    assert_eq!(session.messages()?, ["calling ", "end"]);
+    Ok(())
+}
+
+fn a_denied_tool_does_not_run_and_its_model_is_told_why(lab: &Lab<'_>) -> Fallible {
+    let script = format!("{} ;; SAY end", bash("touch made"));
+    let (session, mut watch) = lab.asking(&script)?;
+    let decision = json!({"decision": "deny", "message": "not on a Friday"});
+    session.decide(&gate(&session, 1), &decision)?.good()?;
+    watch.status("idle")?;
+    assert!(!lab.home.workspace().join("made").exists());
+    assert_eq!(tools(&session)?, ["denied"]);
+    assert_eq!(outcomes(&session)?, ["completed"]);
+    let told = lab.requests(&script).pop().map(|request| request.last_text).unwrap_or_default();
+    ensure!(told.contains("not on a Friday"), "the model was told {told:?}");
+    Ok(())
+}
+
+fn an_edited_tool_runs_with_the_edited_input(lab: &Lab<'_>) -> Fallible {
+    let (session, mut watch) = lab.asking(&format!("{} ;; SAY end", bash("touch asked-for")))?;
+    let input = json!({"command": "touch edited", "description": "d"});
+    session.decide(&gate(&session, 1), &json!({"decision": "edit", "input": input}))?.good()?;
+    watch.status("idle")?;
+    assert!(lab.home.workspace().join("edited").exists());
+    assert!(!lab.home.workspace().join("asked-for").exists());
+    assert_eq!(tools(&session)?, ["ok"]);
+    assert_eq!(session.gates("all")?[0]["decision"]["input"], input);
+    Ok(())
+}
+
+fn an_answered_question_reaches_the_model(lab: &Lab<'_>) -> Fallible {
+    let option = |label: &str| json!({"label": label, "description": format!("the {label} one")});
+    let question = json!({
+        "question": "Which colour?", "header": "Colour", "multiSelect": false,
+        "options": [option("green"), option("blue")],
+    });
+    let script = format!("TOOL AskUserQuestion {} ;; SAY end", json!({"questions": [question]}));
+    let (session, mut watch) = lab.asking(&script)?;
+    assert_eq!(session.gates("open")?[0]["kind"], "question");
+    let answers = json!({"decision": "answer", "answers": {"Which colour?": "blue"}});
+    session.decide(&gate(&session, 1), &answers)?.good()?;
+    watch.status("idle")?;
+    let told = lab.requests(&script).pop().map(|request| request.last_text).unwrap_or_default();
+    ensure!(told.contains("blue") && !told.contains("green"), "the model was told {told:?}");
+    assert_eq!(tools(&session)?, ["ok"]);
+    Ok(())
+}
+
+fn two_tools_of_one_message_are_asked_one_after_the_other(lab: &Lab<'_>) -> Fallible {
+    let script = format!("{} && {} ;; SAY end", bash("touch first"), bash("touch second"));
+    let (session, mut watch) = lab.asking(&script)?;
+    let open = session.gates("open")?;
+    assert_eq!(open.len(), 1, "{open:?}");
+    session.allow()?;
+    watch.status("awaiting_input")?;
+    let open = session.gates("open")?;
+    assert_eq!(open.len(), 1, "{open:?}");
+    session.decide(&gate(&session, 2), &json!({"decision": "deny", "message": "one is enough"}))?.good()?;
+    watch.status("idle")?;
+    assert!(lab.home.workspace().join("first").exists());
+    assert!(!lab.home.workspace().join("second").exists());
+    let mut outcomes = tools(&session)?;
+    outcomes.sort();
+    assert_eq!(outcomes, ["denied", "ok"]);
+    assert_eq!(session.messages()?, ["calling ", "end"]);
+    Ok(())
+}
+
+fn an_interrupt_withdraws_the_gate_and_the_tool_never_runs(lab: &Lab<'_>) -> Fallible {
+    let (session, mut watch) = lab.asking(&format!("{} ;; SAY end", bash("touch made")))?;
+    session.act("interrupt")?;
+    assert_eq!(watch.event("gate.withdrawn")?["why"], "interrupted");
+    watch.status("idle")?;
+    session.decide(&gate(&session, 1), &json!({"decision": "allow"}))?.is_problem(409, "gate_not_open")?;
+    assert_eq!(session.ask("SAY after")?["outcome"], "completed");
+    assert!(!lab.home.workspace().join("made").exists());
+    assert_eq!(tools(&session)?, ["denied"], "{:?}", session.list("items")?);
+    assert_eq!(outcomes(&session)?, ["interrupted", "completed"]);
+    assert_eq!(session.list("attempts")?.len(), 1);
+    Ok(())
+}
+
+fn a_mode_decides_what_is_asked(lab: &Lab<'_>) -> Fallible {
+    let write = |name: &str| {
+        let path = lab.home.workspace().join(name).display().to_string();
+        format!("TOOL Write {} ;; SAY end", json!({"file_path": path, "content": "x"}))
+    };
+    let set = |session: &Session<'_>, mode: &str| {
+        lab.home.api().json("PATCH", &session.path("/settings"), &json!({"mode": mode}))?.good()
+    };
+    let session = lab.after(lab.kept(), "SAY hello")?;
+    let mut watch = session.watch()?;
+    set(&session, "acceptEdits")?;
+    assert_eq!(watch.event("settings.resolved")?["result"], "applied");
+    assert_eq!(session.ask(&write("unasked"))?["outcome"], "completed");
+    assert!(lab.home.workspace().join("unasked").exists());
+    assert_eq!(session.gates("all")?.len(), 0);
+    assert_eq!(session.row()?["mode"], "acceptEdits");
+    set(&session, "default")?;
+    assert_eq!(watch.event("settings.resolved")?["result"], "applied");
+    session.prompt(&write("asked"))?;
+    watch.status("awaiting_input")?;
+    session.allow()?;
+    watch.status("idle")?;
+    assert!(lab.home.workspace().join("asked").exists());
+    // A mode that does not exist is refused by the newer version; the older one takes it and asks for everything.
+    set(&session, "no_such_mode")?;
+    let resolved = watch.event("settings.resolved")?;
+    if lab.is_newer() {
+        assert_eq!(resolved["result"]["refused"]["code"], "invalid_mode", "{resolved}");
+        assert_eq!(session.row()?["mode"], "default");
+    } else {
+        assert_eq!(resolved["result"], "applied");
+    }
+    assert_eq!(session.ask("SAY on")?["outcome"], "completed");
+    assert_eq!(session.list("attempts")?.len(), 1);
+    Ok(())
+}
+
+fn a_plan_waits_for_its_approval(lab: &Lab<'_>) -> Fallible {
+    let plan = json!({"plan": "1. do it"});
+    let session = lab
+        .home
+        .session(&lab.kept().with("mode", "plan").prompt(&format!("TOOL ExitPlanMode {plan} ;; SAY end")))?;
+    let mut watch = session.watch()?;
+    watch.status("awaiting_input")?;
+    let asked = &session.gates("open")?[0];
+    assert_eq!(asked["kind"], "plan", "{asked}");
+    // The newer one keeps plans in files of its own, and asks without the text.
+    let input = if lab.is_newer() { json!({}) } else { plan };
+    assert_eq!(asked["input"], input);
+    session.allow()?;
+    watch.status("idle")?;
+    assert_eq!(tools(&session)?, ["ok"]);
+    assert_eq!(session.row()?["mode"], "default", "the plan is done with");
+    assert_eq!(session.ask("SAY on")?["outcome"], "completed");
+    assert_eq!(session.row()?["mode"], "default");
+    Ok(())
+}
+
+fn a_subagent_asks_too(lab: &Lab<'_>) -> Fallible {
+    let task =
+        json!({"description": "sub", "prompt": bash("touch made"), "subagent_type": "general-purpose"});
+    let session = lab.home.session(&lab.kept().prompt(&format!("TOOL Task {task} ;; WAIT main")))?;
+    let mut watch = session.watch()?;
+    watch.event("gate.opened")?;
+    lab.model.release("main");
+    if lab.is_newer() {
+        // It asks beside the turn that has started it, and goes on asking when that has ended.
+        watch.event("turn.ended")?;
+    }
+    let row = session.row()?;
+    assert_eq!((&row["status"], &row["settled"]), (&json!("awaiting_input"), &json!(false)), "{row}");
+    let made = lab.home.workspace().join("made");
+    assert!(!made.exists());
+    session.allow()?;
+    session.wait("settled")?;
+    assert!(made.exists());
+    let items = session.list("items")?;
+    let ran = items.iter().find(|item| item["tool"] == "Bash").cloned().unwrap_or_default();
+    let task = items.iter().find(|item| item["tool"] == "Task").cloned().unwrap_or_default();
+    assert_eq!(ran["parent"], task["key"], "{items:#?}");
+    ensure!(tools(&session)?.iter().all(|outcome| outcome == "ok"), "{items:#?}");
+    assert_eq!(session.gates("all")?[0]["state"], "delivered");
+    assert_eq!(session.ask("SAY after")?["outcome"], "completed");
+    Ok(())
+}

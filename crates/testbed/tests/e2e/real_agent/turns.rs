@@ -1,0 +1,106 @@
+//! Turns: one after another, cut, queued, and what they cost.
+
+use serde_json::{Value, json};
+
+use super::for_both_versions;
+use super::lab::{Lab, bash, is_text, items_are_the_journal, outcomes, pid};
+use crate::support::{Fallible, ensure};
+
+for_both_versions!(
+    two_turns_run_in_one_process_and_one_conversation,
+    a_prompt_that_comes_while_a_turn_runs_gets_a_turn_of_its_own,
+    tokens_are_counted_per_turn_and_costs_per_process,
+    a_conversation_that_was_cleared_goes_on_under_its_other_id,
+);
+
+fn two_turns_run_in_one_process_and_one_conversation(lab: &Lab<'_>) -> Fallible {
+    let session = lab.after(lab.kept(), "SAY one")?;
+    let before = pid(&session)?;
+    assert_eq!(session.ask("SAY two")?["outcome"], "completed");
+    assert_eq!(session.messages()?, ["one", "two"]);
+    assert_eq!(pid(&session)?, before);
+    ensure!(lab.shown("SAY two")?.contains("SAY one"), "the model was not shown the first turn");
+    let attempts = session.list("attempts")?;
+    assert_eq!(attempts.len(), 1);
+    let version = lab.is_newer().then(|| lab.version());
+    assert_eq!(attempts[0]["version"], json!(version), "the older one does not tell");
+    let items = session.list("items")?;
+    assert!(items.iter().all(|item| item["kind"] == "message"), "{items:?}");
+    items_are_the_journal(&session, 1)
+}
+
+fn a_prompt_that_comes_while_a_turn_runs_gets_a_turn_of_its_own(lab: &Lab<'_>) -> Fallible {
+    // While text streams, and while a tool runs: then the agent would take a prompt into the running turn.
+    let (session, mut watch) = lab.streaming(lab.kept(), "WAIT text")?;
+    session.prompt("SAY second")?;
+    watch.event("prompt.accepted")?;
+    assert_eq!(session.prompts_written(1)?, ["WAIT text"]);
+    lab.model.release("text");
+    watch.status("idle")?;
+    session.prompt(&format!("{} ;; SAY after the tool", bash("touch made")))?;
+    watch.status("awaiting_input")?;
+    session.prompt("SAY fourth")?;
+    session.allow()?;
+    watch.status("idle")?;
+    let said = ["waiting released", "second", "calling ", "after the tool", "fourth"];
+    assert_eq!(session.messages()?, said);
+    assert_eq!(outcomes(&session)?, ["completed"; 4]);
+    let turns = session.list("items")?;
+    let turns: Vec<&Value> =
+        turns.iter().filter(|item| item["kind"] == "message").map(|item| &item["turn"]).collect();
+    let named = [1, 2, 3, 3, 4].map(|no| json!(format!("{}.t{no}", session.id)));
+    assert_eq!(turns, named.iter().collect::<Vec<_>>());
+    items_are_the_journal(&session, 1)
+}
+
+fn tokens_are_counted_per_turn_and_costs_per_process(lab: &Lab<'_>) -> Fallible {
+    let session = lab.after(lab.kept(), "SAY one")?;
+    session.ask(&format!("{} ;; SAY two", bash("echo hi")))?;
+    let turns = session.list("turns")?;
+    let results: Vec<Value> =
+        session.lines("stdout", 1)?.into_iter().filter(|line| line["type"] == "result").collect();
+    assert_eq!(results.len(), 2);
+    for (turn, result) in turns.iter().zip(&results) {
+        for tokens in ["input_tokens", "output_tokens"] {
+            assert_eq!(turn["usage"][tokens], result["usage"][tokens], "{turn} {result}");
+        }
+        assert_eq!(turn["usage"]["rounds"], result["num_turns"]);
+        assert!(turn["usage"]["input_tokens"].as_u64() > Some(0));
+    }
+    let cost = |result: &Value| result["total_cost_usd"].as_f64().unwrap_or_default();
+    let row = session.row()?;
+    let tokens = |value: &Value| value["usage"]["output_tokens"].as_u64().unwrap_or_default();
+    assert_eq!(tokens(&row), turns.iter().map(tokens).sum::<u64>());
+    let same = |row: &Value, cost: f64| (row["cost_usd"].as_f64().unwrap_or_default() - cost).abs() < 1e-5;
+    ensure!(cost(&results[1]) > cost(&results[0]), "the agent does not count up: {results:?}");
+    ensure!(same(&row, cost(&results[1])), "{row}: the agent says {}", cost(&results[1]));
+    // Another process begins at nothing again.
+    session.act("stop")?;
+    session.wait("end")?;
+    session.ask("SAY three")?;
+    let last =
+        session.lines("stdout", 2)?.into_iter().rfind(|line| line["type"] == "result").unwrap_or_default();
+    let row = session.row()?;
+    ensure!(same(&row, cost(&results[1]) + cost(&last)), "{row}: {} and {}", cost(&results[1]), cost(&last));
+    Ok(())
+}
+
+fn a_conversation_that_was_cleared_goes_on_under_its_other_id(lab: &Lab<'_>) -> Fallible {
+    let session = lab.after(lab.kept(), "SAY before")?;
+    let before = session.row()?["agent_session_id"].clone();
+    assert_eq!(session.ask("/clear")?["outcome"], "completed");
+    assert_eq!(session.ask("SAY after")?["outcome"], "completed");
+    let cleared = session.row()?["agent_session_id"].clone();
+    assert_ne!(cleared, before);
+    ensure!(!lab.shown("SAY after")?.contains("SAY before"), "nothing was cleared");
+    session.act("stop")?;
+    session.wait("end")?;
+    let (prompt, mut watch) = (session.prompt("WAIT end")?, session.watch()?);
+    watch.until("streaming text", is_text)?;
+    lab.model.release("end");
+    session.wait("idle")?;
+    assert!(prompt["prompt"].is_string());
+    assert_eq!(session.list("attempts")?[1]["resume"], cleared);
+    ensure!(lab.shown("WAIT end")?.contains("SAY after"), "the conversation was not continued");
+    Ok(())
+}

@@ -1,0 +1,112 @@
+//! Another model, another mode.
+
+use serde_json::{Value, json};
+
+use crate::support::{Fallible, SHORT, Session, Spec, Stream, ensure, with_daemon};
+
+fn idle(home: &crate::support::Home) -> Fallible<(Session<'_>, Stream)> {
+    let session = home.session(&Spec::kept().prompt("SAY hello"))?;
+    let mut watch = session.watch()?;
+    watch.status("idle")?;
+    Ok((session, watch))
+}
+
+fn set(home: &crate::support::Home, session: &Session<'_>, body: &Value) -> Fallible<Value> {
+    home.api().json("PATCH", &session.path("/settings"), body)?.good()
+}
+
+#[test]
+fn o33_a_switch_is_answered_and_the_next_turn_uses_it() -> Fallible {
+    with_daemon(SHORT, |home| {
+        let (session, mut watch) = idle(home)?;
+        set(home, &session, &json!({"model": "claude-sonnet-5"}))?;
+        assert_eq!(watch.event("settings.resolved")?["result"], "applied");
+        set(home, &session, &json!({"mode": "acceptEdits"}))?;
+        assert_eq!(watch.event("settings.resolved")?["result"], "applied");
+        assert_eq!(session.ask("SAY next")?["outcome"], "completed");
+        let row = session.row()?;
+        assert_eq!((&row["model"], &row["mode"]), (&json!("claude-sonnet-5"), &json!("acceptEdits")));
+        assert_eq!(session.list("attempts")?.len(), 1, "without another process");
+        Ok(())
+    })
+}
+
+#[test]
+fn o33_a_switch_to_the_present_model_does_nothing() -> Fallible {
+    with_daemon(SHORT, |home| {
+        let (session, mut watch) = idle(home)?;
+        set(home, &session, &json!({"model": "claude-sonnet-5"}))?;
+        watch.event("settings.resolved")?;
+        let before = session.journal("stdin", 1)?.len();
+        set(home, &session, &json!({"model": "claude-sonnet-5"}))?;
+        assert_eq!(session.ask("SAY next")?["outcome"], "completed");
+        watch.event("turn.ended")?;
+        assert_eq!(watch.count("settings.wanted"), 1);
+        let written = session.journal("stdin", 1)?.split_off(before);
+        ensure!(!String::from_utf8_lossy(&written).contains("set_model"), "it was asked again");
+        Ok(())
+    })
+}
+
+#[test]
+fn o32_o33_a_switch_that_is_never_answered_relaunches_and_hangs_nothing() -> Fallible {
+    with_daemon("[deadlines]\ncontrol_ms = 300\nrung_ms = 100\n", |home| {
+        let (session, mut watch) = idle(home)?;
+        set(home, &session, &json!({"model": "lab-hang"}))?;
+        session.prompt("SAY after")?;
+        assert_eq!(watch.event("settings.resolved")?["result"], "relaunching");
+        watch.event("attempt.exited")?;
+        let launched = watch.event("attempt.launched")?;
+        assert_eq!(launched["model"], "lab-hang");
+        assert!(launched["resume"].is_string(), "the conversation is continued");
+        watch.event("turn.ended")?;
+        watch.status("idle")?;
+        assert_eq!(session.messages()?, ["hello", "after"]);
+        ensure!(!watch.statuses().contains(&"failed".to_owned()), "{:?}", watch.statuses());
+        Ok(())
+    })
+}
+
+#[test]
+fn o33_a_switch_that_the_agent_refuses_changes_nothing_and_says_why() -> Fallible {
+    with_daemon(SHORT, |home| {
+        let (session, mut watch) = idle(home)?;
+        let before = session.row()?["mode"].clone();
+        set(home, &session, &json!({"mode": "no_such_mode"}))?;
+        let resolved = watch.event("settings.resolved")?;
+        assert!(resolved["result"]["refused"]["message"].is_string(), "{resolved}");
+        assert_eq!(session.row()?["mode"], before);
+        assert_eq!(session.ask("SAY on")?["outcome"], "completed");
+        Ok(())
+    })
+}
+
+#[test]
+fn o33_a_switch_without_a_process_counts_from_the_next_launch() -> Fallible {
+    with_daemon(SHORT, |home| {
+        let session = home.session(&Spec::kept())?;
+        set(home, &session, &json!({"model": "claude-sonnet-5", "mode": "plan"}))?;
+        assert_eq!(session.ask("SAY x")?["outcome"], "completed");
+        let attempt = session.list("attempts")?.remove(0);
+        assert_eq!((&attempt["model"], &attempt["mode"]), (&json!("claude-sonnet-5"), &json!("plan")));
+        Ok(())
+    })
+}
+
+#[test]
+fn a_switch_that_is_asked_for_in_a_turn_waits_for_its_end() -> Fallible {
+    with_daemon(SHORT, |home| {
+        let go = home.path("go");
+        let session = home.session(&Spec::kept().prompt(&format!("WAITFILE {}", go.display())))?;
+        let mut watch = session.watch()?;
+        watch.event("turn.taken")?;
+        set(home, &session, &json!({"model": "claude-sonnet-5"}))?;
+        watch.event("settings.wanted")?;
+        assert_eq!(watch.count("settings.asked"), 0);
+        std::fs::write(&go, "")?;
+        watch.event("turn.ended")?;
+        assert_eq!(watch.count("settings.asked"), 0);
+        assert_eq!(watch.event("settings.resolved")?["result"], "applied");
+        Ok(())
+    })
+}

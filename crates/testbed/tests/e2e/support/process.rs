@@ -1,0 +1,80 @@
+//! Processes as `/proc` shows them.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+use std::{fs, thread};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::{Fallible, PATIENCE, ensure};
+
+/// How often something is looked at that tells nobody when it changes.
+const LOOK_EVERY: Duration = Duration::from_millis(2);
+
+/// Waits until something holds that only looking can tell.
+pub(crate) fn wait_until(what: &str, mut holds: impl FnMut() -> bool) -> Fallible {
+    let deadline = Instant::now() + PATIENCE;
+    while !holds() {
+        ensure!(Instant::now() < deadline, "{what} did not come about");
+        thread::sleep(LOOK_EVERY);
+    }
+    Ok(())
+}
+
+/// Sends a signal to a process.
+pub(crate) fn kill(pid: u32, signal: Signal) -> Fallible {
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
+    Ok(kill_process(pid.ok_or(std::io::Error::from(std::io::ErrorKind::NotFound))?, signal)?)
+}
+
+/// Whether a process exists and is no corpse.
+pub(crate) fn is_running(pid: u32) -> bool {
+    state_of(pid).is_some_and(|state| !matches!(state, 'Z' | 'X'))
+}
+
+/// What comes behind the name in `/proc/PID/stat`.
+fn stat(pid: u32) -> Option<String> {
+    let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    text.rsplit_once(") ").map(|(_, rest)| rest.to_owned())
+}
+
+/// The letter of a process's state; `T` is stopped.
+pub(crate) fn state_of(pid: u32) -> Option<char> {
+    stat(pid)?.chars().next()
+}
+
+/// The parent of a process.
+pub(crate) fn parent_of(pid: u32) -> Option<u32> {
+    stat(pid)?.split(' ').nth(1)?.parse().ok()
+}
+
+/// All processes.
+fn pids() -> Vec<u32> {
+    let entries = fs::read_dir("/proc").into_iter().flatten();
+    entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect()
+}
+
+/// The processes that a test has left: those that work in its directory, or have it on their command line.
+pub(super) fn left_in(root: &Path) -> Vec<u32> {
+    let belongs = |pid: &u32| {
+        let cwd = fs::read_link(format!("/proc/{pid}/cwd")).unwrap_or_default();
+        let command = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let root_bytes = root.as_os_str().as_encoded_bytes();
+        cwd.starts_with(root) || command.windows(root_bytes.len()).any(|part| part == root_bytes)
+    };
+    pids().into_iter().filter(|pid| *pid != std::process::id()).filter(belongs).collect()
+}
+
+/// Memory that a process has all to itself or shares in part, in kilobytes.
+pub(crate) fn memory_kb(pid: u32) -> u64 {
+    let text = fs::read_to_string(PathBuf::from(format!("/proc/{pid}/smaps_rollup"))).unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix("Pss:"));
+    line.and_then(|rest| rest.trim().trim_end_matches(" kB").parse().ok()).unwrap_or(0)
+}
+
+/// The most memory that a process ever had, in kilobytes.
+pub(crate) fn peak_memory_kb(pid: u32) -> u64 {
+    let text = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    line.and_then(|rest| rest.trim().trim_end_matches(" kB").parse().ok()).unwrap_or(0)
+}
