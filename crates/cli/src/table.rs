@@ -137,9 +137,9 @@ mod tests {
 
     fn table() -> Table {
         let mut table = Table::new(&["NAME", "STATUS", "REASON", "DIR"], &["DIR", "REASON"]);
-        table.row(["fix-tests", "running", "", "/work/app"].map(Cell::from));
+        table.row(["fix-tests", "running", "", "/code/app"].map(Cell::from));
         table.row(
-            ["修复", "awaiting_input", "Bash: npm test\u{1b}[2J -- --watch=false", "/work/a-long/way/down"]
+            ["修复", "awaiting_input", "Bash: npm test\u{1b}[2J -- --watch=false", "/code/a-long/way/down"]
                 .map(Cell::from),
         );
         table

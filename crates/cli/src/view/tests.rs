@@ -13,7 +13,7 @@ const PLAIN: Style = Style { colour: false, unicode: true };
 /// A session as the API tells it.
 pub(crate) fn session() -> Result<Session> {
     let text = json!({
-        "id": SessionId::from_random(7), "name": "fix-tests", "agent": "claude", "dir": "/work/app",
+        "id": SessionId::from_random(7), "name": "fix-tests", "agent": "claude", "dir": "/code/app",
         "status": Status::Running, "since": "2026-11-20T13:00:00.000Z", "reason": "",
         "cause": {"seq": 1, "kind": "session.created"}, "settled": false, "labels": {}, "lifetime": "one_shot",
         "turns_ended": 0, "queue": 0, "open_gates": 0, "background_tasks": 0, "created": "2026-11-20T13:00:00.000Z",
@@ -102,7 +102,7 @@ fn a_turn() -> Result<Vec<Frame>> {
             }),
         )?,
         event(9, "tool.ended", &result("c1", "failed", "a\nb\nc\nd\n\n2 failed\n"))?,
-        event(10, "tool.started", &call("c2", "Read", &json!({"file_path": "/work/app/src/a.js"})))?,
+        event(10, "tool.started", &call("c2", "Read", &json!({"file_path": "/code/app/src/a.js"})))?,
         event(10, "tool.started", &call("c3", "Grep", &json!({"pattern": "it\\("})))?,
         event(10, "tool.ended", &result("c2", "ok", "1\n2\n3\n"))?,
         event(11, "tool.ended", &result("c3", "ok", ""))?,

@@ -64,7 +64,7 @@ mod tests {
     fn a_call_is_told_by_what_says_most() -> serde_json::Result<()> {
         let cases = [
             ("Bash", r#"{"description":"d","command":"npm  test\n--all"}"#, "npm test --all"),
-            ("Write", r#"{"file_path":"/work/app/src/a.rs","content":"x"}"#, "src/a.rs"),
+            ("Write", r#"{"file_path":"/code/app/src/a.rs","content":"x"}"#, "src/a.rs"),
             ("Grep", r#"{"pattern":"fn main","path":"/etc"}"#, "fn main /etc"),
             ("mcp__x", r#"{"query":"q"}"#, "q"),
             ("mcp__x", r#"{"a":1}"#, r#"{"a":1}"#),
@@ -77,7 +77,7 @@ mod tests {
             ("Bash", r#"{"command":"a\u001b[2Jb"}"#, "a\\e[2Jb"),
         ];
         for (tool, input, expected) in cases {
-            assert_eq!(summary(tool, &Json::parse(input)?, "/work/app", 80), expected, "{tool} {input}");
+            assert_eq!(summary(tool, &Json::parse(input)?, "/code/app", 80), expected, "{tool} {input}");
         }
         Ok(())
     }
