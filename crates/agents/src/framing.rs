@@ -3,8 +3,7 @@
 //! Only `\n` ends a line; a `\r` before it and blank lines are left out. A line that lies within one chunk is not
 //! copied. A line beyond the limit is counted and hashed, and costs no memory.
 
-use std::fmt::Write as _;
-
+use lockkeeper_core::hash::hex;
 use memchr::memchr;
 use sha2::{Digest, Sha256};
 
@@ -124,14 +123,6 @@ fn hand(line: &[u8], end: u64, each: &mut impl FnMut(Frame<'_>, u64)) {
 
 fn count(bytes: usize) -> u64 {
     u64::try_from(bytes).unwrap_or(u64::MAX)
-}
-
-fn hex(digest: &[u8]) -> String {
-    digest.iter().fold(String::with_capacity(64), |mut hex, byte| {
-        // Writing to a String cannot fail.
-        let _ = write!(hex, "{byte:02x}");
-        hex
-    })
 }
 
 #[cfg(test)]

@@ -4,7 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
-use sha2::{Digest, Sha256};
+
+use crate::hash;
 
 /// A JSON value as somebody else wrote it: same bytes, same order of members, unknown members included.
 ///
@@ -40,12 +41,7 @@ impl Json {
 
     /// SHA-256 of the bytes, in lower-case hex.
     pub fn hash(&self) -> String {
-        use fmt::Write as _;
-        Sha256::digest(self.0.get().as_bytes()).iter().fold(String::with_capacity(64), |mut hex, byte| {
-            // Writing to a String cannot fail.
-            let _ = write!(hex, "{byte:02x}");
-            hex
-        })
+        hash::sha256(self.0.get().as_bytes())
     }
 }
 

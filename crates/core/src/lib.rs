@@ -6,6 +6,7 @@
 
 pub mod agent;
 pub mod gate;
+pub mod hash;
 pub mod id;
 pub mod item;
 pub mod json;

@@ -2,7 +2,8 @@
 
 use super::deadline::{Deadline, Why, settle, watched};
 use super::decide::Step;
-use super::event::{Closing as ClosingWhy, End, Event, Op};
+use super::end::{Closing as ClosingWhy, End};
+use super::event::{Event, Op};
 use super::state::{Closing, InterruptCause, Life, Process, Signal, State};
 use crate::agent::Action;
 use crate::gate::{GateState, Withdrawal};

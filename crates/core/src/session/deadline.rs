@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::closing::next_rung;
 use super::decide::Step;
-use super::event::{Closing, Op};
+use super::end::Closing;
+use super::event::Op;
 use super::state::{Attempt, InterruptCause, Process, Stage, State, Wanted};
 use crate::agent::Action;
 use crate::id::TurnNo;
@@ -198,7 +199,7 @@ impl Step<'_> {
     }
 
     /// The launch is overdue. The shell answers a launch with a fact as soon as there is one, so this is a machine that
-    /// is too slow, or a holder that hangs; whether a process runs is not known, so the tree is killed by its marker.
+    /// is too slow, or a holder that hangs. Whether a process runs is not known; the shell ends what may have begun.
     fn spawn_overdue(&mut self) {
         let Some(attempt) = self.state.process.attempt().map(|attempt| attempt.no) else { return };
         self.observe(super::observation::Observation::SpawnFailed {

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use super::command::{Command, NewPrompt, NewSession, Request};
-use super::event::{Closing, End, Envelope, Event};
+use super::end::{Closing, End};
+use super::event::{Envelope, Event};
 use super::observation::Observation;
 use super::rejection::Rejection;
 use super::state::{InterruptCause, Life, Lifetime, Process, Profile, State};

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
-use super::event::{Closing, Envelope, Event, Op, SettingsResult};
+use super::end::{Closing, SettingsResult};
+use super::event::{Envelope, Event, Op};
 use super::exit::{Exit, Verdict};
 use super::state::{
     Attempt, Climb, Conversation, Interrupt, InterruptCause, Lane, Life, OpenTool, Outgoing, OwnTurn,

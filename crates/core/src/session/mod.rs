@@ -8,6 +8,7 @@ mod command;
 mod deadline;
 mod decide;
 mod duties;
+mod end;
 mod event;
 mod evolve;
 mod exit;
@@ -25,9 +26,8 @@ pub use command::{Command, NewPrompt, NewSession, Request};
 pub use deadline::{Deadline, Why, deadline};
 pub use decide::{Env, Input, Step, create, decide, step};
 pub use duties::{Duty, DutyId, LaunchPlan, duties};
-pub use event::{
-    Closing as ClosingWhy, DecodeError, End, EndReason, Envelope, Event, KINDS, Op, SettingsResult,
-};
+pub use end::{Closing as ClosingWhy, End, EndReason, SettingsResult};
+pub use event::{DecodeError, Envelope, Event, KINDS, Op};
 pub use evolve::FoldError;
 pub use exit::{Exit, ExitHint, ExitStatus, Verdict as ExitVerdict};
 pub use observation::{Observation, SpawnError};

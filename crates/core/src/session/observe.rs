@@ -1,7 +1,8 @@
 //! Taking in what the world did.
 
 use super::decide::Step;
-use super::event::{Closing, End, EndReason, Event, Op};
+use super::end::{Closing, End, EndReason};
+use super::event::{Event, Op};
 use super::exit::{Exit, ExitHint, Verdict, cut_outcome, judge};
 use super::observation::{Observation, SpawnError};
 use super::state::{Attempt, Conversation, InterruptCause, Lifetime, Process, Stage};

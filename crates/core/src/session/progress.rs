@@ -2,7 +2,8 @@
 
 use super::deadline::ending;
 use super::decide::Step;
-use super::event::{Closing, End, EndReason, Event, Op};
+use super::end::{Closing, End, EndReason};
+use super::event::{Event, Op};
 use super::state::{Conversation, Life, Lifetime, Process, State};
 use crate::agent::Action;
 use crate::manner::{Handshake, Resumes};

@@ -1,7 +1,8 @@
 //! Another model, another permission mode: between turns, with a deadline and a typed result.
 
 use super::decide::{Step, check_value};
-use super::event::{Closing, Event, Op, SettingsResult};
+use super::end::{Closing, SettingsResult};
+use super::event::{Event, Op};
 use super::rejection::Rejection;
 use super::state::{Process, Wanted};
 use crate::agent::{Action, ControlAnswer};

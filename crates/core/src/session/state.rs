@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::event::{Closing as ClosingWhy, End, Op};
+use super::end::{Closing as ClosingWhy, End};
+use super::event::Op;
 use super::exit::{Exit, Verdict};
 use super::status::StatusNow;
 use crate::agent::TaskKind;

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::event::{Closing, End};
+use super::end::{Closing, End};
 use super::state::{Life, Process, State};
 use crate::id::BadName;
 use crate::time::Stamp;
