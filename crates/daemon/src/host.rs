@@ -23,7 +23,7 @@ use crate::making::Making;
 use crate::names::Names;
 use crate::paths::Paths;
 use crate::session::launch::Environment;
-use crate::session::{Done, Handle, KeyIntent, Live, LiveText, Message, Refused, Task, launch};
+use crate::session::{Done, Handle, KeyIntent, Live, LiveText, Made, Message, Refused, Task, launch};
 
 /// The shared parts of a running daemon.
 pub(crate) struct Host {
@@ -143,7 +143,7 @@ impl Host {
         by: String,
         environment: Environment,
         key: Option<KeyIntent>,
-    ) -> Result<Done, Refused> {
+    ) -> Result<Made, Refused> {
         let host = self.clone();
         let made = self.tasks.spawn(async move { host.make(new, &by, environment, key).await });
         made.await.unwrap_or(Err(Refused::GoingDown))
@@ -155,14 +155,14 @@ impl Host {
         by: &str,
         environment: Environment,
         key: Option<KeyIntent>,
-    ) -> Result<Done, Refused> {
+    ) -> Result<Made, Refused> {
         // A repetition that comes before the first one's commit has to wait for that.
         let _turn = match &key {
             Some(key) => Some(self.making.take(&key.key).await),
             None => None,
         };
         if let Some(earlier) = key.as_ref().map(|key| self.earlier(key)).transpose()?.flatten() {
-            return Ok(Done { earlier: Some(earlier), ..self.nothing_done(&new)? });
+            return Ok(Made::Before { answer: earlier, cursor: self.store.head() });
         }
         let adapter = registry::find(new.agent.as_str()).ok_or(Refused::Gone)?;
         let id = new.id.clone();
@@ -178,24 +178,13 @@ impl Host {
             Ok((state, done)) => {
                 self.names.settle(&state);
                 self.start(adapter, state, None);
-                Ok(done)
+                Ok(Made::Now(done))
             }
             Err(refused) => {
                 self.names.keep(&id, None);
                 Err(refused)
             }
         }
-    }
-
-    fn nothing_done(&self, new: &NewSession) -> Result<Done, Refused> {
-        let env = lockkeeper_core::session::Env {
-            now: self.clock.now(),
-            manner: self.manner(registry::find(new.agent.as_str()).ok_or(Refused::Gone)?),
-            name_taken: false,
-            draining: false,
-        };
-        let (state, _) = create(new.clone(), "", &env).map_err(Refused::Rejected)?;
-        Ok(Done { state: Arc::new(state), events: Vec::new(), cursor: self.store.head(), earlier: None })
     }
 
     async fn store_new(

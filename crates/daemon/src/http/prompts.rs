@@ -8,8 +8,8 @@ use lockkeeper_api::{
     ErrorCode, List, OutcomeWord, PromptEdit, PromptReceipt, PromptRequest, PromptState, QueuedPrompt, Time,
     headers, limits as api_limits,
 };
+use lockkeeper_core::hash;
 use lockkeeper_core::id::PromptNo;
-use lockkeeper_core::json::Json as RawJson;
 use lockkeeper_core::session::{Command, Envelope, Event, NewPrompt, Request, Stage, State as Session};
 
 use super::answer::{self, Answer, Failure, Json, wire_cursor};
@@ -31,7 +31,7 @@ pub(super) async fn prompt(
     let intent = key.map(|key| KeyIntent {
         scope: format!("prompt {id}"),
         key,
-        body_hash: hash(&bytes),
+        body_hash: hash::sha256(&bytes),
         respond: Box::new(|state, events| print(&accepted(state, events))),
     });
     let request = Request { by: peer.user, command: Command::Prompt(new) };
@@ -135,12 +135,6 @@ pub(super) fn key(head: &HeaderMap) -> Result<Option<String>, Failure> {
             Err(Failure::new(ErrorCode::HeaderInvalid, detail))
         }
     }
-}
-
-/// The hash of a body. White space counts: a repetition is the same bytes again.
-pub(super) fn hash(body: &[u8]) -> String {
-    let text = String::from_utf8_lossy(body);
-    RawJson::of(text.as_ref()).map(|json| json.hash()).unwrap_or_default()
 }
 
 /// An answer as it is kept under a key.

@@ -13,6 +13,7 @@ use lockkeeper_api::{
     Change, Created, ErrorCode, InterruptReceipt, InterruptRequest, InterruptState, List, NewSession,
     Problem, Session, SessionPatch, SessionQuery, SettingsRequest, WaitQuery,
 };
+use lockkeeper_core::hash;
 use lockkeeper_core::id::{AgentName, SessionId, TurnNo};
 use lockkeeper_core::session::{Command, NewPrompt, NewSession as CoreSession, Request, Status};
 use lockkeeper_store::{SessionRow, ViewFilter};
@@ -20,11 +21,11 @@ use lockkeeper_store::{SessionRow, ViewFilter};
 use super::answer::{self, Answer, Failure, Json, Query, wire_cursor};
 use super::{Peer, convert, prompts, resolve};
 use crate::host::Host;
-use crate::session::KeyIntent;
+use crate::session::{KeyIntent, Made};
 
 /// Refuses new work while the daemon is draining.
 pub(super) fn admit(host: &Host) -> Result<(), Failure> {
-    if *host.draining.borrow() {
+    if host.is_draining() {
         return Err(Failure::new(
             ErrorCode::NotReady,
             "the daemon is draining: it takes no new work and will end",
@@ -76,15 +77,15 @@ pub(super) async fn create(
     let intent = key.map(|key| KeyIntent {
         scope: "session".to_owned(),
         key,
-        body_hash: prompts::hash(&bytes),
+        body_hash: hash::sha256(&bytes),
         respond: Box::new(|state, events| {
             prompts::print(&created(&SessionRow::of(state), prompts::accepted(state, events)))
         }),
     });
-    let done = host.create(new, peer.user, environment, intent).await?;
-    if let Some(earlier) = done.earlier {
-        return Ok(answer::text(StatusCode::CREATED, earlier, done.cursor));
-    }
+    let done = match host.create(new, peer.user, environment, intent).await? {
+        Made::Now(done) => done,
+        Made::Before { answer, cursor } => return Ok(answer::text(StatusCode::CREATED, answer, cursor)),
+    };
     let mut body = created(&SessionRow::of(&done.state), prompts::accepted(&done.state, &done.events));
     body.cursor = wire_cursor(done.cursor);
     answer::json(StatusCode::CREATED, &body, done.cursor)

@@ -115,7 +115,7 @@ async fn daemon_status(host: &Arc<Host>) -> Result<(DaemonStatus, lockkeeper_sto
         started: Time::from_wall_ms(host.started.wall_ms),
         state: if host.ending.is_cancelled() {
             DaemonState::Stopping
-        } else if *host.draining.borrow() {
+        } else if host.is_draining() {
             DaemonState::Draining
         } else if *host.booted.borrow() {
             DaemonState::Ready

@@ -40,7 +40,7 @@ pub(crate) enum Message {
     },
     /// The world did something outside the journal.
     Observed(lockkeeper_core::session::Observation),
-    /// The session was made, or the daemon started: find out how its process stands.
+    /// The daemon started: say that it is not known how the process stands, and find out.
     Wake {
         /// Told once it is committed that it does not know.
         done: oneshot::Sender<()>,
@@ -65,6 +65,20 @@ pub(crate) struct Done {
     pub(crate) cursor: Cursor,
     /// The answer that an earlier request under the same key got.
     pub(crate) earlier: Option<String>,
+}
+
+/// What became of a request for a session.
+#[derive(Debug)]
+pub(crate) enum Made {
+    /// It was made.
+    Now(Done),
+    /// An earlier request under the same key made it, and got this answer.
+    Before {
+        /// The answer.
+        answer: String,
+        /// The position that the log has by now.
+        cursor: Cursor,
+    },
 }
 
 /// The key of a command and how to print its answer, so that both are in the transaction.
