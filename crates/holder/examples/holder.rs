@@ -1,5 +1,6 @@
-//! A holder as the tests start it: `holder hold <attempt_dir>`, like the hidden command of `lk`. And
-//! `holder dial <attempt_dir>`, which exits with 0 if the holder of that attempt answers a greeting, else with 1.
+//! A holder as the tests start it: `holder hold <attempt_dir>`, like the hidden command of `lk`. And two callers:
+//! `holder dial <attempt_dir>`, which exits with 0 if the holder of that attempt answers a greeting, else with 1, and
+//! `holder quit <attempt_dir>`, which asks it to end the attempt and does not wait for anything.
 
 use std::io::{Read, Write};
 use std::path::Path;
@@ -16,6 +17,10 @@ fn main() -> ExitCode {
             Ok(false) => ExitCode::from(1),
             Err(_) => ExitCode::from(2),
         },
+        (Some(verb), Some(dir)) if verb == "quit" => match quit(Path::new(&dir)) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(_) => ExitCode::from(2),
+        },
         _ => ExitCode::from(64),
     }
 }
@@ -27,4 +32,11 @@ fn dial(dir: &Path) -> std::io::Result<bool> {
     let mut hello = Vec::new();
     Request::Hello { version: VERSION }.encode(&mut hello);
     Ok(stream.write_all(&hello).is_ok() && matches!(stream.read(&mut [0; 64]), Ok(1..)))
+}
+
+fn quit(dir: &Path) -> std::io::Result<()> {
+    let mut frames = Vec::new();
+    Request::Hello { version: VERSION }.encode(&mut frames);
+    Request::Quit.encode(&mut frames);
+    lockkeeper_holder::connect(dir)?.write_all(&frames)
 }

@@ -5,16 +5,17 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::process::ExitCode;
 
+use rustix::event::{PollFd, PollFlags};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::pipe::PipeFlags;
 
 use crate::journal::{BootId, Journal, Record};
 use crate::launch::LaunchSpec;
-use crate::limits::SPEC_MAX;
+use crate::limits::{CHUNK, SPEC_MAX, SPEC_US};
 use crate::probe::Lock;
 use crate::serve::Holder;
-use crate::{probe, proc, socket, spawn, sys};
+use crate::{clock, probe, proc, socket, spawn, sys};
 
 /// The exit code of a holder that did nothing.
 const REFUSED: u8 = 65;
@@ -28,7 +29,7 @@ pub(crate) enum Answer {
     Taken,
     /// There is a journal.
     RanBefore,
-    /// The specification is not whole.
+    /// The specification is not whole, or did not come in time.
     BadSpec,
     /// The system said no.
     Failed(i32),
@@ -157,18 +158,27 @@ impl Prepared {
     }
 }
 
+/// Reads what the starter sends, to its end. One that stops in the middle must not keep this holder, and with it the
+/// lock, waiting for ever.
 fn read_spec() -> Result<LaunchSpec, Answer> {
-    let mut bytes = Vec::new();
     let stdin = rustix::stdio::stdin();
-    let mut chunk = vec![0; 64 << 10];
-    loop {
+    let until = clock::mono_us() + SPEC_US;
+    let mut bytes = Vec::new();
+    let mut chunk = vec![0; CHUNK];
+    while bytes.len() <= SPEC_MAX {
+        let left = clock::timespec(until.saturating_sub(clock::mono_us()));
+        match rustix::event::poll(&mut [PollFd::new(&stdin, PollFlags::IN)], Some(&left)) {
+            Ok(0) => return Err(Answer::BadSpec),
+            Ok(_) => {}
+            Err(Errno::INTR) => continue,
+            Err(error) => return Err(error.into()),
+        }
         match rustix::io::retry_on_intr(|| rustix::io::read(stdin, &mut chunk[..]))? {
-            0 => break,
-            _ if bytes.len() > SPEC_MAX => return Err(Answer::BadSpec),
+            0 => return LaunchSpec::decode(&bytes).map_err(|_| Answer::BadSpec),
             got => bytes.extend_from_slice(&chunk[..got]),
         }
     }
-    LaunchSpec::decode(&bytes).map_err(|_| Answer::BadSpec)
+    Err(Answer::BadSpec)
 }
 
 fn answer(answer: Answer) {

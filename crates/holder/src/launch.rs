@@ -2,17 +2,19 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
-use std::io::{self, Read, Write};
+use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
 
 use crate::codec::{Fields, len32};
-use crate::limits::{AHEAD_LIMIT, SPEC_MAX};
-use crate::{holder, sys};
+use crate::limits::{AHEAD_LIMIT, SPEC_MAX, START_US};
+use crate::{clock, holder, sys};
 
 const MAGIC: &[u8; 4] = b"LKSP";
 const VERSION: u8 = 1;
@@ -175,12 +177,16 @@ impl std::error::Error for SpecError {}
 /// # Errors
 ///
 /// `AlreadyExists`: a holder runs in that directory, or ran there; nothing was done. `UnexpectedEof`: the holder died
-/// without an answer; [`crate::probe()`] and the journal tell how far it came. Anything else: it could not be started
-/// or set up, no agent was started, and it may be tried again.
+/// without an answer, and `TimedOut`: it gave none within ten seconds; [`crate::probe()`] and the journal tell how far it
+/// came. Anything else: it could not be started or set up, no agent was started, and it may be tried again.
 pub fn start(exe: &Path, attempt_dir: &Path, spec: &LaunchSpec) -> io::Result<()> {
     let encoded = spec.encode();
-    if encoded.len() > SPEC_MAX || spec.marker.is_empty() || spec.marker.contains('\0') {
-        return Err(io::ErrorKind::InvalidInput.into());
+    let unfit = |why| Err(io::Error::new(io::ErrorKind::InvalidInput, why));
+    if encoded.len() > SPEC_MAX {
+        return unfit("arguments and environment are too large");
+    }
+    if spec.marker.is_empty() || spec.marker.contains('\0') {
+        return unfit("the marker is empty or has a zero byte");
     }
     let attempt_dir = std::path::absolute(attempt_dir)?;
     let errors = std::fs::OpenOptions::new()
@@ -200,17 +206,49 @@ pub fn start(exe: &Path, attempt_dir: &Path, spec: &LaunchSpec) -> io::Result<()
         Err(error) if error.raw_os_error() == Some(Errno::CHILD.raw_os_error()) => {}
         result => drop(result?),
     }
-    let (Some(mut stdin), Some(mut stdout)) = (stdin, stdout) else {
+    let (Some(stdin), Some(stdout)) = (stdin, stdout) else {
         return Err(io::ErrorKind::BrokenPipe.into());
     };
-    // A holder that refuses does not read to the end; its answer says why.
-    let sent = stdin.write_all(&encoded);
-    drop(stdin);
+    holder::Answer::decode(converse(stdin.into(), &stdout.into(), &encoded)?).into_result()
+}
+
+/// Gives the holder its specification and takes its answer, for [`START_US`] at most.
+fn converse(stdin: OwnedFd, stdout: &OwnedFd, spec: &[u8]) -> io::Result<[u8; holder::ANSWER_LEN]> {
+    rustix::io::ioctl_fionbio(&stdin, true)?;
+    let until = clock::mono_us() + START_US;
+    let (mut stdin, mut spec) = (Some(stdin), spec);
     let mut answer = [0; holder::ANSWER_LEN];
-    match stdout.read_exact(&mut answer) {
-        Ok(()) => holder::Answer::decode(answer).into_result(),
-        Err(error) => sent.and(Err(error)),
+    let mut have = 0;
+    while have < answer.len() {
+        let mut fds = vec![PollFd::new(stdout, PollFlags::IN)];
+        fds.extend(stdin.as_ref().map(|stdin| PollFd::new(stdin, PollFlags::OUT)));
+        let left = clock::timespec(until.saturating_sub(clock::mono_us()));
+        match rustix::event::poll(&mut fds, Some(&left)) {
+            Ok(0) => return Err(io::Error::new(io::ErrorKind::TimedOut, "the holder gives no answer")),
+            Ok(_) => {}
+            Err(Errno::INTR) => continue,
+            Err(error) => return Err(error.into()),
+        }
+        if !fds[0].revents().is_empty() {
+            match rustix::io::read(stdout, &mut answer[have..]) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(got) => have += got,
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        } else if let Some(pipe) = &stdin {
+            match rustix::io::write(pipe, spec) {
+                Ok(wrote) => spec = &spec[wrote..],
+                Err(Errno::INTR | Errno::AGAIN) => {}
+                // A holder that refuses does not read to the end; its answer says why.
+                Err(_) => spec = &[],
+            }
+            if spec.is_empty() {
+                stdin = None;
+            }
+        }
     }
+    Ok(answer)
 }
 
 impl holder::Answer {

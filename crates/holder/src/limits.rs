@@ -6,6 +6,9 @@ pub const WRITE_MAX: usize = 64 << 20;
 /// What one attempt may have accepted and not yet given to the agent.
 pub const PENDING_MAX: u64 = 128 << 20;
 
+/// How many writes that may be; each waits in a few words of memory, even when it is empty.
+pub const PENDING_WRITES: usize = 16 << 10;
+
 /// The largest frame on the socket: a write and its head.
 pub const FRAME_MAX: usize = WRITE_MAX + 64;
 
@@ -45,11 +48,18 @@ pub(crate) const READ_FIRST: usize = 16 << 10;
 /// A reader's buffer once reads fill the first one; only a larger record makes it grow further.
 pub(crate) const READ_FULL: usize = 256 << 10;
 
-/// Rounds of looking for and killing processes of a tree.
-pub(crate) const SWEEP_ROUNDS: u32 = 50;
-
-/// The time that these rounds may take; what is left then is reported.
+/// How long a tree is looked for, killed, and waited for until it is gone; what is left then is reported.
 pub(crate) const SWEEP_US: u64 = 2_000_000;
+
+/// Looks in a row that find nobody before a tree counts as gone: one may miss a process that has just been forked, or that
+/// has no environment for the moment in which it executes a program.
+pub(crate) const SWEEP_LOOKS: u32 = 2;
+
+/// The pause after the first look, in microseconds; it doubles with each one.
+pub(crate) const SWEEP_PAUSE_US: u64 = 500;
+
+/// The longest pause between looks.
+pub(crate) const SWEEP_PAUSE_MAX_US: u64 = 50_000;
 
 /// How long an ended holder waits for the daemon to be told.
 pub(crate) const FAREWELL_US: u64 = 1_000_000;
@@ -62,6 +72,12 @@ pub(crate) const FEED_CHUNKS: u32 = 8;
 
 /// How long a starting holder tries for its lock, which a probe holds for an instant.
 pub(crate) const LOCK_US: u64 = 500_000;
+
+/// How long a holder waits for the whole of its launch specification. It locks its attempt meanwhile.
+pub(crate) const SPEC_US: u64 = 5_000_000;
+
+/// How long [`crate::start`] waits for a holder to take its specification and to answer: longer than that one waits.
+pub(crate) const START_US: u64 = 10_000_000;
 
 /// How much sooner than its holder an agent is chosen when memory runs out (`oom_score_adj`).
 pub(crate) const OOM_MARGIN: i32 = 100;

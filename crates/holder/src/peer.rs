@@ -39,9 +39,14 @@ impl Peer {
     /// What to wait for. A daemon that does not take its replies gets no more requests through.
     pub(crate) fn interest(&self) -> PollFlags {
         let mut flags = PollFlags::empty();
-        flags.set(PollFlags::IN, self.outbox.len() <= REPLIES_MAX);
+        flags.set(PollFlags::IN, self.has_room());
         flags.set(PollFlags::OUT, !self.outbox.is_empty());
         flags
+    }
+
+    /// Whether more may be said to it.
+    pub(crate) fn has_room(&self) -> bool {
+        self.outbox.len() <= REPLIES_MAX
     }
 
     pub(crate) fn is_greeted(&self) -> bool {
@@ -90,7 +95,7 @@ impl Peer {
     ) -> Result<(), Lost> {
         let inbox = std::mem::take(&mut self.inbox);
         let mut at = 0;
-        while self.outbox.len() <= REPLIES_MAX
+        while self.has_room()
             && let Some((request, len)) = Request::decode(&inbox[at..])?
         {
             serve(self, &request)?;
@@ -106,7 +111,7 @@ impl Peer {
 
     /// Whether whole requests may be waiting that no further byte will announce.
     pub(crate) fn has_backlog(&self) -> bool {
-        self.outbox.len() <= REPLIES_MAX && matches!(Request::decode(&self.inbox), Ok(Some(_)))
+        self.has_room() && matches!(Request::decode(&self.inbox), Ok(Some(_)))
     }
 
     /// Sends what waits, and the journal's length once there is room and it has grown.

@@ -11,7 +11,7 @@ pub(crate) struct Stat {
     pub(crate) parent: i32,
     /// In clock ticks since boot; together with the pid it identifies a process of this boot.
     pub(crate) start_ticks: u64,
-    /// It has ended and waits to be reaped.
+    /// It has ended, with all its threads, and waits to be reaped.
     pub(crate) dead: bool,
 }
 
@@ -22,11 +22,13 @@ pub(crate) fn stat(pid: i32) -> Option<Stat> {
     let close = text.iter().rposition(|byte| *byte == b')')?;
     let text = std::str::from_utf8(&text[close + 1..]).ok()?;
     let mut fields = text.split_ascii_whitespace();
-    let dead = matches!(fields.next()?, "Z" | "X");
+    // The first of these is field 3, the state of the first thread: others may outlive it.
+    let ended = matches!(fields.next()?, "Z" | "X");
     let parent = fields.next()?.parse().ok()?;
-    // Field 22; the state is field 3.
-    let start_ticks = fields.nth(17)?.parse().ok()?;
-    Some(Stat { parent, start_ticks, dead })
+    // Fields 20 and 22.
+    let threads: u32 = fields.nth(15)?.parse().ok()?;
+    let start_ticks = fields.nth(1)?.parse().ok()?;
+    Some(Stat { parent, start_ticks, dead: ended && threads <= 1 })
 }
 
 /// All processes.
@@ -92,18 +94,20 @@ impl Marker {
     }
 }
 
-/// Whether `pid` descends from `ancestor`.
-pub(crate) fn descends(pid: i32, ancestor: i32) -> bool {
+/// Whether `pid` descends from `ancestor`; `None` when that cannot be told, since it or one between them has just ended.
+pub(crate) fn descends(pid: i32, ancestor: i32) -> Option<bool> {
     let mut at = pid;
     // Deeper than any tree: a bound, should pids be reused while this walks.
     for _ in 0..4096 {
         if at == ancestor {
-            return true;
+            return Some(true);
         }
-        match stat(at) {
-            Some(found) if found.parent > 0 => at = found.parent,
-            _ => return false,
+        let parent = stat(at)?.parent;
+        // The first process of all, or one whose parent is of another namespace or hidden from this user.
+        if parent <= 0 || (stat(parent).is_none() && stat(at)?.parent == parent) {
+            return Some(false);
         }
+        at = parent;
     }
-    false
+    None
 }

@@ -23,10 +23,7 @@ const PATH_MAX: usize = if cfg!(target_os = "linux") { 107 } else { 103 };
 /// connecting; try again.
 pub fn connect(attempt_dir: &Path) -> io::Result<UnixStream> {
     let direct = attempt_dir.join(NAME);
-    let socket =
-        rustix::net::socket(rustix::net::AddressFamily::UNIX, rustix::net::SocketType::STREAM, None)?;
-    rustix::io::fcntl_setfd(&socket, rustix::io::FdFlags::CLOEXEC)?;
-    rustix::io::ioctl_fionbio(&socket, true)?;
+    let socket = client()?;
     if direct.as_os_str().len() <= PATH_MAX {
         rustix::net::connect(&socket, &rustix::net::SocketAddrUnix::new(direct)?)?;
     } else {
@@ -34,6 +31,24 @@ pub fn connect(attempt_dir: &Path) -> io::Result<UnixStream> {
         rustix::net::connect(&socket, &rustix::net::SocketAddrUnix::new(short(&dir)?)?)?;
     }
     Ok(socket.into())
+}
+
+/// A socket that does not block and that no program started at this moment inherits.
+fn client() -> io::Result<OwnedFd> {
+    use rustix::net::{AddressFamily, SocketType};
+    #[cfg(not(target_vendor = "apple"))]
+    {
+        let flags = rustix::net::SocketFlags::CLOEXEC | rustix::net::SocketFlags::NONBLOCK;
+        Ok(rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?)
+    }
+    // Here the flags cannot be had together with the socket.
+    #[cfg(target_vendor = "apple")]
+    {
+        let socket = rustix::net::socket(AddressFamily::UNIX, SocketType::STREAM, None)?;
+        rustix::io::fcntl_setfd(&socket, rustix::io::FdFlags::CLOEXEC)?;
+        rustix::io::ioctl_fionbio(&socket, true)?;
+        Ok(socket)
+    }
 }
 
 /// Opens an attempt's directory.
@@ -71,13 +86,15 @@ fn short(dir: &OwnedFd) -> io::Result<PathBuf> {
     }
 }
 
-/// Whether the other end may command this holder: the same user, and not from inside the agent's own process tree.
+/// Whether the other end may command this holder: the same user, and not from inside the agent's own process tree. One
+/// that is gone cannot be told from an agent's and may not.
 pub(crate) fn may_command(stream: &impl AsFd) -> bool {
     #[cfg(target_os = "linux")]
     {
         let Ok(peer) = rustix::net::sockopt::socket_peercred(stream) else { return false };
         let own = rustix::process::getpid().as_raw_nonzero().get();
-        peer.uid == rustix::process::getuid() && !crate::proc::descends(peer.pid.as_raw_nonzero().get(), own)
+        peer.uid == rustix::process::getuid()
+            && crate::proc::descends(peer.pid.as_raw_nonzero().get(), own) == Some(false)
     }
     // The modes of socket and directory are what there is.
     #[cfg(not(target_os = "linux"))]

@@ -9,7 +9,7 @@ use rustix::io::Errno;
 
 use crate::codec::len32;
 use crate::journal::{Journal, Record, WriteOp};
-use crate::limits::FEED_CHUNKS;
+use crate::limits::{FEED_CHUNKS, PENDING_MAX, PENDING_WRITES};
 
 pub(crate) struct Stdin {
     pipe: Option<OwnedFd>,
@@ -47,6 +47,11 @@ impl Stdin {
     /// Bytes that were accepted and have not gone to the agent.
     pub(crate) fn pending_bytes(&self) -> u64 {
         self.pending_bytes
+    }
+
+    /// Whether so many bytes more may wait.
+    pub(crate) fn has_room(&self, bytes: usize) -> bool {
+        self.waiting.len() < PENDING_WRITES && self.pending_bytes + bytes as u64 <= PENDING_MAX
     }
 
     /// The pipe, when something waits for room in it.

@@ -113,11 +113,11 @@ extern "C" fn on_child(_signal: i32) {
     let _ = rustix::io::write(pipe, &[1]);
 }
 
-/// Ignores the signals that end a program in a closed terminal or pipe, and writes a byte to `pipe`, which must not
+/// Ignores the signals that end a program in a closed terminal or pipe or at a limit of file sizes, and writes a byte to `pipe`, which must not
 /// block, whenever a child changes state.
 pub(crate) fn take_signals(pipe: OwnedFd) {
     CHILD_PIPE.store(pipe.into_raw_fd(), Ordering::Relaxed);
-    for signal in [Signal::INT, Signal::TERM, Signal::HUP, Signal::PIPE, Signal::QUIT] {
+    for signal in [Signal::INT, Signal::TERM, Signal::HUP, Signal::PIPE, Signal::QUIT, Signal::XFSZ] {
         // SAFETY: ignoring a signal runs no code.
         unsafe { c::signal(signal.as_raw(), SIG_IGN) };
     }

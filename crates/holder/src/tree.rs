@@ -8,7 +8,7 @@ use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, getpid, pidfd_open, pidfd_send_signal};
 
 use crate::clock;
-use crate::limits::{SWEEP_ROUNDS, SWEEP_US};
+use crate::limits::{SWEEP_LOOKS, SWEEP_PAUSE_MAX_US, SWEEP_PAUSE_US, SWEEP_US};
 use crate::proc::{self, Marker};
 
 /// What a sweep did.
@@ -20,14 +20,14 @@ pub struct SweepReport {
     pub left: u32,
 }
 
-/// Kills everything that bears the marker, again and again until nothing does, for at most two seconds. Never kills
-/// the calling process. Linux only; elsewhere it finds nothing.
+/// Kills everything that bears the marker, again and again until nothing does and what was killed is gone or a zombie,
+/// for at most two seconds. Never kills the calling process. Linux only; elsewhere it finds nothing.
 ///
 /// For an attempt whose holder is gone ([`crate::probe()`]) and can have no successor ([`crate::seal`]). While a holder
 /// lives it is the one to ask ([`crate::frames::Request::Quit`]): it may be about to start the agent, which bears no
 /// marker before it executes its program.
 pub fn sweep(marker: &str) -> SweepReport {
-    Tree::marked(marker).map_or_else(SweepReport::default, |mut tree| tree.kill(&mut || {}))
+    Tree::marked(marker).map_or_else(SweepReport::default, |mut tree| tree.kill(&mut || false))
 }
 
 /// What a tree consists of.
@@ -62,35 +62,36 @@ impl Tree {
     /// Sends a signal once to every member; tells how many got it.
     pub(crate) fn signal(&mut self, signal: Signal) -> u32 {
         let members = self.members();
-        let sent = members.iter().filter(|member| self.send(**member, signal).is_ok()).count();
-        u32::try_from(sent).unwrap_or(u32::MAX)
+        let sent = members.into_iter().filter(|member| self.send(*member, signal).is_ok());
+        count(&sent.collect::<Vec<_>>())
     }
 
-    /// Kills until none is left, or a bound is reached. `reap` takes the dead children of this process.
-    pub(crate) fn kill(&mut self, reap: &mut dyn FnMut()) -> SweepReport {
+    /// Kills until nobody is left and who was killed is gone, or the time is up. `reap` takes the dead children of this
+    /// process and tells whether it has others.
+    pub(crate) fn kill(&mut self, reap: &mut dyn FnMut() -> bool) -> SweepReport {
         let until = clock::mono_us() + SWEEP_US;
         let mut killed: Vec<Member> = Vec::new();
-        let mut pause_us = 500;
-        for _ in 0..SWEEP_ROUNDS {
-            reap();
-            let members = self.members();
-            if members.is_empty() {
-                return report(&killed, 0);
-            }
-            for member in members {
-                if self.send(member, Signal::KILL).is_ok() && !killed.contains(&member) {
-                    killed.push(member);
+        let mut quiet_looks = 0;
+        let mut pause_us = SWEEP_PAUSE_US;
+        loop {
+            let has_children = reap();
+            let mut left = self.members();
+            for member in &left {
+                if self.send(*member, Signal::KILL).is_ok() && !killed.contains(member) {
+                    killed.push(*member);
                 }
             }
-            if clock::mono_us() > until {
-                break;
+            // One that is being torn down has lost its environment, and its marker with it, but is still there.
+            let is_dying = |one: &Member| !left.contains(one) && living(one.pid) == Some(*one);
+            let dying: Vec<Member> = killed.iter().copied().filter(is_dying).collect();
+            left.extend(dying);
+            quiet_looks = if left.is_empty() && !has_children { quiet_looks + 1 } else { 0 };
+            if quiet_looks == SWEEP_LOOKS || clock::mono_us() > until {
+                return SweepReport { killed: count(&killed), left: count(&left) };
             }
             clock::pause(pause_us);
-            pause_us = (pause_us * 2).min(50_000);
+            pause_us = (pause_us * 2).min(SWEEP_PAUSE_MAX_US);
         }
-        reap();
-        let left = self.members().len();
-        report(&killed, left)
     }
 
     /// The living members, without this process.
@@ -122,7 +123,8 @@ impl Tree {
         }
         let still = match self.own {
             Own::Descendants => {
-                proc::descends(member.pid, getpid().as_raw_nonzero().get()) || self.marker.is_on(member.pid)
+                proc::descends(member.pid, getpid().as_raw_nonzero().get()) == Some(true)
+                    || self.marker.is_on(member.pid)
             }
             Own::Nothing => self.marker.is_on(member.pid),
         };
@@ -141,7 +143,6 @@ fn living(pid: i32) -> Option<Member> {
     (!stat.dead).then_some(Member { pid, start_ticks: stat.start_ticks })
 }
 
-fn report(killed: &[Member], left: usize) -> SweepReport {
-    let count = |len: usize| u32::try_from(len).unwrap_or(u32::MAX);
-    SweepReport { killed: count(killed.len()), left: count(left) }
+fn count(members: &[Member]) -> u32 {
+    u32::try_from(members.len()).unwrap_or(u32::MAX)
 }

@@ -1,14 +1,19 @@
 //! When the journal cannot be written, or runs too far ahead: the agent waits and nothing is lost.
 #![expect(clippy::expect_used, clippy::print_stderr, reason = "tests fail by panicking and skip loudly")]
 
+use std::io::{Read, Write};
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use lockkeeper_holder::frames::{Phase, Refusal, Reply, Request};
 use lockkeeper_holder::journal::{Delivery, Exit, Reading, Record, Scope};
 
-use crate::support::Attempt;
+use lockkeeper_holder::{HolderState, probe, start};
+use rustix::process::{Resource, Rlimit, prlimit};
 
+use crate::support::{Attempt, holder_program};
+
+const EFBIG: i32 = 27;
 const ENOSPC: i32 = 28;
 const SIGCONT: i32 = 18;
 
@@ -50,7 +55,11 @@ fn mount(options: &[&str], path: PathBuf) -> bool {
 }
 
 fn is_blocked(reply: Reply) -> Option<()> {
-    matches!(reply, Reply::Status(status) if status.reading == Reading::JournalBlocked(ENOSPC)).then_some(())
+    is_blocked_by(reply, ENOSPC)
+}
+
+fn is_blocked_by(reply: Reply, errno: i32) -> Option<()> {
+    matches!(reply, Reply::Status(status) if status.reading == Reading::JournalBlocked(errno)).then_some(())
 }
 
 #[test]
@@ -105,6 +114,54 @@ fn an_agent_killed_on_a_full_disk_is_recorded_and_ends_when_there_is_space() {
     let text = log.text();
     let broken = text.lines().filter(|line| *line != "a line of some length").count();
     assert!(broken <= 1, "{broken} broken lines");
+}
+
+#[test]
+fn a_holder_that_could_not_make_one_of_its_files_is_started_again() {
+    let mut failures = 0;
+    // So many files may be made: the first holder fails at the first, the second, and so on.
+    for files in 1..8 {
+        let Some(disk) = SmallDisk::mount(&format!("size=1m,nr_inodes={}", files + 1)) else { return };
+        let attempt = Attempt::script_in(disk.temp.path().to_owned(), "exec cat");
+        let attempt = match start(&holder_program(), &attempt.dir, &attempt.spec) {
+            Ok(()) => attempt,
+            Err(error) => {
+                failures += 1;
+                assert_eq!(error.raw_os_error(), Some(ENOSPC), "{files} files: {error}");
+                assert_eq!(probe(&attempt.dir).expect("a state"), HolderState::NeverRan, "{files} files");
+                disk.grow("nr_inodes=100");
+                attempt.start()
+            }
+        };
+        attempt.connect().send(&Request::CloseStdin { number: 1 });
+        assert!(attempt.ended().has(Record::Exited { exit: Exit::Code(0) }), "{files} files");
+        attempt.gone();
+    }
+    assert!(failures >= 3, "{failures} failures");
+}
+
+#[test]
+fn at_a_limit_of_file_sizes_the_agent_waits_and_nothing_is_lost() {
+    let attempt = Attempt::script("seq 1 100000; exit 5");
+    // Blocks of 512 bytes.
+    let limited = "ulimit -S -f 200; exec \"$0\" hold \"$1\"";
+    let mut holder = Command::new("sh")
+        .args(["-c", limited])
+        .args([holder_program(), attempt.dir.clone()])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("a shell runs");
+    holder.stdin.take().expect("a pipe").write_all(&attempt.spec.encode()).expect("written");
+    holder.stdout.take().expect("a pipe").read_exact(&mut [0; 5]).expect("it listens");
+    let mut daemon = attempt.connect();
+    daemon.receive_until("the limit", |reply| is_blocked_by(reply, EFBIG));
+    let unlimited = Rlimit { current: None, maximum: None };
+    prlimit(Some(daemon.holder()), Resource::Fsize, unlimited).expect("the limit is lifted");
+    let log = attempt.ended();
+    assert!(log.text().ends_with("\n99999\n100000\n") && log.has(Record::Exited { exit: Exit::Code(5) }));
+    drop(daemon);
+    assert!(holder.wait().expect("its end").success());
 }
 
 #[test]

@@ -4,7 +4,7 @@
 use lockkeeper_holder::connect;
 use lockkeeper_holder::frames::{Lane, Refusal, Reply, Request, VERSION};
 use lockkeeper_holder::journal::{Delivery, Exit, Record, Scope, Stream, StreamEnd, WriteOp};
-use lockkeeper_holder::limits::WRITE_MAX;
+use lockkeeper_holder::limits::{PENDING_WRITES, WRITE_MAX};
 
 use crate::support::{Attempt, Client, wait_for};
 
@@ -151,11 +151,8 @@ fn a_full_pipe_stalls_neither_signals_nor_output() {
 
 #[test]
 fn many_large_writes_arrive_whole_and_too_many_are_refused() {
-    let attempt = Attempt::script("read go < \"$FIFO\"; exec cat");
-    let fifo = attempt.dir.join("fifo");
-    rustix::fs::mkfifoat(rustix::fs::CWD, &fifo, rustix::fs::Mode::RWXU).expect("a fifo");
-    let mut attempt = attempt;
-    attempt.spec.env.push(("FIFO".into(), fifo.clone().into()));
+    let mut attempt = Attempt::script("read go < \"$FIFO\"; exec cat");
+    let fifo = attempt.fifo("FIFO");
     let attempt = attempt.start();
     let mut daemon = attempt.connect();
     let first: Vec<u8> = (0..WRITE_MAX).map(|at| at.to_le_bytes()[at % 3] | 1).collect();
@@ -170,6 +167,27 @@ fn many_large_writes_arrive_whole_and_too_many_are_refused() {
     let log = attempt.ended();
     assert!(log.has(Record::Written { number: 3 }), "{:?}", log.facts);
     assert!(log.stdout == [first, second].concat(), "{} bytes came back", log.stdout.len());
+}
+
+#[test]
+fn too_many_small_writes_are_refused() {
+    let attempt = Attempt::script("exec sleep 1000").start();
+    let mut daemon = attempt.connect();
+    let mut burst = Vec::new();
+    // The first one fills the pipe, the others wait behind it.
+    let first = vec![b'x'; 1 << 20];
+    Request::Write { number: 1, bytes: &first }.encode(&mut burst);
+    let last = PENDING_WRITES as u64 + 1;
+    for number in 2..=last {
+        Request::Write { number, bytes: b"y" }.encode(&mut burst);
+    }
+    daemon.send_raw(&burst);
+    let refused =
+        daemon.receive_until("a refusal", |reply| matches!(reply, Reply::Refused { .. }).then_some(reply));
+    let reason = Refusal::QueueFull;
+    assert_eq!(refused, Reply::Refused { lane: Lane::Writes, number: last, expected: last, reason });
+    daemon.send(&Request::Quit);
+    attempt.ended();
 }
 
 #[test]

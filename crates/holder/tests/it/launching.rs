@@ -2,7 +2,7 @@
 #![expect(clippy::expect_used, clippy::panic, reason = "tests fail by panicking")]
 
 use std::fs::File;
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Read, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -10,7 +10,9 @@ use lockkeeper_holder::frames::Request;
 use lockkeeper_holder::journal::{BootId, Exit, Reader, Record, SpawnStage};
 use lockkeeper_holder::{HolderState, MARKER_VARIABLE, connect, probe, seal, start};
 
-use crate::support::{Attempt, Client, holder_program, wait_for};
+use rustix::process::{Signal, kill_process};
+
+use crate::support::{Attempt, Client, holder_program};
 
 const ENOENT: i32 = 2;
 const EACCES: i32 = 13;
@@ -22,7 +24,7 @@ fn failure(change: impl FnOnce(&mut Attempt)) -> Record<'static> {
     let attempt = attempt.start();
     let facts = attempt.ended().facts;
     assert_eq!((facts.len(), facts[1]), (2, Record::End), "{facts:?}");
-    wait_for("the holder's end", || probe(&attempt.dir).is_ok_and(|state| state == HolderState::Gone));
+    attempt.gone();
     facts[0]
 }
 
@@ -126,7 +128,7 @@ fn many_holders_on_one_directory_start_one_agent() {
     attempt.connect().send(&Request::CloseStdin { number: 1 });
     let log = attempt.ended();
     assert_eq!(log.count(|fact| matches!(fact, Record::Spawned { .. })), 1);
-    wait_for("the holder's end", || probe(&attempt.dir).is_ok_and(|state| state == HolderState::Gone));
+    attempt.gone();
     // Nor does one start after the end.
     let late = start(&program, &attempt.dir, &attempt.spec).expect_err("an attempt is launched once");
     assert_eq!(late.kind(), ErrorKind::AlreadyExists);
@@ -145,11 +147,32 @@ fn a_truncated_specification_starts_nothing() {
             .stdout(Stdio::null())
             .spawn()
             .expect("the program runs");
-        std::io::Write::write_all(&mut holder.stdin.take().expect("a pipe"), &bytes[..cut]).expect("written");
+        holder.stdin.take().expect("a pipe").write_all(&bytes[..cut]).expect("written");
         assert_eq!(holder.wait().expect("its end").code(), Some(65), "cut at {cut}");
         assert_eq!(probe(&attempt.dir).expect("a state"), HolderState::NeverRan);
     }
     // The directory can still be used.
+    assert!(attempt.start().ended().has(Record::Exited { exit: Exit::Code(0) }));
+}
+
+#[test]
+fn a_starter_that_stops_in_the_middle_is_given_up() {
+    let attempt = Attempt::script("true");
+    let bytes = attempt.spec.encode();
+    let mut holder = Command::new(holder_program())
+        .arg("hold")
+        .arg(&attempt.dir)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the program runs");
+    let mut stopped = holder.stdin.take().expect("a pipe");
+    stopped.write_all(&bytes[..bytes.len() / 2]).expect("written");
+    let mut answer = Vec::new();
+    holder.stdout.take().expect("a pipe").read_to_end(&mut answer).expect("an answer");
+    assert_eq!(holder.wait().expect("its end").code(), Some(65), "{answer:?}");
+    drop(stopped);
+    // It has let go of the directory.
     assert!(attempt.start().ended().has(Record::Exited { exit: Exit::Code(0) }));
 }
 
@@ -169,11 +192,8 @@ fn a_path_longer_than_an_address_works() {
 fn a_holder_ignores_the_signals_of_a_terminal() {
     let attempt = Attempt::script("exec cat").start();
     let mut daemon = attempt.connect();
-    let holder = i32::try_from(daemon.hello().holder_pid).expect("a pid");
-    let holder = rustix::process::Pid::from_raw(holder).expect("a pid");
-    for signal in [rustix::process::Signal::INT, rustix::process::Signal::TERM, rustix::process::Signal::HUP]
-    {
-        rustix::process::kill_process(holder, signal).expect("sent");
+    for signal in [Signal::INT, Signal::TERM, Signal::HUP] {
+        kill_process(daemon.holder(), signal).expect("sent");
     }
     daemon.send(&Request::Write { number: 1, bytes: b"here\n" });
     daemon.send(&Request::CloseStdin { number: 2 });
@@ -207,6 +227,29 @@ fn callers_inside_the_agents_tree_are_turned_away() {
 }
 
 #[test]
+fn a_caller_of_the_agents_tree_that_is_gone_already_is_turned_away() {
+    let mut attempt =
+        Attempt::script("echo up; read go < \"$GO\"; \"$HOLDER\" quit \"$DIR\"; echo >\"$DONE\"; exec cat");
+    attempt.spec.env.push(("HOLDER".into(), holder_program().into()));
+    attempt.spec.env.push(("DIR".into(), attempt.dir.clone().into()));
+    let (go, done) = (attempt.fifo("GO"), attempt.fifo("DONE"));
+    let attempt = attempt.start();
+    attempt.until("the agent", |log| log.text() == "up\n");
+    // The holder sleeps while the caller comes, asks for the end and goes.
+    let mut daemon = attempt.connect();
+    kill_process(daemon.holder(), Signal::STOP).expect("stopped");
+    std::fs::write(&go, "go\n").expect("the agent reads");
+    std::fs::read(&done).expect("the caller has come and gone");
+    kill_process(daemon.holder(), Signal::CONT).expect("continued");
+    // With the second answer the holder has dealt with whoever stood in line at the first one.
+    daemon.status();
+    daemon.status();
+    daemon.send(&Request::CloseStdin { number: 1 });
+    let log = attempt.ended();
+    assert!(log.has(Record::Exited { exit: Exit::Code(0) }), "{:?}", log.facts);
+}
+
+#[test]
 fn probing_tells_never_alive_and_gone() {
     assert_eq!(probe(Path::new("/no/such/attempt")).expect("a state"), HolderState::NeverRan);
     let attempt = Attempt::script("exec cat");
@@ -216,7 +259,7 @@ fn probing_tells_never_alive_and_gone() {
     assert_eq!(seal(&attempt.dir).expect("a state"), HolderState::Alive);
     attempt.connect().send(&Request::CloseStdin { number: 1 });
     attempt.ended();
-    wait_for("the holder's end", || probe(&attempt.dir).is_ok_and(|state| state == HolderState::Gone));
+    attempt.gone();
     assert_eq!(seal(&attempt.dir).expect("a state"), HolderState::Gone);
     assert!(connect(&attempt.dir).is_err());
 }

@@ -11,7 +11,8 @@ use std::time::Duration;
 
 use lockkeeper_holder::frames::{Hello, Reply, Request, Status, VERSION};
 use lockkeeper_holder::journal::{Reader, Record, Step, Stream};
-use lockkeeper_holder::{LaunchSpec, connect, start, sweep};
+use lockkeeper_holder::{HolderState, LaunchSpec, connect, probe, start, sweep};
+use rustix::process::Pid;
 
 /// Nothing here takes a second; this is for a machine that is busy with something else.
 pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
@@ -128,6 +129,19 @@ impl Attempt {
         }
     }
 
+    /// Makes a pipe with a name, of which the agent learns in a variable.
+    pub(crate) fn fifo(&mut self, variable: &str) -> PathBuf {
+        let fifo = self.dir.join(variable);
+        rustix::fs::mkfifoat(rustix::fs::CWD, &fifo, rustix::fs::Mode::RWXU).expect("a fifo");
+        self.spec.env.push((variable.into(), fifo.clone().into()));
+        fifo
+    }
+
+    /// Waits for the end of the holder itself.
+    pub(crate) fn gone(&self) {
+        wait_for("the holder's end", || probe(&self.dir).is_ok_and(|state| state == HolderState::Gone));
+    }
+
     /// Waits until the journal says something; nobody need be connected.
     pub(crate) fn until(&self, what: &str, mut is_there: impl FnMut(&Log) -> bool) -> Log {
         let deadline = Deadline::new();
@@ -220,6 +234,11 @@ impl Client {
         self.hello.expect("greeted")
     }
 
+    /// The holder's process.
+    pub(crate) fn holder(&self) -> Pid {
+        i32::try_from(self.hello().holder_pid).ok().and_then(Pid::from_raw).expect("a pid")
+    }
+
     pub(crate) fn send(&mut self, request: &Request<'_>) {
         assert!(self.try_send(request), "the connection is closed");
     }
@@ -272,10 +291,12 @@ impl Client {
     }
 }
 
-/// Whether a process is gone, or dead and only not reaped by whoever adopted it.
+/// Whether a process is gone, or dead with all its threads and only not reaped by whoever adopted it.
 pub(crate) fn is_gone(pid: i32) -> bool {
     let Ok(stat) = std::fs::read_to_string(format!("/proc/{pid}/stat")) else { return true };
-    stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with(['Z', 'X']))
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or("").split_ascii_whitespace().collect();
+    let (state, threads) = (fields[0], fields[17]);
+    matches!(state, "Z" | "X") && matches!(threads, "0" | "1")
 }
 
 /// Waits for something outside of a journal.

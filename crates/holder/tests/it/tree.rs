@@ -1,12 +1,13 @@
 //! Whatever the agent started, found and killed.
-#![expect(clippy::expect_used, reason = "tests fail by panicking")]
+#![expect(clippy::expect_used, clippy::print_stderr, reason = "tests fail by panicking and skip loudly")]
 
+use std::io::Read;
 use std::process::{Child, Command, Stdio};
 
 use lockkeeper_holder::frames::Request;
 use lockkeeper_holder::journal::{Delivery, Exit, Record, Scope, Stream, StreamEnd};
-use lockkeeper_holder::{HolderState, MARKER_VARIABLE, SweepReport, probe, sweep};
-use rustix::process::{Pid, Signal, kill_process};
+use lockkeeper_holder::{MARKER_VARIABLE, SweepReport, sweep};
+use rustix::process::{Signal, kill_process};
 
 use crate::support::{Attempt, is_gone, wait_for};
 
@@ -31,11 +32,8 @@ fn a_grandchild_that_holds_the_pipe_is_waited_for_and_then_killed() {
 
 #[test]
 fn what_a_grandchild_writes_within_the_drain_is_kept() {
-    let attempt = Attempt::script("(read line < \"$FIFO\"; echo \"late $line\") & exit 0");
-    let fifo = attempt.dir.join("fifo");
-    rustix::fs::mkfifoat(rustix::fs::CWD, &fifo, rustix::fs::Mode::RWXU).expect("a fifo");
-    let mut attempt = attempt;
-    attempt.spec.env.push(("FIFO".into(), fifo.clone().into()));
+    let mut attempt = Attempt::script("(read line < \"$FIFO\"; echo \"late $line\") & exit 0");
+    let fifo = attempt.fifo("FIFO");
     let attempt = attempt.start();
     attempt.until("the exit", |log| log.has(Record::Exited { exit: Exit::Code(0) }));
     std::fs::write(&fifo, "words\n").expect("the grandchild reads");
@@ -75,10 +73,14 @@ struct Bearer(Child);
 
 impl Bearer {
     fn of(marker: &str) -> Self {
-        let mut command = Command::new("sleep");
-        command.arg("1000").env(MARKER_VARIABLE, marker);
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        Self(command.spawn().expect("sleep runs"))
+        Self::running(marker, "sleep", &["1000"])
+    }
+
+    fn running(marker: &str, program: &str, args: &[&str]) -> Self {
+        let mut command = Command::new(program);
+        command.args(args).env(MARKER_VARIABLE, marker);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+        Self(command.spawn().expect("the program runs"))
     }
 }
 
@@ -88,6 +90,45 @@ impl Drop for Bearer {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
+}
+
+#[test]
+fn what_a_sweep_killed_is_gone_when_it_reports() {
+    // One that takes the system a while to tear down: a block of this size, of which nobody reads more than the start.
+    let mut large = Bearer::running("tests.large", "dd", &["if=/dev/zero", "bs=256M", "count=1"]);
+    large.0.stdout.as_mut().expect("a pipe").read_exact(&mut [0; 1]).expect("its memory is full");
+    let pid = i32::try_from(large.0.id()).expect("a pid");
+    assert_eq!(sweep("tests.large"), SweepReport { killed: 1, left: 0 });
+    assert!(is_gone(pid));
+}
+
+#[test]
+fn a_process_that_outlives_its_first_thread_is_swept() {
+    let threads = "import ctypes, os, threading, time\n\
+        def stay():\n\
+        \x20   print(f'child={os.getpid()}', flush=True)\n\
+        \x20   time.sleep(1000)\n\
+        threading.Thread(target=stay).start()\n\
+        ctypes.CDLL(None).pthread_exit(None)";
+    let mut attempt = Attempt::script("python3 -c \"$THREADS\" & read go; exit 0");
+    attempt.spec.env.push(("THREADS".into(), threads.into()));
+    attempt.spec.drain_ms = 10;
+    if !Command::new("python3").arg("-V").stdout(Stdio::null()).status().is_ok_and(|status| status.success())
+    {
+        eprintln!("SKIPPED: no python3 to make such a process");
+        return;
+    }
+    let attempt = attempt.start();
+    let log = attempt.until("the child", |log| log.pid("child").is_some());
+    let child = log.pid("child").expect("a pid");
+    wait_for("the end of its first thread", || {
+        let stat = std::fs::read_to_string(format!("/proc/{child}/stat")).expect("it lives");
+        stat.rsplit(')').next().is_some_and(|rest| rest.starts_with(" Z"))
+    });
+    attempt.connect().send(&Request::CloseStdin { number: 1 });
+    let log = attempt.ended();
+    assert!(log.has(Record::Swept { killed: 1, left: 0 }), "{:?}", log.facts);
+    assert!(is_gone(child));
 }
 
 #[test]
@@ -151,10 +192,8 @@ fn a_killed_holder_takes_its_agent_along_and_a_sweep_the_rest() {
         "setsid sh -c 'echo child=$$; sleep 1000 & echo grandchild=$!; wait' & while :; do sleep 1000; done";
     let attempt = Attempt::script(script).start();
     let log = attempt.until("the child", |log| log.pid("grandchild").is_some());
-    let daemon = attempt.connect();
-    let holder = i32::try_from(daemon.hello().holder_pid).expect("a pid");
-    kill_process(Pid::from_raw(holder).expect("a pid"), Signal::KILL).expect("killed");
-    wait_for("the holder's end", || probe(&attempt.dir).is_ok_and(|state| state == HolderState::Gone));
+    kill_process(attempt.connect().holder(), Signal::KILL).expect("killed");
+    attempt.gone();
     wait_for("the agent's end", || is_gone(log.agent_pid()));
     let report = sweep(&attempt.spec.marker);
     assert_eq!(report.left, 0);
