@@ -102,7 +102,8 @@ pub enum Appended {
     },
     /// The idempotency key is in use. Nothing was stored.
     KeyTaken(Box<KeyEntry>),
-    /// The item contradicts itself or is too large; submitting it again cannot help. Nothing was stored.
+    /// The item contradicts itself or what is stored of its session, or is too large; submitting it again cannot help.
+    /// Nothing was stored.
     Refused {
         /// Why, for the log of the daemon.
         why: String,

@@ -64,5 +64,5 @@ pub const CHECK_EVENTS: usize = 500;
 /// Events of a removed session that are deleted in one step, so that others need not wait long.
 pub const PURGE_EVENTS: usize = 2000;
 
-/// Milliseconds after which a full disk is looked at again.
-pub const FULL_RETRY_MS: u64 = 1000;
+/// Milliseconds after which a full disk is looked at again, and a deletion that failed is tried again.
+pub const RETRY_MS: u64 = 1000;

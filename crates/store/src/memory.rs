@@ -232,9 +232,8 @@ impl Data {
                 });
             }
         }
-        let wall = append.events.last().map_or(append.row.since.wall_ms, |last| last.envelope.at.wall_ms);
         for entry in &append.keys {
-            self.keys.insert((entry.scope.clone(), entry.key.clone()), (entry.clone(), wall));
+            self.keys.insert((entry.scope.clone(), entry.key.clone()), (entry.clone(), append.wall_ms()));
         }
     }
 

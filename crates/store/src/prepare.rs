@@ -76,6 +76,11 @@ impl Prepared {
     pub(crate) fn seq(&self) -> u64 {
         self.expected + self.events.len() as u64
     }
+
+    /// When it happened, in milliseconds since 1970: with its last event, else when the status began that the row shows.
+    pub(crate) fn wall_ms(&self) -> i64 {
+        self.events.last().map_or(self.row.since.wall_ms, |last| last.envelope.at.wall_ms)
+    }
 }
 
 /// An event, printed.

@@ -83,6 +83,7 @@ conformance! {
     what_is_stored_is_there_after_opening_again
     hints_come_after_commits
     callbacks_come_in_the_order_of_submission
+    each_submission_of_a_group_gets_its_own_answer
     a_panicking_callback_hurts_nobody
     too_much_waiting_is_refused_at_once
     random_histories_fold_to_their_rows
@@ -788,6 +789,61 @@ fn callbacks_come_in_the_order_of_submission(place: &dyn Place) {
         ok(&answer);
     }
     assert_holds(&*store, &[&session]);
+}
+
+fn each_submission_of_a_group_gets_its_own_answer(place: &dyn Place) {
+    let older = place.open().epoch();
+    let store = place.open();
+    let (mut first, mut named, mut keyed) =
+        (Session::new(1, None), Session::new(2, Some("name")), Session::new(3, None));
+    let batch = vec![named.append(&*store), Append { keys: vec![key("k")], ..keyed.append(&*store) }];
+    for answer in put(&*store, batch) {
+        ok(&answer);
+    }
+    let commits = store.health().commits;
+    // The writer waits in this callback, so everything else shares the next commit.
+    let (go, gate) = mpsc::channel::<()>();
+    let append = first.append(&*store);
+    store.submit(vec![append], Box::new(move |_| gate.recv_timeout(PATIENCE).unwrap()));
+    let (tell, told) = mpsc::channel();
+    let submit = |append: Append| {
+        let tell = tell.clone();
+        store.submit(vec![append], Box::new(move |result| tell.send(result.unwrap().remove(0)).unwrap()));
+    };
+    let mut good: Vec<_> = (10..16).map(|n| Session::new(n, None)).collect();
+    let mut good_one = |at: usize| submit(good[at].append(&*store));
+    good_one(0);
+    submit(Session::new(20, Some("name")).append(&*store));
+    good_one(1);
+    submit(Append { keys: vec![key("k")], ..Session::new(21, None).append(&*store) });
+    good_one(2);
+    let mut wrong = Session::new(22, None).append(&*store);
+    wrong.row.seq = 7;
+    submit(wrong);
+    good_one(3);
+    submit(Session::new(2, None).append(&*store));
+    good_one(4);
+    submit(Append { epoch: older, ..Session::new(23, None).append(&*store) });
+    good_one(5);
+    go.send(()).unwrap();
+    let answers: Vec<_> = (0..11).map(|_| told.recv_timeout(PATIENCE).unwrap()).collect();
+    let refused = [answers[1].clone(), answers[3].clone(), answers[7].clone(), answers[9].clone()];
+    let wanted = [
+        Appended::NameTaken { by: id(2) },
+        Appended::KeyTaken(Box::new(key("k"))),
+        Appended::Conflict { found: 1 },
+        Appended::Fenced,
+    ];
+    assert_eq!(refused, wanted);
+    assert!(matches!(answers[5], Appended::Refused { .. }));
+    for at in [0, 2, 4, 6, 8, 10] {
+        ok(&answers[at]);
+    }
+    let commits = store.health().commits - commits;
+    assert!(commits <= 2, "{commits}: one for who made them wait, one for them all");
+    let good = good.iter().chain([&first, &named, &keyed]);
+    assert_holds(&*store, &good.collect::<Vec<_>>());
+    assert_eq!(store.view(&ViewFilter::default()).unwrap().sessions.len(), 9);
 }
 
 fn a_panicking_callback_hurts_nobody(place: &dyn Place) {

@@ -19,11 +19,11 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use common::{PATIENCE, Session, assert_holds, id, ok, put, read_all, remove, try_put};
+use common::{PATIENCE, Session, assert_holds, id, ok, put, read_all, remove, stamp, try_put};
 use lockkeeper_core::id::AttemptNo;
 use lockkeeper_core::session::{Event, State};
 use lockkeeper_store::{
-    Appended, Cursor, EventQuery, Ingested, Integrity, SessionRow, SqliteStore, Store, StoreError,
+    Appended, Cursor, EventQuery, Ingested, Integrity, Removal, SessionRow, SqliteStore, Store, StoreError,
     ViewFilter, limits,
 };
 use rusqlite::Connection;
@@ -348,6 +348,7 @@ fn files_are_for_their_owner_only() {
     fs::write(&path, b"").unwrap();
     fs::set_permissions(&path, fs::Permissions::from_mode(0o666)).unwrap();
     drop(open(&path));
+    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     fs::set_permissions(&path, fs::Permissions::from_mode(0o666)).unwrap();
     let store = open(&path);
     Session::new(1, None).put(&store);
@@ -387,6 +388,28 @@ fn a_damaged_log_is_refused_and_not_shortened() {
         drop(store);
         assert_eq!(open(&path).read_raw(&EventQuery::default()).unwrap().events.len(), count);
     }
+}
+
+#[test]
+fn a_session_that_contradicts_its_log_leaves_its_neighbours_alone() {
+    let (_dir, path) = place();
+    let (mut good, mut bad) = (Session::new(1, None), Session::new(2, None));
+    {
+        let store = open(&path);
+        good.put(&store);
+        bad.says("x").says("y").put(&store);
+    }
+    // The row has lost what the log has.
+    Connection::open(&path).unwrap().execute("UPDATE sessions SET seq = 2 WHERE pk = 2", []).unwrap();
+    let store = open(&path);
+    let mut bad = Session { state: State::fold(&id(2), &bad.all[..2]).unwrap(), ..bad };
+    let batch = vec![bad.says("again").append(&store), good.says("x").append(&store)];
+    let answers = put(&store, batch);
+    assert!(matches!(&answers[0], Appended::Refused { why } if why.contains("events")), "{answers:?}");
+    assert_eq!(ok(&answers[1]), Cursor(5));
+    let own = EventQuery { session: Some(id(1)), ..EventQuery::default() };
+    assert_eq!(read_all(&store, &own).len(), 2);
+    assert!(store.health().poisoned.is_none());
 }
 
 #[test]
@@ -726,6 +749,7 @@ fn child_on_a_bad_disk() {
             assert_holds(&store, &[&session]);
         }
     }
+    delete_on_a_bad_disk(&store, &dir);
     fs::write(dir.join("fail-sync"), b"").unwrap();
     let before = session.clone();
     let append = session.says("who knows").append(&store);
@@ -742,6 +766,32 @@ fn child_on_a_bad_disk() {
     let seq = store.load(&id(1)).unwrap().unwrap().seq;
     assert!(seq == before.state.seq || seq == session.state.seq, "{seq}");
     say("done");
+}
+
+/// What could not be deleted at once is deleted as soon as the disk is well again.
+fn delete_on_a_bad_disk(store: &SqliteStore, dir: &Path) {
+    let mut session = Session::new(2, None);
+    session.says("x").says("y").put(store);
+    let switch = dir.join("fail-write");
+    let removal = Removal {
+        session: session.id(),
+        epoch: store.epoch(),
+        expected: session.state.seq,
+        at: stamp(9),
+        by: "tester".to_owned(),
+    };
+    // The writer deletes right after this callback.
+    let on = switch.clone();
+    store.remove(removal, Box::new(move |result| fs::write(on, format!("{result:?}")).unwrap()));
+    store.flush().unwrap();
+    let left = || {
+        let conn = Connection::open(dir.join("store.db")).unwrap();
+        conn.query_row("SELECT count(*) FROM events WHERE session = 2", [], |row| row.get::<_, i64>(0))
+            .unwrap()
+    };
+    assert_eq!(left(), 4);
+    fs::remove_file(switch).unwrap();
+    wait_until("the deletion", || left() == 1);
 }
 
 #[test]

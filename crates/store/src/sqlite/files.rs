@@ -69,11 +69,11 @@ fn look(path: &Path) -> Result<Before, StoreError> {
     let wal = len(&beside(path, "-wal"));
     if meta.len() == 0 {
         // A crash between making the file and its first page, unless there is a log to a database that was cut.
-        return if wal == 0 {
-            Ok(Before::Nothing)
-        } else {
-            Err(damaged("the database is empty and its write-ahead log is not"))
-        };
+        if wal > 0 {
+            return Err(damaged("the database is empty and its write-ahead log is not"));
+        }
+        tighten(path)?;
+        return Ok(Before::Nothing);
     }
     let mut header = [0; 100];
     file.read_exact(&mut header).map_err(|_| damaged("the file is too short to be a database"))?;

@@ -1,0 +1,216 @@
+//! What one item of a commit writes.
+
+use lockkeeper_core::id::{SessionId, SessionName};
+use lockkeeper_core::time::{BootId, Stamp};
+use rusqlite::{ErrorCode, OptionalExtension, params};
+use sha2::{Digest, Sha256};
+
+use super::{Purge, SqliteEngine, int};
+use crate::append::{Appended, KeyEntry, Removal};
+use crate::cursor::Cursor;
+use crate::limits;
+use crate::prepare::{Prepared, REMOVED, SNAPSHOT_FORMAT, tombstone};
+use crate::row::ROW_FORMAT;
+use crate::sqlite::read;
+
+impl SqliteEngine {
+    pub(super) fn append(&mut self, append: &Prepared) -> rusqlite::Result<Appended> {
+        if append.epoch != self.epoch {
+            return Ok(Appended::Fenced);
+        }
+        let found = self.session(&append.session)?;
+        if found.removed {
+            return Ok(Appended::Refused { why: format!("session {} was removed", append.session) });
+        }
+        if found.seq != append.expected {
+            return Ok(Appended::Conflict { found: found.seq });
+        }
+        for entry in &append.keys {
+            if let Some(taken) = read::key_entry(&self.conn, &entry.scope, &entry.key)? {
+                return Ok(Appended::KeyTaken(Box::new(taken)));
+            }
+        }
+        // First, for it is what can be refused; then nothing of the item is there yet.
+        let pk = match self.put_row(found.pk, append) {
+            Ok(pk) => pk,
+            Err(error) if error.sqlite_error_code() == Some(ErrorCode::ConstraintViolation) => {
+                return self.name_taken(append, error);
+            }
+            Err(error) => return Err(error),
+        };
+        for line in &append.events {
+            let event = &line.envelope;
+            self.insert(pk, event.seq, &event.at, event.event.kind(), &line.data)?;
+        }
+        self.put_rest(pk, append)?;
+        Ok(Appended::Ok { last: Cursor(self.head), seq: append.seq() })
+    }
+
+    fn session(&self, id: &SessionId) -> rusqlite::Result<FoundSession> {
+        let mut select = self.conn.prepare_cached("SELECT pk, seq, removed FROM sessions WHERE id = ?")?;
+        let found = select
+            .query_row([id.as_str()], |row| {
+                let seq = row.get::<_, i64>(1)?.unsigned_abs();
+                Ok(FoundSession { pk: Some(row.get(0)?), seq, removed: row.get::<_, i64>(2)? != 0 })
+            })
+            .optional()?;
+        Ok(found.unwrap_or(FoundSession { pk: None, seq: 0, removed: false }))
+    }
+
+    fn put_row(&self, pk: Option<i64>, append: &Prepared) -> rusqlite::Result<i64> {
+        let row = &append.row;
+        let (name, agent) = (row.name.as_ref().map(SessionName::as_str), row.agent.as_str());
+        let (status, seq, gates) = (row.status.word(), int(row.seq), int(row.open_gates as u64));
+        if let Some(pk) = pk {
+            let sql =
+                "UPDATE sessions SET seq = ?2, name = ?3, agent = ?4, status = ?5, ended = ?6, live = ?7,
+                       open_gates = ?8, format = ?9, body = ?10 WHERE pk = ?1";
+            let mut update = self.conn.prepare_cached(sql)?;
+            update.execute(params![
+                pk,
+                seq,
+                name,
+                agent,
+                status,
+                row.ended(),
+                row.live,
+                gates,
+                ROW_FORMAT,
+                append.row_json
+            ])?;
+            return Ok(pk);
+        }
+        let sql = "INSERT INTO sessions(id, seq, name, agent, status, ended, live, open_gates, format, body)
+                   VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
+        let mut insert = self.conn.prepare_cached(sql)?;
+        let id = append.session.as_str();
+        insert.insert(params![
+            id,
+            seq,
+            name,
+            agent,
+            status,
+            row.ended(),
+            row.live,
+            gates,
+            ROW_FORMAT,
+            append.row_json
+        ])
+    }
+
+    fn name_taken(&self, append: &Prepared, error: rusqlite::Error) -> rusqlite::Result<Appended> {
+        let Some(name) = &append.row.name else { return Err(error) };
+        match read::living(&self.conn, name.as_str())? {
+            Some(by) => Ok(Appended::NameTaken { by }),
+            None => Err(error),
+        }
+    }
+
+    fn insert(&mut self, session: i64, seq: u64, at: &Stamp, kind: &str, data: &str) -> rusqlite::Result<()> {
+        let boot = self.boot(&at.boot)?;
+        let blob = if data.len() > limits::INLINE_BYTES { Some(self.blob(data)?) } else { None };
+        let data = if blob.is_some() { "" } else { data };
+        let sql = "INSERT INTO events(pos, session, seq, wall, awake, boot, kind, data, blob)
+                   VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
+        let mut insert = self.conn.prepare_cached(sql)?;
+        let pos = self.head + 1;
+        insert.execute(params![
+            int(pos),
+            session,
+            int(seq),
+            at.wall_ms,
+            int(at.awake.0),
+            boot,
+            kind,
+            data,
+            blob
+        ])?;
+        self.head = pos;
+        Ok(())
+    }
+
+    fn boot(&mut self, boot: &BootId) -> rusqlite::Result<i64> {
+        if let Some(pk) = self.boots.get(boot) {
+            return Ok(*pk);
+        }
+        let upsert = "INSERT INTO boots(boot) VALUES (?) ON CONFLICT DO UPDATE SET boot = boot RETURNING pk";
+        let pk = self.conn.prepare_cached(upsert)?.query_row([&*boot.0], |row| row.get(0))?;
+        self.boots.insert(boot.clone(), pk);
+        Ok(pk)
+    }
+
+    fn blob(&self, data: &str) -> rusqlite::Result<i64> {
+        let hash = Sha256::digest(data.as_bytes());
+        let sql = "INSERT INTO blobs(hash, refs, data) VALUES (?1, 1, ?2)
+                   ON CONFLICT DO UPDATE SET refs = refs + 1 RETURNING pk";
+        self.conn.prepare_cached(sql)?.query_row(params![hash.as_slice(), data], |row| row.get(0))
+    }
+
+    fn put_rest(&self, pk: i64, append: &Prepared) -> rusqlite::Result<()> {
+        for gate in &append.gates {
+            let sql = "INSERT INTO gates(session, no, open, body) VALUES (?1, ?2, ?3, ?4)
+                       ON CONFLICT DO UPDATE SET open = excluded.open, body = excluded.body";
+            self.conn.prepare_cached(sql)?.execute(params![pk, gate.no.0, gate.open, gate.body])?;
+        }
+        if let Some(at) = &append.ingested {
+            let sql =
+                "INSERT OR REPLACE INTO ingested(session, attempt, upto, out_carry, err_carry, rebuild_from)
+                       VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+            let (upto, out, err) = (int(at.upto), at.out_carry.map(int), at.err_carry.map(int));
+            self.conn.prepare_cached(sql)?.execute(params![
+                pk,
+                at.attempt.0,
+                upto,
+                out,
+                err,
+                int(at.rebuild_from)
+            ])?;
+        }
+        for KeyEntry { scope, key, body_hash, response } in &append.keys {
+            let sql = "INSERT INTO keys(scope, key, body_hash, response, wall) VALUES (?1, ?2, ?3, ?4, ?5)";
+            self.conn.prepare_cached(sql)?.execute(params![
+                scope,
+                key,
+                body_hash,
+                response,
+                append.wall_ms()
+            ])?;
+        }
+        if let Some(state) = &append.snapshot {
+            let sql = "INSERT OR REPLACE INTO snapshots(session, seq, format, state) VALUES (?1, ?2, ?3, ?4)";
+            self.conn.prepare_cached(sql)?.execute(params![pk, int(append.seq()), SNAPSHOT_FORMAT, state])?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn remove(&mut self, removal: &Removal) -> rusqlite::Result<Appended> {
+        if removal.epoch != self.epoch {
+            return Ok(Appended::Fenced);
+        }
+        let found = self.session(&removal.session)?;
+        let Some(pk) = found.pk.filter(|_| !found.removed && found.seq == removal.expected) else {
+            return Ok(Appended::Conflict { found: if found.removed { 0 } else { found.seq } });
+        };
+        let seq = found.seq + 1;
+        let sql = "UPDATE sessions SET seq = ?2, name = NULL, ended = 1, live = 0, open_gates = 0, removed = 1, body = ''
+                   WHERE pk = ?1";
+        self.conn.prepare_cached(sql)?.execute(params![pk, int(seq)])?;
+        for table in ["gates", "ingested", "snapshots"] {
+            self.conn.execute(&format!("DELETE FROM {table} WHERE session = ?"), [pk])?;
+        }
+        self.insert(pk, seq, &removal.at, REMOVED, &tombstone(&removal.by))?;
+        self.purge = Purge::More;
+        Ok(Appended::Ok { last: Cursor(self.head), seq })
+    }
+
+    pub(super) fn forget_keys(&self, before_wall_ms: i64) -> rusqlite::Result<Appended> {
+        self.conn.prepare_cached("DELETE FROM keys WHERE wall < ?")?.execute([before_wall_ms])?;
+        Ok(Appended::Ok { last: Cursor(self.head), seq: 0 })
+    }
+}
+
+struct FoundSession {
+    pk: Option<i64>,
+    seq: u64,
+    removed: bool,
+}
