@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use lockkeeper_core::gate::Gate;
-use lockkeeper_core::id::{GateNo, ID_ALPHABET, SessionId};
+use lockkeeper_core::id::{GateNo, SessionId};
 use lockkeeper_core::session::{State, Status};
 
 use crate::append::{Append, Appended, Done, Epoch, Ingested, KeyEntry, Removal};
@@ -17,7 +17,10 @@ use crate::cursor::Cursor;
 use crate::error::StoreError;
 use crate::limits;
 use crate::prepare::{Change, Prepared, REMOVED, SNAPSHOT_FORMAT, prepare, read_snapshot, tombstone};
-use crate::query::{EventQuery, Found, GateFilter, GatePage, GateRow, RawEvent, RawPage, View, ViewFilter};
+use crate::query::{
+    EventQuery, Found, GateFilter, GatePage, GateRow, RawEvent, RawPage, View, ViewFilter, bounded,
+    may_begin_id,
+};
 use crate::row::SessionRow;
 use crate::store::{Health, Store};
 use crate::writer::{Engine, Writer, lock};
@@ -279,21 +282,14 @@ impl Data {
         if let Some(row) = self.living(reference).or_else(|| self.rows().rfind(named)) {
             return Found::One(row.id.clone());
         }
-        if reference.is_empty() || !reference.bytes().all(|byte| ID_ALPHABET.contains(&byte)) {
+        if !may_begin_id(reference) {
             return Found::None;
         }
         let like = |session: &&Session| session.row.is_some() && session.id.as_str().starts_with(reference);
         let mut ids: Vec<_> = self.sessions.iter().filter(like).map(|session| session.id.clone()).collect();
         ids.sort();
         ids.truncate(limits::CANDIDATES);
-        match (ids.pop(), ids.is_empty()) {
-            (None, _) => Found::None,
-            (Some(id), true) => Found::One(id),
-            (Some(id), false) => {
-                ids.push(id);
-                Found::Several(ids)
-            }
-        }
+        Found::of(ids)
     }
 
     fn load(&self, id: &SessionId) -> Result<Option<State>, StoreError> {
@@ -329,10 +325,6 @@ fn passes(row: &SessionRow, filter: &ViewFilter) -> bool {
         && filter.labels.iter().all(|(key, value)| row.labels.get(key) == Some(value))
         && filter.ended.is_none_or(|ended| row.ended() == ended)
         && filter.name.as_ref().is_none_or(|name| row.name.as_ref() == Some(name))
-}
-
-fn bounded(limit: usize, most: usize) -> usize {
-    if limit == 0 { most } else { limit.min(most) }
 }
 
 impl Store for MemoryStore {

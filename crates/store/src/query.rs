@@ -1,7 +1,7 @@
 //! What is read.
 
 use lockkeeper_core::gate::Gate;
-use lockkeeper_core::id::{AgentName, GateNo, SessionId, SessionName};
+use lockkeeper_core::id::{AgentName, GateNo, ID_ALPHABET, SessionId, SessionName};
 use lockkeeper_core::session::{Envelope, Event, Status};
 use lockkeeper_core::time::Stamp;
 
@@ -165,4 +165,28 @@ pub enum Found {
     None,
     /// Several have an id that begins so; at most [`limits::CANDIDATES`](crate::limits::CANDIDATES) of them.
     Several(Vec<SessionId>),
+}
+
+impl Found {
+    /// What ids that begin with a reference make of it.
+    pub(crate) fn of(mut ids: Vec<SessionId>) -> Self {
+        match (ids.pop(), ids.is_empty()) {
+            (None, _) => Self::None,
+            (Some(id), true) => Self::One(id),
+            (Some(id), false) => {
+                ids.push(id);
+                Self::Several(ids)
+            }
+        }
+    }
+}
+
+/// Whether an id can begin so.
+pub(crate) fn may_begin_id(reference: &str) -> bool {
+    !reference.is_empty() && reference.bytes().all(|byte| ID_ALPHABET.contains(&byte))
+}
+
+/// How many a page may hold, when so many were asked for; 0 asks for as many as there may be.
+pub(crate) fn bounded(limit: usize, most: usize) -> usize {
+    if limit == 0 { most } else { limit.min(most) }
 }

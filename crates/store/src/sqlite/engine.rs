@@ -16,7 +16,7 @@ use super::Condition;
 use super::checkpoint::{self, Checkpointer, PAGE_BYTES};
 use super::fault::{Fault, store_error};
 use super::files::{self, Reserve};
-use super::read;
+use super::read::{self, signed};
 use crate::append::{Appended, Epoch};
 use crate::cursor::Cursor;
 use crate::error::StoreError;
@@ -127,10 +127,11 @@ impl Engine for SqliteEngine {
         {
             self.condition.full.store(false, Ordering::Relaxed);
         }
-        let retry = self.purge == Purge::Later || self.condition.full.load(Ordering::Relaxed);
+        let retry = Some(Duration::from_millis(limits::RETRY_MS));
         match self.purge {
             Purge::More => Some(Duration::ZERO),
-            Purge::Done | Purge::Later => retry.then_some(Duration::from_millis(limits::RETRY_MS)),
+            Purge::Later => retry,
+            Purge::Done => retry.filter(|_| self.condition.full.load(Ordering::Relaxed)),
         }
     }
 
@@ -142,7 +143,7 @@ impl Engine for SqliteEngine {
         }
         let ours = "UPDATE meta SET value = 1 WHERE key = 'clean'
                     AND (SELECT value FROM meta WHERE key = 'epoch') = ?";
-        match self.conn.execute(ours, [int(self.epoch.0)]) {
+        match self.conn.execute(ours, [signed(self.epoch.0)]) {
             Ok(1) => {
                 // What it does not get done, the next opening does.
                 checkpoint::cut(&self.conn, &self.condition);
@@ -339,15 +340,10 @@ impl SqliteEngine {
 
     fn is_ours(&self) -> rusqlite::Result<bool> {
         let mut epoch = self.conn.prepare_cached("SELECT value FROM meta WHERE key = 'epoch'")?;
-        epoch.query_row([], |row| row.get::<_, i64>(0)).map(|epoch| epoch == int(self.epoch.0))
+        epoch.query_row([], |row| row.get::<_, i64>(0)).map(|epoch| epoch == signed(self.epoch.0))
     }
 }
 
 fn has_stored(answers: &[Appended]) -> bool {
     answers.iter().any(|answer| matches!(answer, Appended::Ok { .. }))
-}
-
-/// SQLite's integers are signed. Nothing we count gets that far.
-fn int(value: u64) -> i64 {
-    i64::try_from(value).unwrap_or(i64::MAX)
 }

@@ -10,6 +10,7 @@ mod fault;
 mod files;
 mod open;
 mod read;
+mod readers;
 mod schema;
 
 use std::path::{Path, PathBuf};
@@ -38,7 +39,7 @@ use crate::writer::{Writer, lock};
 pub struct SqliteStore {
     // Dropped first: the writer ends before what it uses.
     writer: Writer,
-    readers: read::Readers,
+    readers: readers::Readers,
     condition: Arc<Condition>,
     checking: Option<open::Checking>,
     path: PathBuf,
@@ -154,7 +155,7 @@ impl Store for SqliteStore {
     }
 
     fn key(&self, scope: &str, key: &str) -> Result<Option<KeyEntry>, StoreError> {
-        self.readers.with(|tx| read::key(tx, scope, key))
+        self.readers.with(|tx| Ok(read::key(tx, scope, key)?))
     }
 
     fn live(&self) -> Result<Vec<SessionId>, StoreError> {

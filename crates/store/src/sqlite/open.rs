@@ -12,7 +12,7 @@ use super::checkpoint::Checkpointer;
 use super::engine::SqliteEngine;
 use super::fault::{Fault, store_error};
 use super::files::{Before, damaged};
-use super::read::Readers;
+use super::readers::Readers;
 use super::{Condition, SqliteStore, files, read, schema};
 use crate::append::Epoch;
 use crate::error::StoreError;

@@ -4,10 +4,11 @@ use std::sync::atomic::Ordering;
 
 use rusqlite::{OptionalExtension, params};
 
-use super::{Purge, SqliteEngine, int};
+use super::{Purge, SqliteEngine};
 use crate::error::StoreError;
 use crate::limits;
 use crate::sqlite::fault::Fault;
+use crate::sqlite::read::signed;
 
 impl SqliteEngine {
     /// Deletes some events of a removed session. They are out of sight already.
@@ -17,16 +18,12 @@ impl SqliteEngine {
             Ok(after) => after,
             Err(fault) => {
                 self.roll_back();
-                let sync = matches!(fault, Fault::Sync(_));
-                let error = StoreError::from(fault);
+                let error = self.not_committed(fault);
                 if before != Purge::Later {
                     tracing::warn!(%error, "events of a removed session stay for now");
                 }
                 if error == StoreError::Full {
                     self.condition.full.store(true, Ordering::Relaxed);
-                }
-                if sync {
-                    self.condition.poison(error);
                 }
                 Purge::Later
             }
@@ -49,7 +46,7 @@ impl SqliteEngine {
             return Ok(Purge::Done);
         };
         let some = "FROM events WHERE session = ?1 AND seq < ?2 ORDER BY seq LIMIT ?3";
-        let scope = params![pk, tombstone, int(limits::PURGE_EVENTS as u64)];
+        let scope = params![pk, tombstone, signed(limits::PURGE_EVENTS as u64)];
         let blobs: Vec<i64> = self
             .conn
             .prepare_cached(&format!("SELECT blob FROM (SELECT blob {some}) WHERE blob IS NOT NULL"))?

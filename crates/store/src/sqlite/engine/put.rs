@@ -5,13 +5,13 @@ use lockkeeper_core::time::{BootId, Stamp};
 use rusqlite::{ErrorCode, OptionalExtension, params};
 use sha2::{Digest, Sha256};
 
-use super::{Purge, SqliteEngine, int};
+use super::{Purge, SqliteEngine};
 use crate::append::{Appended, KeyEntry, Removal};
 use crate::cursor::Cursor;
 use crate::limits;
 use crate::prepare::{Prepared, REMOVED, SNAPSHOT_FORMAT, tombstone};
 use crate::row::ROW_FORMAT;
-use crate::sqlite::read;
+use crate::sqlite::read::{self, signed};
 
 impl SqliteEngine {
     pub(super) fn append(&mut self, append: &Prepared) -> rusqlite::Result<Appended> {
@@ -26,7 +26,7 @@ impl SqliteEngine {
             return Ok(Appended::Conflict { found: found.seq });
         }
         for entry in &append.keys {
-            if let Some(taken) = read::key_entry(&self.conn, &entry.scope, &entry.key)? {
+            if let Some(taken) = read::key(&self.conn, &entry.scope, &entry.key)? {
                 return Ok(Appended::KeyTaken(Box::new(taken)));
             }
         }
@@ -60,7 +60,7 @@ impl SqliteEngine {
     fn put_row(&self, pk: Option<i64>, append: &Prepared) -> rusqlite::Result<i64> {
         let row = &append.row;
         let (name, agent) = (row.name.as_ref().map(SessionName::as_str), row.agent.as_str());
-        let (status, seq, gates) = (row.status.word(), int(row.seq), int(row.open_gates as u64));
+        let (status, seq, gates) = (row.status.word(), signed(row.seq), signed(row.open_gates as u64));
         if let Some(pk) = pk {
             let sql =
                 "UPDATE sessions SET seq = ?2, name = ?3, agent = ?4, status = ?5, ended = ?6, live = ?7,
@@ -115,11 +115,11 @@ impl SqliteEngine {
         let mut insert = self.conn.prepare_cached(sql)?;
         let pos = self.head + 1;
         insert.execute(params![
-            int(pos),
+            signed(pos),
             session,
-            int(seq),
+            signed(seq),
             at.wall_ms,
-            int(at.awake.0),
+            signed(at.awake.0),
             boot,
             kind,
             data,
@@ -156,14 +156,14 @@ impl SqliteEngine {
             let sql =
                 "INSERT OR REPLACE INTO ingested(session, attempt, upto, out_carry, err_carry, rebuild_from)
                        VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
-            let (upto, out, err) = (int(at.upto), at.out_carry.map(int), at.err_carry.map(int));
+            let (upto, out, err) = (signed(at.upto), at.out_carry.map(signed), at.err_carry.map(signed));
             self.conn.prepare_cached(sql)?.execute(params![
                 pk,
                 at.attempt.0,
                 upto,
                 out,
                 err,
-                int(at.rebuild_from)
+                signed(at.rebuild_from)
             ])?;
         }
         for KeyEntry { scope, key, body_hash, response } in &append.keys {
@@ -178,7 +178,12 @@ impl SqliteEngine {
         }
         if let Some(state) = &append.snapshot {
             let sql = "INSERT OR REPLACE INTO snapshots(session, seq, format, state) VALUES (?1, ?2, ?3, ?4)";
-            self.conn.prepare_cached(sql)?.execute(params![pk, int(append.seq()), SNAPSHOT_FORMAT, state])?;
+            self.conn.prepare_cached(sql)?.execute(params![
+                pk,
+                signed(append.seq()),
+                SNAPSHOT_FORMAT,
+                state
+            ])?;
         }
         Ok(())
     }
@@ -194,7 +199,7 @@ impl SqliteEngine {
         let seq = found.seq + 1;
         let sql = "UPDATE sessions SET seq = ?2, name = NULL, ended = 1, live = 0, open_gates = 0, removed = 1, body = ''
                    WHERE pk = ?1";
-        self.conn.prepare_cached(sql)?.execute(params![pk, int(seq)])?;
+        self.conn.prepare_cached(sql)?.execute(params![pk, signed(seq)])?;
         for table in ["gates", "ingested", "snapshots"] {
             self.conn.execute(&format!("DELETE FROM {table} WHERE session = ?"), [pk])?;
         }
