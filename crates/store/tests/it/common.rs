@@ -1,6 +1,4 @@
 //! Sessions to store, and waiting for what becomes of them.
-#![allow(dead_code, reason = "each test binary uses its part")]
-#![allow(clippy::allow_attributes, reason = "`expect` would fail in the binary that uses everything")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::mpsc;
@@ -12,7 +10,7 @@ use lockkeeper_core::item::{Extent, Item, ItemBody};
 use lockkeeper_core::json::Json;
 use lockkeeper_core::session::{End, Envelope, Event, Lifetime, Profile, State};
 use lockkeeper_core::time::{AwakeMs, BootId, Stamp};
-use lockkeeper_store::{Append, Appended, Cursor, EventQuery, Removal, Store, StoreError, Stored};
+use lockkeeper_store::{Append, Appended, Cursor, EventQuery, KeyEntry, Removal, Store, StoreError, Stored};
 
 /// Long enough for the slowest disk; whoever waits longer waits for ever.
 pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
@@ -198,5 +196,14 @@ pub(crate) fn assert_holds(store: &dyn Store, sessions: &[&Session]) {
             events.iter().filter(|event| event.session == session.id()).map(|e| &e.envelope).collect();
         assert_eq!(own, session.all.iter().collect::<Vec<_>>());
         assert_eq!(store.load(&session.id()).unwrap().unwrap(), session.state);
+    }
+}
+
+pub(crate) fn key(key: &str) -> KeyEntry {
+    KeyEntry {
+        scope: "me".into(),
+        key: key.into(),
+        body_hash: format!("hash {key}"),
+        response: "{\"ok\": true}".into(),
     }
 }

@@ -1,0 +1,78 @@
+//! What is left of a removed session.
+
+use lockkeeper_core::id::GateNo;
+use lockkeeper_core::session::Event;
+use lockkeeper_store::{Appended, Cursor, EventQuery, Found, GateFilter, ViewFilter};
+
+use super::Place;
+use crate::common::{Session, assert_holds, gate, id, ok, put, read_all, remove};
+
+pub(super) fn a_removed_session_leaves_its_tombstone_only(place: &dyn Place) {
+    let store = place.open();
+    let (mut a, mut b) = (Session::new(1, Some("gone")), Session::new(2, None));
+    for round in 0..60 {
+        a.says(&"long ".repeat(if round % 20 == 0 { 10_000 } else { 1 })).says("x");
+        b.says("y");
+        if round == 10 {
+            a.then(Event::GateOpened { gate: Box::new(gate(1)) });
+        }
+        let mut append = a.append(&*store);
+        if round == 10 {
+            append.gates = vec![gate(1)];
+        }
+        let batch = vec![append, b.append(&*store)];
+        for answer in put(&*store, batch) {
+            ok(&answer);
+        }
+    }
+    let before = store.head();
+    let mut stale = a.clone();
+    stale.state.seq -= 1;
+    assert_eq!(remove(&*store, &stale), Appended::Conflict { found: a.state.seq });
+    let seq = a.state.seq + 1;
+    assert_eq!(remove(&*store, &a), Appended::Ok { last: Cursor(before.0 + 1), seq });
+    for store in [store, place.open()] {
+        let own = read_all(&*store, &EventQuery { session: Some(id(1)), ..EventQuery::default() });
+        let [tombstone] = &own[..] else { panic!("{} events are left", own.len()) };
+        assert_eq!((tombstone.envelope.event.kind(), tombstone.envelope.seq), ("session.removed", seq));
+        assert_eq!(
+            read_all(&*store, &EventQuery { session: Some(id(1)), after: before, ..EventQuery::default() }),
+            own
+        );
+        let middle = EventQuery { session: Some(id(1)), after: Cursor(50), ..EventQuery::default() };
+        assert_eq!(read_all(&*store, &middle), own);
+        let all = read_all(&*store, &EventQuery::default());
+        assert_eq!(all.len(), b.all.len() + 1);
+        assert_holds(&*store, &[&b]);
+        assert_eq!(store.session_row(&id(1)).unwrap(), None);
+        assert_eq!(store.load(&id(1)).unwrap(), None);
+        assert_eq!(store.gate(&id(1), GateNo(1)).unwrap(), None);
+        assert!(store.gates(&GateFilter::default()).unwrap().gates.is_empty());
+        assert_eq!(store.find("gone").unwrap(), Found::None);
+        assert_eq!(store.view(&ViewFilter::default()).unwrap().sessions.len(), 1);
+        store.flush().unwrap();
+    }
+}
+
+pub(super) fn a_removed_id_never_comes_back(place: &dyn Place) {
+    let store = place.open();
+    let mut session = Session::new(1, Some("name"));
+    session.put(&*store);
+    ok(&remove(&*store, &session));
+    assert_eq!(remove(&*store, &session), Appended::Conflict { found: 0 });
+    for mut late in [session.clone(), Session::new(1, None)] {
+        let append = late.says("x").append(&*store);
+        assert!(matches!(put(&*store, vec![append])[..], [Appended::Refused { .. }]));
+    }
+    Session::new(2, Some("name")).put(&*store);
+    // The end of the log may be a tombstone: positions go on behind it.
+    let mut last = Session::new(3, None);
+    last.put(&*store);
+    ok(&remove(&*store, &last));
+    store.flush().unwrap();
+    let head = store.head();
+    drop(store);
+    let store = place.open();
+    assert_eq!(store.head(), head);
+    assert!(Session::new(4, None).put(&*store) > head);
+}
