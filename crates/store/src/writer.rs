@@ -3,7 +3,7 @@
 //! What waits when a commit ends shares the next one: under load, hundreds of submissions cost one sync.
 
 use std::collections::VecDeque;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -222,7 +222,17 @@ fn commit(shared: &Shared, engine: &mut impl Engine, jobs: Vec<Job>) {
         callers.push((job.changes.len(), job.done));
         changes.append(&mut job.changes);
     }
-    let result = if changes.is_empty() { Ok(Vec::new()) } else { engine.commit(&changes) };
+    let mut attempt = || if changes.is_empty() { Ok(Vec::new()) } else { engine.commit(&changes) };
+    let result = match catch_unwind(AssertUnwindSafe(&mut attempt)) {
+        Ok(result) => result,
+        Err(panic) => {
+            // The writer ends with it, and nobody knows how far it came.
+            for (count, done) in callers {
+                call(done, Ok(vec![Appended::Unknown; count]));
+            }
+            resume_unwind(panic)
+        }
+    };
     match &result {
         Ok(answers) => note(shared, engine, &changes, answers),
         Err(error) => *lock(&shared.last_error) = Some(error.clone()),
@@ -281,3 +291,6 @@ fn call(done: Done, answer: Result<Vec<Appended>, StoreError>) {
         tracing::error!("a callback of the store panicked");
     }
 }
+
+#[cfg(test)]
+mod tests;

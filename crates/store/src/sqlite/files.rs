@@ -173,12 +173,13 @@ impl Reserve {
         }
     }
 
-    /// Gives the space free.
-    pub(super) fn release(&self) {
+    /// Gives the space free; whether there was any.
+    pub(super) fn release(&self) -> bool {
         match std::fs::remove_file(&self.path) {
-            Ok(()) => {}
+            Ok(()) => return true,
             Err(error) if error.kind() == ErrorKind::NotFound => {}
             Err(error) => tracing::warn!(%error, "the reserve cannot be released"),
         }
+        false
     }
 }

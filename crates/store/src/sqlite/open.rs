@@ -11,7 +11,7 @@ use rusqlite::{Connection, InterruptHandle, OpenFlags, OptionalExtension};
 use super::checkpoint::Checkpointer;
 use super::engine::SqliteEngine;
 use super::fault::{Fault, store_error};
-use super::files::{Before, damaged};
+use super::files::{Before, Reserve, damaged};
 use super::readers::Readers;
 use super::{Condition, SqliteStore, files, read, schema};
 use crate::append::Epoch;
@@ -21,6 +21,14 @@ use crate::store::Integrity;
 use crate::writer::{Writer, lock};
 
 pub(super) fn open(path: &Path) -> Result<SqliteStore, StoreError> {
+    match attempt(path) {
+        // Opening writes little, and must be possible on a full disk: that is what the reserve is for.
+        Err(StoreError::Full) if Reserve::beside(path).release() => attempt(path),
+        result => result,
+    }
+}
+
+fn attempt(path: &Path) -> Result<SqliteStore, StoreError> {
     let before = files::prepare(path)?;
     let mut conn = connect(path)?;
     let version = version(&conn, path, before)?;

@@ -1,6 +1,7 @@
 //! Full and failing disks.
 
 use std::fs;
+use std::io::Write;
 use std::path::Path;
 use std::process::Command;
 
@@ -112,6 +113,41 @@ fn on_a_full_disk_what_is_essential_is_stored_and_the_rest_later() {
     drop(store);
     let store = open(&mount.0.path().join("store.db"));
     assert_holds(&store, &[&session, &other]);
+}
+
+#[test]
+fn a_store_opens_on_a_full_disk_with_the_help_of_its_reserve() {
+    for clean in [true, false] {
+        let Some(mount) = Mount::new("size=16m,mode=0700") else { return };
+        let (path, filler) = (mount.0.path().join("store.db"), mount.0.path().join("filler"));
+        let mut session = Session::new(1, None);
+        {
+            let store = open(&path);
+            session.says(&"x".repeat(100_000)).put(&store);
+            if !clean {
+                fill_up(&filler);
+            }
+        }
+        if clean {
+            fill_up(&filler);
+        }
+        let store = open(&path);
+        assert!(store.health().full && !store.health().reserve, "clean: {clean}");
+        assert_holds(&store, &[&session]);
+        let mut essential = session.says("the end").append(&store);
+        essential.essential = true;
+        ok(&put(&store, vec![essential])[0]);
+        fs::remove_file(filler).unwrap();
+        wait_until("recovery", || !store.health().full);
+        session.says("after").put(&store);
+        assert_holds(&store, &[&session]);
+    }
+}
+
+/// Takes all the space that is left.
+fn fill_up(path: &Path) {
+    let mut file = fs::File::create(path).unwrap();
+    while file.write_all(&[0; 4096]).is_ok() {}
 }
 
 /// Fails the system's calls while a file says so: "sync", "write" or "short".
