@@ -8,7 +8,7 @@ use rustix::fs::{AtFlags, FallocateFlags, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::record::Encoded;
-use super::{FILE_NAME, HEADER_LEN, Header, Part, Record, Stream, WriteOp};
+use super::{FILE_NAME, Header, Part, Record, Stream, WriteOp};
 use crate::clock;
 use crate::limits::{BACKLOG_MAX, RESERVE, RETRY_US};
 
@@ -254,8 +254,6 @@ impl Journal {
 
 /// Makes a journal with a header alone, so that no holder can begin in `dir` any more.
 pub(crate) fn seal(dir: OwnedFd) -> Result<(), Errno> {
-    let mut journal = Journal::create(dir)?;
-    debug_assert_eq!(journal.len(), HEADER_LEN);
-    journal.close();
+    Journal::create(dir)?.close();
     Ok(())
 }
