@@ -11,6 +11,7 @@
 //! A torn record at the end is legal: it is there while a write is under way, and it stays when a holder dies.
 //! Whole records never change, but the holder cuts a torn one off and may put another in its place.
 
+mod bytes;
 mod reader;
 mod record;
 mod writer;

@@ -4,8 +4,8 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 
-use super::record::{Checked, Record, check, decode};
-use super::{HEADER_LEN, Header};
+use super::bytes::{Checked, check, decode};
+use super::{HEADER_LEN, Header, Record};
 use crate::limits::{READ_FIRST, READ_FULL};
 
 /// Something that can be read at an offset: a file, or bytes in memory.

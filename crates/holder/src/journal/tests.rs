@@ -3,7 +3,7 @@
 
 use std::io::Write;
 
-use super::record::Encoded;
+use super::bytes::Encoded;
 use super::*;
 
 fn samples() -> Vec<Record<'static>> {

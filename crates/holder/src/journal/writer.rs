@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use rustix::fs::{AtFlags, FallocateFlags, Mode, OFlags};
 use rustix::io::Errno;
 
-use super::record::Encoded;
+use super::bytes::Encoded;
 use super::{FILE_NAME, Header, Part, Record, Stream, WriteOp};
 use crate::clock;
 use crate::limits::{BACKLOG_MAX, RESERVE, RETRY_US};
