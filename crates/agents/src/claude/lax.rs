@@ -8,6 +8,7 @@ use std::marker::PhantomData;
 
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_json::value::RawValue;
 
 /// A text, borrowed from the line where it has no escapes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -62,7 +63,13 @@ impl Float {
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Flag(pub(super) bool);
 
-macro_rules! ignore {
+/// Reads a member that is kept raw.
+pub(super) fn member<'a, T: Deserialize<'a> + Default>(raw: Option<&'a RawValue>) -> T {
+    raw.and_then(|raw| serde_json::from_str(raw.get()).ok()).unwrap_or_default()
+}
+
+/// The methods of a visitor for what is not the type that we know.
+macro_rules! absent {
     ($($visit:ident: $of:ty),*) => {
         $(fn $visit<E>(self, _: $of) -> Result<Self::Value, E> { Ok(Self::Value::default()) })*
     };
@@ -80,6 +87,8 @@ macro_rules! ignore {
         }
     };
 }
+
+pub(super) use absent;
 
 /// An object, or nothing.
 #[derive(Debug)]
@@ -108,9 +117,9 @@ impl<'de> Visitor<'de> for StrVisitor {
         Ok(Str(Some(Cow::Owned(text.to_owned()))))
     }
 
-    ignore!(visit_bool: bool, visit_u64: u64, visit_i64: i64, visit_f64: f64);
-    ignore!(unit);
-    ignore!(nested);
+    absent!(visit_bool: bool, visit_u64: u64, visit_i64: i64, visit_f64: f64);
+    absent!(unit);
+    absent!(nested);
 }
 
 impl<'de: 'a, 'a> Deserialize<'de> for Str<'a> {
@@ -137,8 +146,8 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for ObjVisitor<T> {
         Ok(Obj(None))
     }
 
-    ignore!(visit_bool: bool, visit_u64: u64, visit_i64: i64, visit_f64: f64, visit_str: &str);
-    ignore!(unit);
+    absent!(visit_bool: bool, visit_u64: u64, visit_i64: i64, visit_f64: f64, visit_str: &str);
+    absent!(unit);
 }
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Obj<T> {
@@ -159,9 +168,9 @@ macro_rules! lax {
             }
 
             $($body)*
-            ignore!(visit_str: &str);
-            ignore!(unit);
-            ignore!(nested);
+            absent!(visit_str: &str);
+            absent!(unit);
+            absent!(nested);
         }
 
         impl<'de> Deserialize<'de> for $value {
@@ -179,7 +188,7 @@ lax!(IntVisitor -> Int {
     fn visit_f64<E>(self, number: f64) -> Result<Int, E> {
         Ok(Int(Float(Some(number)).scaled(1.0)))
     }
-    ignore!(visit_bool: bool, visit_i64: i64);
+    absent!(visit_bool: bool, visit_i64: i64);
 });
 
 lax!(FloatVisitor -> Float {
@@ -190,12 +199,12 @@ lax!(FloatVisitor -> Float {
     fn visit_f64<E>(self, number: f64) -> Result<Float, E> {
         Ok(Float(Some(number)))
     }
-    ignore!(visit_bool: bool, visit_i64: i64);
+    absent!(visit_bool: bool, visit_i64: i64);
 });
 
 lax!(FlagVisitor -> Flag {
     fn visit_bool<E>(self, flag: bool) -> Result<Flag, E> {
         Ok(Flag(flag))
     }
-    ignore!(visit_u64: u64, visit_i64: i64, visit_f64: f64);
+    absent!(visit_u64: u64, visit_i64: i64, visit_f64: f64);
 });

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use lockkeeper_core::agent::{AgentSays, TaskKind};
 use lockkeeper_core::id::TaskKey;
 
-use super::line::{ListedTask, SystemLine, TaskPatch, member};
+use super::lax::member;
+use super::line::{ListedTask, SystemLine, TaskPatch};
 use crate::Decoded;
 use crate::clip::clip;
 

@@ -6,7 +6,8 @@ use lockkeeper_core::item::ToolOutcome;
 use lockkeeper_core::json::Json;
 use serde_json::value::RawValue;
 
-use super::line::{Answer, ControlRequest, ControlResponse, ToolResultMeta, ToolUseResult, UserLine, member};
+use super::lax::member;
+use super::line::{Answer, ControlRequest, ControlResponse, ToolResultMeta, ToolUseResult, UserLine};
 use super::stream::key;
 use crate::Decoded;
 use crate::clip::clip;

@@ -2,8 +2,8 @@
 
 use lockkeeper_core::turn::{Ending, FailureKind, Usage};
 
-use super::lax::Str;
-use super::line::{ResultLine, Tokens, member};
+use super::lax::{Str, member};
+use super::line::{ResultLine, Tokens};
 use crate::clip::clip;
 
 /// What the lines of a turn said about its end before the `result` came.

@@ -6,9 +6,9 @@ use serde_json::value::RawValue;
 
 use super::content::{notice, parent};
 use super::encode::{self, control_of};
-use super::lax::Str;
+use super::lax::{Str, member};
 use super::line::{
-    Answer, ControlLine, ControlResponse, LifecycleLine, Line, Origin, ResultLine, SystemLine, member,
+    Answer, ControlLine, ControlResponse, LifecycleLine, Line, Origin, ResultLine, SystemLine,
 };
 use super::repair::without_lone_surrogates;
 use super::stream::{Cut, Streams, key};

@@ -11,6 +11,7 @@ mod attribution;
 mod background;
 mod encode;
 mod hostile;
+mod orders;
 mod support;
 mod throughput;
 mod transcripts;
