@@ -98,14 +98,13 @@ pub(crate) fn first_version(stdout: &str) -> Option<String> {
 }
 
 /// Texts on standard error, as 2.1.197 and 2.1.329 print them, and what they mean; in lower case.
-const TEXTS: [(&str, ExitHint); 8] = [
+const TEXTS: [(&str, ExitHint); 7] = [
     ("is already in use", ExitHint::ConversationInUse),
     ("no conversation found", ExitHint::ConversationLost),
     ("--resume requires a valid session id", ExitHint::ConversationLost),
     ("unknown option", ExitHint::BadFlag),
     ("invalid session id", ExitHint::BadFlag),
     ("can only be used with", ExitHint::BadFlag),
-    ("not logged in", ExitHint::NotLoggedIn),
     ("please run /login", ExitHint::NotLoggedIn),
 ];
 

@@ -4,6 +4,7 @@
 //! behind the rules are in `docs/agents/claude.md`.
 
 mod content;
+mod control;
 mod encode;
 pub(crate) mod launch;
 mod lax;

@@ -33,6 +33,8 @@ struct Block {
     kind: DeltaKind,
     /// What came so far, up to [`PARTIAL_BYTES`].
     text: String,
+    /// More came than that.
+    overflown: bool,
     /// Its `assistant` line came, its stop did not.
     told: Option<Arc<str>>,
 }
@@ -172,7 +174,7 @@ impl Stream {
             "tool_use" | "server_tool_use" | "mcp_tool_use" => (key(start.id.text()), DeltaKind::ToolInput),
             _ => return,
         };
-        self.blocks.push(Block { index, key, kind, text: String::new(), told: None });
+        self.blocks.push(Block { index, key, kind, text: String::new(), overflown: false, told: None });
     }
 
     fn delta(&mut self, index: u64, delta: &Delta<'_>, out: &mut Vec<Decoded>) {
@@ -186,7 +188,8 @@ impl Stream {
         if text.is_empty() {
             return;
         }
-        if block.kind != DeltaKind::ToolInput && block.text.len() + text.len() <= PARTIAL_BYTES {
+        block.overflown |= block.text.len() + text.len() > PARTIAL_BYTES;
+        if block.kind != DeltaKind::ToolInput && !block.overflown {
             block.text.push_str(text);
         }
         out.push(Decoded::Delta { key: block.key.clone(), kind: block.kind, text: text.to_owned() });

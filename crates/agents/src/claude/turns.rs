@@ -116,10 +116,10 @@ impl Turns {
         self.notified |= self.turn.is_none();
     }
 
-    /// `command_lifecycle`, for one prompt.
-    pub(super) fn lifecycle(&mut self, uuid: &str, state: &str, out: &mut Vec<Decoded>) {
+    /// `command_lifecycle`, for one prompt. Says whether the state is one that we know.
+    pub(super) fn lifecycle(&mut self, uuid: &str, state: &str, out: &mut Vec<Decoded>) -> bool {
         let Some(at) = self.prompts.iter().position(|prompt| prompt.uuid.as_deref() == Some(uuid)) else {
-            return;
+            return true;
         };
         let prompt = &mut self.prompts[at];
         match state {
@@ -134,16 +134,18 @@ impl Turns {
             }
             // The last state of a prompt follows its result. One that comes without any turn means that there will
             // be none: cancelled in the queue, or known already.
-            how if !prompt.in_turn => {
-                self.prompts.remove(at);
-                let never = never_ran(how);
-                match &mut self.turn {
-                    Some(turn) => turn.never_ran.push(never),
-                    None => say_never_ran(never, out),
+            state => {
+                let Some(never) = never_ran(state) else { return false };
+                if !prompt.in_turn {
+                    self.prompts.remove(at);
+                    match &mut self.turn {
+                        Some(turn) => turn.never_ran.push(never),
+                        None => say_never_ran(never, out),
+                    }
                 }
             }
-            _ => {}
         }
+        true
     }
 
     /// The replay of a prompt's line: the running turn works on it. Says whether the prompt is ours.
@@ -271,13 +273,14 @@ fn is_content(decoded: &Decoded) -> bool {
     }
 }
 
-/// How the turn of a prompt ends that the agent will not run.
-fn never_ran(state: &str) -> Ending {
-    let failed = |message: String| Ending::Failed { kind: FailureKind::Protocol, message };
+/// How the turn of a prompt ends that the agent will not run, by the prompt's last state; `None` if it is no last one.
+fn never_ran(state: &str) -> Option<Ending> {
+    let failed = |why: &str| Ending::Failed { kind: FailureKind::Protocol, message: why.to_owned() };
     match state {
-        "cancelled" | "discarded" => Ending::Aborted,
-        "completed" => failed("the agent knew this prompt already and did not run it".to_owned()),
-        state => failed(format!("the agent did not run this prompt: {state}")),
+        "cancelled" | "discarded" => Some(Ending::Aborted),
+        "completed" => Some(failed("the agent knew this prompt already and did not run it")),
+        "refused" => Some(failed("the agent refused to run this prompt")),
+        _ => None,
     }
 }
 

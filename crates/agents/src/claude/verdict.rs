@@ -20,9 +20,8 @@ pub(super) struct Signs {
 /// `subtype` and `is_error` alone mislead: an API error is a `success` with `is_error`, a turn that another prompt
 /// pushed aside is a `success` without, and an interrupted one is an error.
 pub(super) fn judge(line: &ResultLine<'_>, signs: &Signs) -> Ending {
-    let terminal = line.terminal_reason.text();
-    let failed = line.is_error.0 || line.subtype.text() != "success";
-    if terminal.starts_with("aborted_") {
+    let failed = failed(line);
+    if aborted(line) {
         Ending::Aborted
     } else if line.stop_reason.text() == "refusal" || (failed && signs.refused) {
         Ending::Refused
@@ -30,12 +29,21 @@ pub(super) fn judge(line: &ResultLine<'_>, signs: &Signs) -> Ending {
         Ending::Limit { which: which.to_owned() }
     } else if failed {
         let message = message(line);
-        let kind = failure(line, signs, &message);
+        let kind = kind_of_failure(line, signs, &message);
         let advice = if kind == FailureKind::Login { LOGIN_ADVICE } else { "" };
         Ending::Failed { kind, message: message + advice }
     } else {
         Ending::Completed
     }
+}
+
+/// Whether the turn was cancelled.
+pub(super) fn aborted(line: &ResultLine<'_>) -> bool {
+    line.terminal_reason.text().starts_with("aborted_")
+}
+
+fn failed(line: &ResultLine<'_>) -> bool {
+    line.is_error.0 || line.subtype.text() != "success"
 }
 
 /// What to do about a missing login. The agent itself advises `/login`, which only its own terminal has.
@@ -57,7 +65,7 @@ fn limit(line: &ResultLine<'_>, signs: &Signs) -> Option<&'static str> {
     }
 }
 
-fn failure(line: &ResultLine<'_>, signs: &Signs, message: &str) -> FailureKind {
+fn kind_of_failure(line: &ResultLine<'_>, signs: &Signs, message: &str) -> FailureKind {
     let status = line.api_error_status.0;
     let error = signs.error.as_deref();
     if error == Some("authentication_failed") || status == Some(401) || message.starts_with("Not logged in") {
@@ -76,7 +84,7 @@ fn failure(line: &ResultLine<'_>, signs: &Signs, message: &str) -> FailureKind {
 }
 
 /// What the agent says about a failure, for people.
-pub(super) fn message(line: &ResultLine<'_>) -> String {
+fn message(line: &ResultLine<'_>) -> String {
     let errors: Vec<Str<'_>> = member(line.errors);
     let text = if errors.is_empty() {
         line.result.text().to_owned()
@@ -86,10 +94,12 @@ pub(super) fn message(line: &ResultLine<'_>) -> String {
     if text.is_empty() { clip(line.subtype.text()) } else { clip(&text) }
 }
 
-/// Whether the agent says that there is nothing to resume. Its line carries a random `session_id` when the id that we
-/// gave was no UUID.
-pub(super) fn conversation_lost(message: &str) -> bool {
-    message.contains("No conversation found") || message.contains("--resume requires a valid session ID")
+/// What the agent says if there is nothing to resume. Its line carries a random `session_id` when the id that we gave
+/// was no UUID.
+pub(super) fn conversation_lost(line: &ResultLine<'_>) -> Option<String> {
+    let message = message(line);
+    let lost = ["No conversation found", "--resume requires a valid session ID"];
+    (failed(line) && lost.iter().any(|text| message.contains(text))).then_some(message)
 }
 
 /// Tokens are per turn, the cost is cumulative for the process.

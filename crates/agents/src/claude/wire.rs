@@ -1,19 +1,16 @@
 //! The fold over the lines of one Claude Code process.
 
-use lockkeeper_core::agent::{Action, AgentSays, ControlAnswer};
+use lockkeeper_core::agent::{Action, AgentSays};
 use lockkeeper_core::id::{AgentSessionId, AttemptNo, SessionId};
-use serde_json::value::RawValue;
 
 use super::content::{notice, parent};
-use super::encode::{self, control_of};
+use super::encode;
 use super::lax::{Str, member};
-use super::line::{
-    Answer, ControlLine, ControlResponse, LifecycleLine, Line, Origin, ResultLine, SystemLine,
-};
+use super::line::{ControlLine, LifecycleLine, Line, Origin, ResultLine, SystemLine};
 use super::repair::without_lone_surrogates;
 use super::stream::{Cut, Streams, key};
 use super::tasks::Tasks;
-use super::tools::{Asks, json};
+use super::tools::Asks;
 use super::turns::{Provenance, Turns};
 use super::verdict;
 use crate::clip::clip;
@@ -136,10 +133,12 @@ impl ClaudeWire {
             }
             "command_lifecycle" => {
                 let line: LifecycleLine<'_> = serde_json::from_str(text)?;
-                self.turns.lifecycle(line.command_uuid.text(), line.state.text(), out);
+                if !self.turns.lifecycle(line.command_uuid.text(), line.state.text(), out) {
+                    unrecognized(&format!("command_lifecycle/{}", line.state.text()), out);
+                }
             }
             "control_request" | "control_response" | "control_cancel_request" => {
-                self.control(&serde_json::from_str(text)?, out);
+                self.control(&serde_json::from_str(text)?, text.len(), out);
             }
             kind if KNOWN.contains(&kind) => {}
             kind => unrecognized(kind, out),
@@ -195,20 +194,13 @@ impl ClaudeWire {
     }
 
     fn result(&mut self, line: &ResultLine<'_>, out: &mut Vec<Decoded>) {
-        let message = verdict::message(line);
-        if !self.turns.is_open() && verdict::conversation_lost(&message) {
+        if self.turns.is_open() {
+            self.named(line.session_id.get(), out);
+        } else if let Some(message) = verdict::conversation_lost(line) {
             out.push(Decoded::Says(AgentSays::ConversationLost { message }));
             return;
         }
-        if self.turns.is_open() {
-            self.named(line.session_id.get(), out);
-        }
-        let aborted = line.terminal_reason.text().starts_with("aborted_");
-        if aborted {
-            self.streams.close(None, Cut::Ended, out);
-        } else {
-            self.streams.close(None, Cut::Restarted, out);
-        }
+        self.streams.close(None, if verdict::aborted(line) { Cut::Ended } else { Cut::Restarted }, out);
         let uuids: Vec<Str<'_>> = member(line.user_message_uuids);
         let uuids: Vec<&str> = uuids.iter().map(Str::text).collect();
         let origin: Origin<'_> = member(line.origin);
@@ -218,26 +210,6 @@ impl ClaudeWire {
         self.tasks.turn_ended();
         let ending = verdict::judge(line, &ended.signs);
         ended.say(ending, verdict::usage(line), out);
-    }
-
-    fn control(&mut self, line: &ControlLine<'_>, out: &mut Vec<Decoded>) {
-        match (line.kind.text(), line.request_id, &line.request.0, &line.response.0) {
-            ("control_request", Some(id), Some(request), _) => match request.subtype.text() {
-                "can_use_tool" => self.asks.asked(id, request, out),
-                // Must not be answered by a host that did not declare its kind.
-                "request_user_dialog" => unrecognized("control_request/request_user_dialog", out),
-                subtype => out.push(Decoded::Says(AgentSays::UnknownRequest {
-                    request: json(id),
-                    subtype: clip(subtype),
-                })),
-            },
-            ("control_cancel_request", Some(id), _, _) => {
-                self.asks.withdrawn(id);
-                out.push(Decoded::Says(AgentSays::AskWithdrawn { request: json(id) }));
-            }
-            ("control_response", _, _, Some(response)) => answered(response, out),
-            (kind, ..) => unrecognized(kind, out),
-        }
     }
 
     /// The conversation has this name.
@@ -309,38 +281,11 @@ fn retry_reason(line: &SystemLine<'_>) -> String {
     }
 }
 
-/// An answer to a request of ours, by the id that we gave it; answers to others say nothing.
-fn answered(response: &ControlResponse<'_>, out: &mut Vec<Decoded>) {
-    let id: Str<'_> = member(response.request_id);
-    let answer: Answer<'_> = member(response.response);
-    let refused = response.subtype.text() != "success";
-    if id.get() == Some(encode::INIT) {
-        if refused {
-            let why = format!("the opening request was refused: {}", clip(response.error.text()));
-            malformed(why, response.request_id.map_or(0, |raw: &RawValue| raw.get().len()), out);
-        } else {
-            let version = answer.claude_code_version.get().map(str::to_owned);
-            out.push(Decoded::Says(AgentSays::Ready { version }));
-        }
-        return;
-    }
-    let Some(control) = id.get().and_then(control_of) else { return };
-    let answer = if refused {
-        ControlAnswer::Refused {
-            code: response.error_code.get().map(clip),
-            message: clip(response.error.text()),
-        }
-    } else {
-        ControlAnswer::Done { value: answer.model.get().or(answer.mode.get()).map(str::to_owned) }
-    };
-    out.push(Decoded::Says(AgentSays::ControlAnswered { control, answer }));
-}
-
-fn malformed(why: String, bytes: usize, out: &mut Vec<Decoded>) {
+pub(super) fn malformed(why: String, bytes: usize, out: &mut Vec<Decoded>) {
     out.push(Decoded::Says(AgentSays::Malformed { why, bytes: u64::try_from(bytes).unwrap_or(u64::MAX) }));
 }
 
-fn unrecognized(kind: &str, out: &mut Vec<Decoded>) {
+pub(super) fn unrecognized(kind: &str, out: &mut Vec<Decoded>) {
     let kind = if kind.is_empty() { "without a type" } else { kind };
     out.push(Decoded::Says(AgentSays::Unrecognized { kind: kind.chars().take(80).collect() }));
 }

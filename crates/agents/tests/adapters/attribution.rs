@@ -22,6 +22,7 @@ const RESULT: &str =
 const OWN_RESULT: &str = r#"{"type":"result","subtype":"success","is_error":false,"num_turns":1,"terminal_reason":"completed","origin":{"kind":"task-notification"}}"#;
 const QUEUED: &str = r#"{"type":"command_lifecycle","command_uuid":"u1","state":"queued"}"#;
 const STARTED: &str = r#"{"type":"command_lifecycle","command_uuid":"u1","state":"started"}"#;
+const PAUSED: &str = r#"{"type":"command_lifecycle","command_uuid":"u1","state":"paused"}"#;
 const CANCELLED: &str = r#"{"type":"command_lifecycle","command_uuid":"u1","state":"cancelled"}"#;
 
 /// What was said of turns and items, in short. [`PROMPT`] is written, all other lines are read. A wire that is rebuilt
@@ -104,6 +105,18 @@ fn a_prompt_that_leaves_the_agents_queue_unread_ends_as_a_turn_without_content()
     assert_eq!(told(&behind), "+A m1:l1 taken -A +P -P aborted");
 }
 
+#[test]
+fn a_state_of_a_prompt_that_nobody_knows_does_not_end_it() {
+    let lines = [PROMPT, QUEUED, PAUSED, STARTED, NEWER_INIT, SPOKE, RESULT];
+    assert_eq!(told(&lines), "taken +P m1:l1 -P");
+    let mut out = Vec::new();
+    let mut wire = wire(seed());
+    wire.written(PROMPT.as_bytes());
+    wire.decode(PAUSED.as_bytes(), &mut out);
+    let kind = "command_lifecycle/paused".to_owned();
+    assert_eq!(out, [Decoded::Says(AgentSays::Unrecognized { kind })]);
+}
+
 /// 2.1.197 names no prompts, so a turn may be taken for ours first. Its end tells; the prompt goes on waiting.
 #[test]
 fn the_end_of_an_own_turn_never_ends_our_prompt() {
@@ -114,4 +127,13 @@ fn the_end_of_an_own_turn_never_ends_our_prompt() {
 fn a_turn_that_fails_before_it_begins_is_still_our_turn() {
     let failed = r#"{"type":"result","subtype":"error_during_execution","is_error":true,"errors":["Path does not exist"]}"#;
     assert_eq!(told(&[PROMPT, failed]), "taken +P -P");
+}
+
+/// Only a result that failed can say that there is nothing to resume.
+#[test]
+fn an_answer_that_speaks_of_a_lost_conversation_is_an_answer() {
+    let lost = r#"{"type":"result","subtype":"error_during_execution","is_error":true,"errors":["No conversation found with session ID: x"]}"#;
+    assert_eq!(told(&[lost]), "");
+    let answer = r#"{"type":"result","subtype":"success","is_error":false,"result":"No conversation found in the log"}"#;
+    assert_eq!(told(&[PROMPT, answer]), "taken +P -P");
 }

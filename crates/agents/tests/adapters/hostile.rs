@@ -1,9 +1,10 @@
 //! Lines that no agent should write.
 
 use crate::support::{Step, names, seed, steps, wire};
+use lockkeeper_agents::limits::PARTIAL_BYTES;
 use lockkeeper_agents::{Decoded, Wire};
 use lockkeeper_core::agent::AgentSays;
-use lockkeeper_core::item::ItemBody;
+use lockkeeper_core::item::{Extent, ItemBody};
 use proptest::prelude::*;
 
 fn says(lines: &[&[u8]]) -> Vec<AgentSays> {
@@ -48,6 +49,43 @@ fn what_is_no_json_is_malformed_and_what_is_unknown_is_unrecognized() {
 fn members_of_another_type_than_known_do_not_cost_the_line() {
     let line = br#"{"usage":"many","num_turns":[1],"type":"result","subtype":"success","is_error":false,"result":{"a":1},"total_cost_usd":"free","origin":7,"errors":null}"#;
     assert!(matches!(says(&[line])[..], [AgentSays::TurnBegan { .. }, AgentSays::TurnEnded { .. }]));
+}
+
+/// The deltas of a block that never ended are kept up to a limit; what is kept has no holes.
+#[test]
+fn a_cut_text_beyond_the_limit_is_its_beginning() {
+    let event = |event: serde_json::Value| {
+        serde_json::json!({ "type": "stream_event", "event": event }).to_string().into_bytes()
+    };
+    let delta = |text: &str| {
+        let delta = serde_json::json!({ "type": "text_delta", "text": text });
+        event(serde_json::json!({ "type": "content_block_delta", "index": 0, "delta": delta }))
+    };
+    let mut wire = wire(seed());
+    let mut out = Vec::new();
+    wire.decode(&event(serde_json::json!({ "type": "message_start", "message": { "id": "m" } })), &mut out);
+    let block = serde_json::json!({ "type": "text" });
+    wire.decode(
+        &event(serde_json::json!({ "type": "content_block_start", "content_block": block })),
+        &mut out,
+    );
+    let deltas = ["x".repeat(PARTIAL_BYTES - 10), "a long delta".to_owned(), "short".to_owned()];
+    for text in &deltas {
+        wire.decode(&delta(text), &mut out);
+    }
+    out.clear();
+    wire.finish(&mut out);
+    let [Decoded::Says(AgentSays::Item { item })] = &out[..] else { panic!("{out:?}") };
+    let ItemBody::Message { text, extent: Extent::Partial } = &item.body else { panic!("{item:?}") };
+    assert!(deltas.concat().starts_with(&**text) && text.len() >= PARTIAL_BYTES - 10, "{} bytes", text.len());
+}
+
+#[test]
+fn a_refused_handshake_is_told_with_the_length_of_its_line() {
+    let line =
+        br#"{"type":"control_response","response":{"subtype":"error","request_id":"lk-init","error":"no"}}"#;
+    let why = "the opening request was refused: no".to_owned();
+    assert_eq!(says(&[line]), [AgentSays::Malformed { why, bytes: line.len() as u64 }]);
 }
 
 #[test]
