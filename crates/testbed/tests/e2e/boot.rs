@@ -71,7 +71,7 @@ fn o15_what_ends_while_no_daemon_runs_is_told_by_the_next_one() -> Fallible {
         for session in [&done, &dies] {
             session.watch()?.event("turn.taken")?;
         }
-        let pid = u32::try_from(dies.row()?["pid"].as_u64().unwrap_or_default())?;
+        let pid = dies.pid()?;
         let status = home.stop_daemon()?;
         ensure!(status.success(), "the daemon ended with {status}");
         ensure!(!home.socket().exists(), "its socket is left");
@@ -94,7 +94,7 @@ fn o15_stop_leaves_agents_drain_waits_for_turns_and_kill_ends_everything() -> Fa
         let session = home.session(&Spec::kept().prompt(&format!("WAITFILE {}", go.display())))?;
         let mut watch = session.watch()?;
         watch.event("turn.taken")?;
-        let pid = u32::try_from(session.row()?["pid"].as_u64().unwrap_or_default())?;
+        let pid = session.pid()?;
         let stop = |agents: &str| home.api().json("POST", "/v1/daemon/stop", &json!({"agents": agents}));
         stop("leave")?.good()?;
         home.wait_for_end()?;
@@ -125,7 +125,7 @@ fn o15_drain_and_kill_wait_for_what_is_not_known_yet() -> Fallible {
             let session = home.session(&Spec::kept().prompt(&script))?;
             let mut watch = session.watch()?;
             watch.until("text", |frame| frame.name == "live")?;
-            let pid = u32::try_from(session.row()?["pid"].as_u64().unwrap_or_default())?;
+            let pid = session.pid()?;
             home.kill_daemon()?;
             std::fs::write(&write, "")?;
             // So much is to be read that the next daemon does not know for a while how things stand.
@@ -287,7 +287,7 @@ fn stuck_in_a_write(home: &Home) -> Fallible<(Session<'_>, u32)> {
     let session = home.session(&Spec::kept().prompt("SAY ready"))?;
     let mut watch = session.watch()?;
     watch.status("idle")?;
-    let pid = u32::try_from(session.row()?["pid"].as_u64().unwrap_or_default())?;
+    let pid = session.pid()?;
     kill(pid, Signal::STOP)?;
     session.prompt(&format!("{}\nSAY big", "x".repeat(3 << 20)))?;
     let before = watch.count("outbox.accepted");
@@ -497,9 +497,7 @@ fn the_data_directory_and_all_in_it_are_closed_to_others() -> Fallible {
         let answers = home.api().get(&session.path("/full"))?.to_string();
         ensure!(!answers.contains("s3cr3t-value"), "an answer tells the secret");
         // The prompt is on no command line.
-        let holder = home.holder_of(&session.id)?;
-        let pid = session.row()?["pid"].as_u64().unwrap_or_default();
-        for pid in [u64::from(holder), pid] {
+        for pid in [home.holder_of(&session.id)?, session.pid()?] {
             let line = std::fs::read(format!("/proc/{pid}/cmdline"))?;
             ensure!(!String::from_utf8_lossy(&line).contains("SAY x"), "the prompt is on a command line");
         }

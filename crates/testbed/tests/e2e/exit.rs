@@ -3,7 +3,9 @@
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::support::{Fallible, SHORT, Spec, ensure, is_running, kill, parent_of, wait_until, with_daemon};
+use crate::support::{
+    Fallible, SHORT, Spec, children_of, ensure, is_running, kill, parent_of, wait_until, with_daemon,
+};
 
 #[test]
 fn o04_the_code_or_signal_of_every_exit_is_stored_and_shown() -> Fallible {
@@ -136,7 +138,7 @@ fn o06_an_agent_killed_in_its_turn_fails_the_turn_and_its_tools_are_unknown() ->
         let session = home.session(&Spec::kept().prompt(&format!("RUN {}", home.path("never").display())))?;
         let mut watch = session.watch()?;
         watch.event("tool.started")?;
-        let pid = u32::try_from(session.row()?["pid"].as_u64().unwrap_or_default())?;
+        let pid = session.pid()?;
         kill(pid, Signal::KILL)?;
         assert_eq!(watch.event("tool.ended")?["outcome"], "unknown");
         let ended = watch.event("turn.ended")?;
@@ -153,7 +155,7 @@ fn a_holder_killed_in_a_turn_leaves_it_unknown_and_the_session_suspended() -> Fa
         let session = home.session(&Spec::kept().prompt("SAY before ;; HANG"))?;
         let mut watch = session.watch()?;
         watch.event("item.added")?;
-        let pid = u32::try_from(session.row()?["pid"].as_u64().unwrap_or_default())?;
+        let pid = session.pid()?;
         let holder = home.holder_of(&session.id)?;
         assert_eq!(parent_of(pid), Some(holder));
         kill(holder, Signal::KILL)?;
@@ -176,7 +178,7 @@ fn an_idle_agent_that_leaves_by_itself_suspends_the_session() -> Fallible {
         session.wait("idle")?;
         let mut watch = session.watch()?;
         watch.status("idle")?;
-        let pid = u32::try_from(session.row()?["pid"].as_u64().unwrap_or_default())?;
+        let pid = session.pid()?;
         kill(pid, Signal::INT)?;
         watch.status("suspended")?;
         let row = session.row()?;
@@ -240,7 +242,7 @@ fn a_one_shot_session_completes_and_a_kept_one_stays() -> Fallible {
 }
 
 #[test]
-fn a_subagent_at_work_delays_the_end_of_a_one_shot_session_and_a_shell_does_not_settle_it_away() -> Fallible {
+fn a_subagent_at_work_delays_the_end_of_a_one_shot_session() -> Fallible {
     with_daemon(SHORT, |home| {
         let go = home.path("go");
         let session = home.session(&Spec::one_shot().prompt(&format!("SUBAGENT {}", go.display())))?;
@@ -303,10 +305,6 @@ fn the_daemon_leaves_no_corpses() -> Fallible {
     with_daemon(SHORT, |home| {
         let session = home.session(&Spec::one_shot().prompt("SAY x"))?;
         session.wait("end")?;
-        let daemon = home.daemon_pid();
-        wait_until("a daemon without children", || {
-            let children = std::fs::read_to_string(format!("/proc/{daemon}/task/{daemon}/children"));
-            children.is_ok_and(|list| list.trim().is_empty())
-        })
+        wait_until("a daemon without children", || children_of(home.daemon_pid()).is_empty())
     })
 }

@@ -74,7 +74,7 @@ fn o23_o24_the_filter_and_the_list_agree_on_every_path() -> Fallible {
         watch.status("idle")?;
         lists_agree(home, &[&second.id])?;
         // After a resume in another process.
-        let pid = u32::try_from(first.row()?["pid"].as_u64().unwrap_or_default())?;
+        let pid = first.pid()?;
         kill(pid, Signal::KILL)?;
         watch.status("suspended")?;
         first.prompt("ASK")?;
@@ -205,8 +205,8 @@ fn every_decision_reaches_the_agent_as_it_was_made() -> Fallible {
         session.decide(&gate, &json!({"decision": "answer", "answers": {"Which?": "B"}}))?.good()?;
         watch.status("idle")?;
         let items = session.list("items")?;
-        ensure!(items.iter().any(|item| item["text"].to_string().contains("Which?")), "{items:?}");
-        ensure!(items.iter().any(|item| item["text"].to_string().contains('B')), "{items:?}");
+        let told = |item: &Value| item["text"].as_str().is_some_and(|text| text.contains(r#""Which?"="B""#));
+        ensure!(items.iter().any(told), "{items:?}");
         Ok(())
     })
 }
@@ -270,7 +270,7 @@ fn interrupt_stop_and_death_withdraw_open_gates_and_late_decisions_revive_nothin
         ] {
             let (session, mut watch) = asking(home, "ASK Bash {\"command\":\"x\"}")?;
             if act == "death" {
-                kill(u32::try_from(session.row()?["pid"].as_u64().unwrap_or_default())?, Signal::KILL)?;
+                kill(session.pid()?, Signal::KILL)?;
             } else {
                 session.act(act)?;
             }

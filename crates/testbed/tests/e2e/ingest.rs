@@ -127,7 +127,9 @@ fn on_small_disk(home: &Home, test: impl FnOnce(&Path) -> Fallible) -> Fallible 
         skipped("a test with a small disk", &String::from_utf8_lossy(&mounted.stderr));
         return Ok(());
     }
-    let done = test(&data);
+    // The log goes with the disk, so it is looked at before.
+    let done = test(&data).and_then(|()| home.logged_no_error());
+    let done = done.map_err(|failure| failure.within(&home.log_tail()));
     // What still runs there keeps it busy; it goes away with the last process.
     let _ = Command::new("umount").arg("-l").arg(&data).output();
     done
@@ -313,7 +315,7 @@ fn o11_a_store_error_while_judging_an_exit_changes_nothing_is_visible_and_is_ret
         let session = home.session(&Spec::kept().prompt(&script))?;
         let mut watch = session.watch()?;
         watch.until("text", |frame| frame.name == "live")?;
-        let pid = u32::try_from(session.row()?["pid"].as_u64().unwrap_or_default())?;
+        let pid = session.pid()?;
         let Some(locker) = Locker::lock(home)? else { return Ok(()) };
         std::fs::write(&go, "")?;
         wait_until("the end of the agent", || !is_running(pid))?;

@@ -37,7 +37,7 @@ fn since_running(watch: &Stream) -> Vec<String> {
 fn o01_o02_an_interrupted_session_goes_back_to_idle_and_never_shows_failed() -> Fallible {
     with_daemon("", |home| {
         let (session, mut watch) = running(home, &Spec::kept().prompt("HANG"))?;
-        let pid = session.row()?["pid"].clone();
+        let pid = session.pid()?;
         let receipt = session.act("interrupt")?;
         assert_eq!(receipt["state"], "interrupting");
         assert_eq!(receipt["turn"], format!("{}.t1", session.id));
@@ -46,7 +46,7 @@ fn o01_o02_an_interrupted_session_goes_back_to_idle_and_never_shows_failed() -> 
         never_failed(&session, &watch)?;
         let row = session.row()?;
         assert_eq!(row["last_turn"]["outcome"], "interrupted");
-        assert_eq!(row["pid"], pid, "the process is kept");
+        assert_eq!(session.pid()?, pid, "the process is kept");
         // Each step has its events, in order.
         for kind in ["interrupt.asked", "interrupt.step", "turn.ended"] {
             assert_eq!(watch.count(kind), 1, "{kind}");
@@ -134,10 +134,10 @@ fn o03_o35_an_agent_that_ignores_everything_is_killed_and_was_interrupted() -> F
 fn o05_a_crash_while_interrupting_that_is_not_ours_is_told_apart() -> Fallible {
     with_daemon("[deadlines]\nrung_ms = 60000\n", |home| {
         let (session, mut watch) = running(home, &Spec::kept().prompt("IGNOREINTERRUPT ;; HANG"))?;
-        let pid = session.row()?["pid"].as_u64().unwrap_or_default();
+        let pid = session.pid()?;
         session.act("interrupt")?;
         watch.status("interrupting")?;
-        kill(u32::try_from(pid)?, Signal::KILL)?;
+        kill(pid, Signal::KILL)?;
         let ended = watch.event("turn.ended")?;
         assert_eq!(ended["outcome"]["failed"]["kind"], "exit", "{ended}");
         watch.event("attempt.exited")?;
@@ -317,7 +317,7 @@ fn a_stopped_process_is_killed_by_kill_and_by_an_interrupts_last_step() -> Falli
         for act in ["kill", "interrupt"] {
             let (session, mut watch) = running(home, &Spec::kept().prompt("SAY now ;; STOPSELF"))?;
             watch.event("item.added")?;
-            let pid = u32::try_from(session.row()?["pid"].as_u64().unwrap_or_default())?;
+            let pid = session.pid()?;
             session.act(act)?;
             watch.event("attempt.exited")?;
             ensure!(!is_running(pid), "{act} left process {pid}");

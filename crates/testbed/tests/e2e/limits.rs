@@ -14,7 +14,7 @@ fn o34_prompts_of_megabytes_and_interrupts_never_interleave() -> Fallible {
         let mut watch =
             home.stream(&session.path("/events?after=start&kind=outbox.*,turn.*,session.status_changed"))?;
         watch.status("idle")?;
-        let pid = u32::try_from(session.row()?["pid"].as_u64().unwrap_or_default())?;
+        let pid = session.pid()?;
         let big = format!("{}\nLINES 100000 1", "y".repeat(3 << 20));
         for _ in 0..2 {
             // The agent stands still, so that the interrupt comes while the prompt's bytes are still being written.

@@ -4,153 +4,89 @@ use crate::support::{Fake, Home, Outcome, recorded, shape};
 use lockkeeper_testbed::driver::{CLAUDE_FLAGS, claude_environment};
 use lockkeeper_testbed::{Config, Driver, FakeModel, real_claude};
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 use std::error::Error;
 use std::process::Command;
 
 const UUID: &str = "11111111-1111-4111-8111-111111111111";
 
-/// A kind of line, by name and by what makes a line one.
-type Named = (&'static str, fn(&Value) -> bool);
+/// The kinds of lines that a turn with one text has.
+const TEXT_TURN: [&str; 10] = [
+    "init",
+    "requesting",
+    "message_start",
+    "content_block_start",
+    "content_block_delta",
+    "content_block_stop",
+    "message_delta",
+    "message_stop",
+    "assistant",
+    "result",
+];
 
-/// Compares the first line of each that satisfies `wanted`.
-fn same(name: &str, ours: &[Value], theirs: &[Value], wanted: impl Fn(&Value) -> bool) -> Result<(), String> {
-    let first = |lines: &[Value]| lines.iter().find(|line| wanted(line)).map(shape);
+/// Says whether a line is of this kind.
+fn is(kind: &str, line: &Value) -> bool {
+    let block = &line["message"]["content"][0];
+    let response = &line["response"];
+    match kind {
+        "init" | "session_state_changed" | "task_started" | "task_updated" | "task_notification" => {
+            line["subtype"] == kind
+        }
+        "running tasks" => line["subtype"] == "background_tasks_changed" && line["tasks"][0].is_object(),
+        "requesting" => line["status"] == kind,
+        "message_start"
+        | "content_block_start"
+        | "content_block_delta"
+        | "content_block_stop"
+        | "message_delta"
+        | "message_stop" => line["event"]["type"] == kind,
+        "synthetic" => line["message"]["model"] == "<synthetic>",
+        "assistant" => line["type"] == kind && line["parent_tool_use_id"].is_null() && !is("synthetic", line),
+        "subagent" => line["type"] == "assistant" && line["parent_tool_use_id"].is_string(),
+        "partial" => is("assistant", line) && line["aborted"] == true,
+        "tool call" => is("assistant", line) && block["type"] == "tool_use",
+        "tool result" => block["is_error"] == false,
+        "tool error" => block["is_error"] == true,
+        "answered" => line["tool_use_result"]["answers"].is_object(),
+        "replay" => line["isReplay"] == true,
+        "interrupted" => block["text"].as_str().is_some_and(|text| text.starts_with("[Request interrupted")),
+        "note of the model" => {
+            line["message"]["content"].as_str().is_some_and(|text| text.starts_with("<local-command-stdout>"))
+        }
+        "result" => line["type"] == kind && line["is_error"] == false && line["origin"].is_null(),
+        "failed result" => line["type"] == "result" && line["is_error"] == true,
+        "unasked result" => line["type"] == "result" && line["origin"].is_object(),
+        "aborted_streaming" | "aborted_tools" => line["terminal_reason"] == kind,
+        "command_lifecycle" | "control_cancel_request" => line["type"] == kind,
+        "Bash" | "Write" | "AskUserQuestion" => line["request"]["tool_name"] == kind,
+        "initialized" => response["response"]["commands"].is_array(),
+        "refusal" => response["subtype"] == "error",
+        "success" => response["subtype"] == kind && response.get("response").is_none(),
+        "receipt" => response["response"]["cancelled"].is_array(),
+        // A name that is not here is found on neither side, and the test fails.
+        _ => false,
+    }
+}
+
+/// Compares the first line of a kind on each side.
+fn same(kind: &str, ours: &[Value], theirs: &[Value]) -> Result<(), String> {
+    let first = |lines: &[Value]| lines.iter().find(|line| is(kind, line)).map(shape);
     let (Some(ours), Some(theirs)) = (first(ours), first(theirs)) else {
-        return Err(format!("{name}: not on both sides"));
+        return Err(format!("{kind}: not on both sides"));
     };
-    let only = |one: &std::collections::BTreeSet<String>, other: &std::collections::BTreeSet<String>| {
+    let only = |one: &BTreeSet<String>, other: &BTreeSet<String>| {
         one.difference(other).cloned().collect::<Vec<_>>().join(" ")
     };
     if ours == theirs {
         return Ok(());
     }
-    Err(format!("{name}: only ours: {}; only recorded: {}", only(&ours, &theirs), only(&theirs, &ours)))
+    Err(format!("{kind}: only ours: {}; only recorded: {}", only(&ours, &theirs), only(&theirs, &ours)))
 }
 
-/// Compares all of these and reports all differences at once.
-fn all_same(ours: &[Value], theirs: &[Value], wanted: &[Named]) -> Outcome {
-    let wrong: Vec<String> =
-        wanted.iter().filter_map(|(name, wanted)| same(name, ours, theirs, wanted).err()).collect();
+/// Compares all of these kinds and reports all differences at once.
+fn all_same(ours: &[Value], theirs: &[Value], kinds: &[&str]) -> Outcome {
+    let wrong: Vec<String> = kinds.iter().filter_map(|kind| same(kind, ours, theirs).err()).collect();
     if wrong.is_empty() { Ok(()) } else { Err(wrong.join("\n").into()) }
-}
-
-fn is_init(line: &Value) -> bool {
-    line["subtype"] == "init"
-}
-fn is_requesting(line: &Value) -> bool {
-    line["status"] == "requesting"
-}
-fn is_message_start(line: &Value) -> bool {
-    line["event"]["type"] == "message_start"
-}
-fn is_block_start(line: &Value) -> bool {
-    line["event"]["type"] == "content_block_start"
-}
-fn is_delta(line: &Value) -> bool {
-    line["event"]["type"] == "content_block_delta"
-}
-fn is_block_stop(line: &Value) -> bool {
-    line["event"]["type"] == "content_block_stop"
-}
-fn is_message_delta(line: &Value) -> bool {
-    line["event"]["type"] == "message_delta"
-}
-fn is_message_stop(line: &Value) -> bool {
-    line["event"]["type"] == "message_stop"
-}
-fn is_assistant(line: &Value) -> bool {
-    line["type"] == "assistant"
-        && line["parent_tool_use_id"].is_null()
-        && line["message"]["model"] != "<synthetic>"
-}
-fn is_tool_call(line: &Value) -> bool {
-    is_assistant(line) && line["message"]["content"][0]["type"] == "tool_use"
-}
-fn is_partial(line: &Value) -> bool {
-    is_assistant(line) && line["aborted"] == true
-}
-fn is_synthetic(line: &Value) -> bool {
-    line["message"]["model"] == "<synthetic>"
-}
-fn is_result(line: &Value) -> bool {
-    line["type"] == "result" && line["is_error"] == false && line["origin"].is_null()
-}
-fn is_failed(line: &Value) -> bool {
-    line["type"] == "result" && line["is_error"] == true
-}
-fn is_aborted(line: &Value) -> bool {
-    line["terminal_reason"] == "aborted_streaming"
-}
-fn is_aborted_tools(line: &Value) -> bool {
-    line["terminal_reason"] == "aborted_tools"
-}
-fn is_unasked(line: &Value) -> bool {
-    line["type"] == "result" && line["origin"].is_object()
-}
-fn is_lifecycle(line: &Value) -> bool {
-    line["type"] == "command_lifecycle"
-}
-fn is_bash_gate(line: &Value) -> bool {
-    line["request"]["tool_name"] == "Bash"
-}
-fn is_write_gate(line: &Value) -> bool {
-    line["request"]["tool_name"] == "Write"
-}
-fn is_question(line: &Value) -> bool {
-    line["request"]["tool_name"] == "AskUserQuestion"
-}
-fn is_withdrawal(line: &Value) -> bool {
-    line["type"] == "control_cancel_request"
-}
-fn is_tool_result(line: &Value) -> bool {
-    line["message"]["content"][0]["is_error"] == false
-}
-fn is_tool_error(line: &Value) -> bool {
-    line["message"]["content"][0]["is_error"] == true
-}
-fn is_answered(line: &Value) -> bool {
-    line["tool_use_result"]["answers"].is_object()
-}
-fn is_replay(line: &Value) -> bool {
-    line["isReplay"] == true
-}
-fn is_interrupted(line: &Value) -> bool {
-    line["message"]["content"][0]["text"]
-        .as_str()
-        .is_some_and(|text| text.starts_with("[Request interrupted"))
-}
-fn is_initialized(line: &Value) -> bool {
-    line["response"]["response"]["commands"].is_array()
-}
-fn is_refused(line: &Value) -> bool {
-    line["response"]["subtype"] == "error"
-}
-fn is_receipt(line: &Value) -> bool {
-    line["response"]["response"]["cancelled"].is_array()
-}
-fn is_plain_success(line: &Value) -> bool {
-    line["response"]["subtype"] == "success" && line["response"].get("response").is_none()
-}
-fn is_model_note(line: &Value) -> bool {
-    line["message"]["content"].as_str().is_some_and(|text| text.starts_with("<local-command-stdout>"))
-}
-fn is_task_started(line: &Value) -> bool {
-    line["subtype"] == "task_started"
-}
-fn is_task_updated(line: &Value) -> bool {
-    line["subtype"] == "task_updated"
-}
-fn is_task_notification(line: &Value) -> bool {
-    line["subtype"] == "task_notification"
-}
-fn is_subagent(line: &Value) -> bool {
-    line["type"] == "assistant" && line["parent_tool_use_id"].is_string()
-}
-fn is_running_tasks(line: &Value) -> bool {
-    line["subtype"] == "background_tasks_changed" && line["tasks"][0].is_object()
-}
-fn is_state(line: &Value) -> bool {
-    line["subtype"] == "session_state_changed"
 }
 
 fn interrupt_after_a_delta(fake: &mut Fake, request: &Value) -> Outcome {
@@ -166,22 +102,7 @@ fn an_older_text_turn_looks_as_recorded() -> Outcome {
     let mut fake = home.start("2.1.197", &[])?;
     fake.prompt("SAY hello world")?;
     fake.result()?;
-    all_same(
-        &fake.0.seen,
-        &recorded("two-turns")?,
-        &[
-            ("init", is_init),
-            ("status", is_requesting),
-            ("message_start", is_message_start),
-            ("content_block_start", is_block_start),
-            ("content_block_delta", is_delta),
-            ("content_block_stop", is_block_stop),
-            ("message_delta", is_message_delta),
-            ("message_stop", is_message_stop),
-            ("assistant", is_assistant),
-            ("result", is_result),
-        ],
-    )
+    all_same(&fake.0.seen, &recorded("two-turns")?, &TEXT_TURN)
 }
 
 #[test]
@@ -190,23 +111,9 @@ fn a_newer_text_turn_looks_as_recorded() -> Outcome {
     let mut fake = home.start("2.1.329", &[])?;
     fake.prompt_as(UUID, "SAY hello world")?;
     fake.result()?;
-    all_same(
-        &fake.0.seen,
-        &recorded("newer-initialize-permission-and-refused-requests")?,
-        &[
-            ("command_lifecycle", is_lifecycle),
-            ("init", is_init),
-            ("status", is_requesting),
-            ("message_start", is_message_start),
-            ("content_block_start", is_block_start),
-            ("content_block_delta", is_delta),
-            ("content_block_stop", is_block_stop),
-            ("message_delta", is_message_delta),
-            ("message_stop", is_message_stop),
-            ("assistant", is_assistant),
-            ("result", is_result),
-        ],
-    )
+    let theirs = recorded("newer-initialize-permission-and-refused-requests")?;
+    all_same(&fake.0.seen, &theirs, &["command_lifecycle"])?;
+    all_same(&fake.0.seen, &theirs, &TEXT_TURN)
 }
 
 #[test]
@@ -220,12 +127,7 @@ fn older_control_answers_look_as_recorded() -> Outcome {
     all_same(
         &fake.0.seen,
         &recorded("control-requests-and-end-session")?,
-        &[
-            ("initialize", is_initialized),
-            ("success", is_plain_success),
-            ("error", is_refused),
-            ("set_model note", is_model_note),
-        ],
+        &["initialized", "success", "refusal", "note of the model"],
     )
 }
 
@@ -236,7 +138,7 @@ fn newer_control_answers_look_as_recorded() -> Outcome {
     fake.ask("a", &json!({"subtype": "initialize"}))?;
     fake.ask("b", &json!({"subtype": "set_permission_mode", "mode": "bogus"}))?;
     let theirs = recorded("newer-initialize-permission-and-refused-requests")?;
-    all_same(&fake.0.seen, &theirs, &[("initialize", is_initialized), ("error", is_refused)])
+    all_same(&fake.0.seen, &theirs, &["initialized", "refusal"])
 }
 
 #[test]
@@ -248,12 +150,7 @@ fn an_older_interrupt_looks_as_recorded() -> Outcome {
     all_same(
         &fake.0.seen,
         &recorded("interrupt-mid-stream-twice-hang-tool-race-idle")?,
-        &[
-            ("answer", is_plain_success),
-            ("assistant", is_assistant),
-            ("user", is_interrupted),
-            ("result", is_aborted),
-        ],
+        &["success", "assistant", "interrupted", "aborted_streaming"],
     )
 }
 
@@ -266,12 +163,7 @@ fn a_newer_interrupt_looks_as_recorded() -> Outcome {
     all_same(
         &fake.0.seen,
         &recorded("newer-message-lifecycle-and-cancel-queued")?,
-        &[
-            ("answer", is_receipt),
-            ("assistant", is_partial),
-            ("user", is_interrupted),
-            ("result", is_aborted),
-        ],
+        &["receipt", "partial", "interrupted", "aborted_streaming"],
     )
 }
 
@@ -300,16 +192,16 @@ fn older_gates_look_as_recorded() -> Outcome {
         &fake.0.seen,
         &recorded("permission-all-answers")?,
         &[
-            ("tool call", is_tool_call),
-            ("Bash gate", is_bash_gate),
-            ("Write gate", is_write_gate),
-            ("question", is_question),
-            ("withdrawal", is_withdrawal),
-            ("tool result", is_tool_result),
-            ("tool error", is_tool_error),
-            ("user", is_interrupted),
-            ("result", is_result),
-            ("aborted result", is_aborted_tools),
+            "tool call",
+            "Bash",
+            "Write",
+            "AskUserQuestion",
+            "control_cancel_request",
+            "tool result",
+            "tool error",
+            "interrupted",
+            "result",
+            "aborted_tools",
         ],
     )
 }
@@ -325,18 +217,13 @@ fn newer_gates_look_as_recorded() -> Outcome {
     all_same(
         &fake.0.seen,
         &recorded("newer-initialize-permission-and-refused-requests")?,
-        &[
-            ("tool call", is_tool_call),
-            ("Bash gate", is_bash_gate),
-            ("tool result", is_tool_result),
-            ("result", is_result),
-        ],
+        &["tool call", "Bash", "tool result", "result"],
     )
 }
 
 #[test]
 fn api_failures_look_as_recorded() -> Outcome {
-    let wanted: [Named; 2] = [("assistant", is_synthetic), ("result", is_failed)];
+    let wanted = ["synthetic", "failed result"];
     let home = Home::new()?;
     let mut older = home.start("2.1.197", &[])?;
     older.prompt("ERROR 400 bad thing")?;
@@ -361,7 +248,7 @@ fn an_unknown_session_looks_as_recorded() -> Outcome {
     let mut fake = home.start("2.1.197", &["--resume", UUID])?;
     let result = fake.result()?;
     assert_eq!(result["errors"], json!([format!("No conversation found with session ID: {UUID}")]));
-    all_same(&fake.0.seen, &recorded("resume-unknown-id")?, &[("result", is_failed)])?;
+    all_same(&fake.0.seen, &recorded("resume-unknown-id")?, &["failed result"])?;
     let (status, stderr) = fake.0.wait()?;
     assert_eq!(
         (status.code(), stderr),
@@ -376,16 +263,11 @@ fn an_older_background_shell_looks_as_recorded() -> Outcome {
     let mut fake = home.start("2.1.197", &[])?;
     fake.prompt("BACKGROUND 0.05")?;
     fake.result()?;
-    fake.0.until(is_unasked)?;
+    fake.0.until(|line| is("unasked result", line))?;
     all_same(
         &fake.0.seen,
         &recorded("background-task-unsolicited-turns")?,
-        &[
-            ("task_started", is_task_started),
-            ("task_updated", is_task_updated),
-            ("task_notification", is_task_notification),
-            ("result", is_unasked),
-        ],
+        &["task_started", "task_updated", "task_notification", "unasked result"],
     )
 }
 
@@ -395,18 +277,18 @@ fn a_newer_subagent_looks_as_recorded() -> Outcome {
     let mut fake = home.start_with("2.1.329", &[], &[("CLAUDE_CODE_EMIT_SESSION_STATE_EVENTS", "1")])?;
     fake.prompt_as(UUID, "SUBAGENT 0.05")?;
     fake.result()?;
-    fake.0.until(is_unasked)?;
+    fake.0.until(|line| is("unasked result", line))?;
     all_same(
         &fake.0.seen,
         &recorded("newer-subagent-in-background")?,
         &[
-            ("state", is_state),
-            ("tasks", is_running_tasks),
-            ("task_started", is_task_started),
-            ("task_updated", is_task_updated),
-            ("task_notification", is_task_notification),
-            ("subagent", is_subagent),
-            ("result", is_unasked),
+            "session_state_changed",
+            "running tasks",
+            "task_started",
+            "task_updated",
+            "task_notification",
+            "subagent",
+            "unasked result",
         ],
     )
 }
@@ -452,19 +334,19 @@ fn as_the_real_one_does(version: &str) -> Outcome {
         &sides[1],
         &sides[0],
         &[
-            ("init", is_init),
-            ("status", is_requesting),
-            ("message_start", is_message_start),
-            ("assistant", is_assistant),
-            ("replay", is_replay),
-            ("tool call", is_tool_call),
-            ("question", is_question),
-            ("Write gate", is_write_gate),
-            ("tool error", is_tool_error),
-            ("answered", is_answered),
-            ("result", is_result),
-            ("user", is_interrupted),
-            ("aborted result", is_aborted_tools),
+            "init",
+            "requesting",
+            "message_start",
+            "assistant",
+            "replay",
+            "tool call",
+            "AskUserQuestion",
+            "Write",
+            "tool error",
+            "answered",
+            "result",
+            "interrupted",
+            "aborted_tools",
         ],
     )?;
     let unknown = UUID.replace('1', "9");
@@ -472,7 +354,7 @@ fn as_the_real_one_does(version: &str) -> Outcome {
     let mut theirs = Fake(Driver::spawn(&mut real_command(&["--resume", &unknown])?)?);
     ours.result()?;
     theirs.result()?;
-    all_same(&ours.0.seen, &theirs.0.seen, &[("unknown session", is_failed)])?;
+    all_same(&ours.0.seen, &theirs.0.seen, &["failed result"])?;
     assert_eq!(ours.0.wait()?, theirs.0.wait()?);
     Ok(())
 }

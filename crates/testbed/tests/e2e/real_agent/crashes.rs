@@ -4,7 +4,7 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use super::for_both_versions;
-use super::lab::{Lab, bash, bearers, is_text, items_are_the_journal, outcomes, pid, tool_process};
+use super::lab::{Lab, bash, bearers, is_text, items_are_the_journal, outcomes, tool_process};
 use crate::support::{Fallible, ensure, is_running, kill, wait_until};
 
 for_both_versions!(
@@ -22,7 +22,7 @@ fn a_turn_goes_on_while_daemons_are_killed_and_no_line_is_lost_or_doubled(lab: &
     const DELTAS: usize = 400;
     let script = format!("{} ;; {} ;; SLOW {DELTAS} 5", bash("echo one"), bash("echo two"));
     let (session, mut watch) = lab.streaming(lab.kept(), &script)?;
-    let before = pid(&session)?;
+    let before = session.pid()?;
     for _ in 0..5 {
         lab.home.crash_and_start()?;
         watch.reconnect()?;
@@ -32,7 +32,7 @@ fn a_turn_goes_on_while_daemons_are_killed_and_no_line_is_lost_or_doubled(lab: &
         }
     }
     watch.status("idle")?;
-    assert_eq!(pid(&session)?, before);
+    assert_eq!(session.pid()?, before);
     assert_eq!(session.list("attempts")?.len(), 1);
     assert_eq!(outcomes(&session)?, ["completed"]);
     let sent = (0..DELTAS).map(|n| format!("w{n}")).collect::<Vec<_>>().join(" ") + " ";
@@ -50,7 +50,7 @@ fn a_turn_goes_on_while_daemons_are_killed_and_no_line_is_lost_or_doubled(lab: &
 fn a_turn_that_ends_while_no_daemon_runs_is_told_by_the_next(lab: &Lab<'_>) -> Fallible {
     let (kept, _) = lab.streaming(lab.kept(), "WAIT go")?;
     let (one_shot, _) = lab.streaming(lab.one_shot(), "WAIT go")?;
-    let before = pid(&kept)?;
+    let before = kept.pid()?;
     lab.home.kill_daemon()?;
     lab.model.release("go");
     let done = |asked: &[lockkeeper_testbed::model::Request]| {
@@ -60,7 +60,7 @@ fn a_turn_that_ends_while_no_daemon_runs_is_told_by_the_next(lab: &Lab<'_>) -> F
     lab.home.start()?;
     assert_eq!(one_shot.wait("end")?["status"], "completed");
     assert_eq!(kept.wait("idle")?["last_turn"]["outcome"], "completed");
-    assert_eq!(pid(&kept)?, before);
+    assert_eq!(kept.pid()?, before);
     for session in [&kept, &one_shot] {
         assert_eq!(session.messages()?, ["waiting released"]);
         items_are_the_journal(session, 1)?;
@@ -70,7 +70,7 @@ fn a_turn_that_ends_while_no_daemon_runs_is_told_by_the_next(lab: &Lab<'_>) -> F
 
 fn a_gate_outlives_the_daemon_and_its_tool_runs_once(lab: &Lab<'_>) -> Fallible {
     let (session, mut watch) = lab.asking(&format!("{} ;; SAY end", bash("echo ran >> runs")))?;
-    let before = pid(&session)?;
+    let before = session.pid()?;
     lab.home.crash_and_start()?;
     watch.reconnect()?;
     watch.status("unknown")?;
@@ -79,7 +79,7 @@ fn a_gate_outlives_the_daemon_and_its_tool_runs_once(lab: &Lab<'_>) -> Fallible 
     lab.home.crash_and_start()?;
     session.wait("idle")?;
     assert_eq!(std::fs::read_to_string(lab.home.workspace().join("runs"))?, "ran\n");
-    assert_eq!(pid(&session)?, before);
+    assert_eq!(session.pid()?, before);
     assert_eq!(session.gates("all")?[0]["state"], "delivered");
     assert_eq!(session.messages()?, ["calling ", "end"]);
     let answers = session.lines("stdin", 1)?;
@@ -94,7 +94,7 @@ fn an_agent_killed_in_its_turn_fails_the_turn_and_the_next_goes_on(lab: &Lab<'_>
     let mut watch = session.watch()?;
     session.prompt("WAIT for ever")?;
     watch.until("streaming text", is_text)?;
-    kill(pid(&session)?, Signal::KILL)?;
+    kill(session.pid()?, Signal::KILL)?;
     watch.status("suspended")?;
     let row = session.row()?;
     assert_eq!((&row["last_turn"]["outcome"], &row["last_turn"]["kind"]), (&json!("failed"), &json!("exit")));
@@ -107,7 +107,7 @@ fn an_agent_killed_in_its_turn_fails_the_turn_and_the_next_goes_on(lab: &Lab<'_>
     // In a tool: its process goes with the agent, and what became of it is not known.
     session.prompt(&bash("echo begun; tail -f /dev/null"))?;
     let tool = tool_process(&session, "tail")?;
-    kill(pid(&session)?, Signal::KILL)?;
+    kill(session.pid()?, Signal::KILL)?;
     watch.event("tool.started")?;
     assert_eq!(watch.event("tool.ended")?["outcome"], "unknown");
     watch.status("suspended")?;
@@ -125,7 +125,7 @@ fn an_agent_killed_in_its_turn_fails_the_turn_and_the_next_goes_on(lab: &Lab<'_>
 fn an_agent_killed_while_it_asks_takes_its_question_along(lab: &Lab<'_>) -> Fallible {
     let (session, mut watch) = lab.asking(&format!("{} ;; SAY end", bash("touch made")))?;
     lab.saved(&session, "touch made")?;
-    kill(pid(&session)?, Signal::KILL)?;
+    kill(session.pid()?, Signal::KILL)?;
     assert_eq!(watch.event("gate.withdrawn")?["why"], "process_gone");
     watch.status("suspended")?;
     assert_eq!(session.ask("SAY after")?["outcome"], "completed");
@@ -139,7 +139,7 @@ fn a_holder_killed_in_a_turn_takes_agent_and_tool_along(lab: &Lab<'_>) -> Fallib
     lab.saved(&session, "first-answer")?;
     let mut watch = session.watch()?;
     session.prompt(&bash("echo begun; tail -f /dev/null"))?;
-    let (tool, agent) = (tool_process(&session, "tail")?, pid(&session)?);
+    let (tool, agent) = (tool_process(&session, "tail")?, session.pid()?);
     kill(lab.home.holder_of(&session.id)?, Signal::KILL)?;
     watch.status("suspended")?;
     let row = session.row()?;
@@ -163,7 +163,7 @@ fn a_daemon_killed_at_a_launch_starts_each_agent_once(lab: &Lab<'_>) -> Fallible
         assert_eq!(session.messages()?, [format!("only-{no}")]);
         assert_eq!(session.list("attempts")?.len(), 1);
         assert_eq!(lab.requests(&format!("SAY only-{no}")).len(), 1);
-        assert_eq!(bearers(session), [pid(session)?]);
+        assert_eq!(bearers(session), [session.pid()?]);
     }
     Ok(())
 }

@@ -4,7 +4,7 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use super::for_both_versions;
-use super::lab::{Lab, bearers, items_are_the_journal, outcomes, pid};
+use super::lab::{Lab, bearers, items_are_the_journal, outcomes};
 use crate::support::{Fallible, Frame, Session, Stream, ensure, kill};
 
 for_both_versions!(
@@ -23,14 +23,14 @@ fn an_error_of_the_api_fails_the_turn_and_the_session_goes_on(lab: &Lab<'_>) -> 
     assert_eq!((&row["status"], &row["last_turn"]["outcome"]), (&json!("idle"), &json!("failed")));
     assert_eq!(row["last_turn"]["kind"], "api");
     ensure!(row["last_turn"]["message"].to_string().contains("bad thing"), "{row}");
-    let before = pid(&session)?;
+    let before = session.pid()?;
     // An error that goes away is no failure, and it is told that it was met.
     assert_eq!(session.ask("FLAKY 529 2")?["outcome"], "completed");
     assert_eq!(session.messages()?.last().map(String::as_str), Some("recovered"));
     let mut watch = session.watch()?;
     assert_eq!(watch.event("agent.retrying")?["attempt"], 1);
     assert_eq!(watch.event("agent.retrying")?["attempt"], 2);
-    assert_eq!(pid(&session)?, before);
+    assert_eq!(session.pid()?, before);
     let row = lab.home.session(&lab.one_shot().prompt("ERROR 400 bad thing"))?.wait("end")?;
     assert_eq!((&row["status"], &row["end"]["reason"]), (&json!("failed"), &json!("turn")));
     Ok(())
@@ -65,7 +65,7 @@ fn a_conversation_that_is_gone_ends_the_session(lab: &Lab<'_>) -> Fallible {
     let mut watch = session.watch()?;
     let known = session.row()?["agent_session_id"].clone();
     // Between turns and in order: that is no crash.
-    kill(pid(&session)?, Signal::INT)?;
+    kill(session.pid()?, Signal::INT)?;
     watch.status("suspended")?;
     std::fs::remove_file(lab.conversation_file(&session)?)?;
     session.prompt("SAY two")?;

@@ -5,7 +5,7 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use super::for_both_versions;
-use super::lab::{Lab, bash, bearers, is_text, outcomes, pid, tool_process};
+use super::lab::{Lab, bash, bearers, is_text, outcomes, tool_process};
 use crate::support::{Fallible, ensure, is_running, kill, wait_until};
 
 for_both_versions!(
@@ -24,7 +24,7 @@ for_both_versions!(
 
 fn an_interrupt_while_text_streams_keeps_the_process(lab: &Lab<'_>) -> Fallible {
     let (session, mut watch) = lab.streaming(lab.kept(), "WAIT for ever")?;
-    let before = pid(&session)?;
+    let before = session.pid()?;
     assert_eq!(session.act("interrupt")?["state"], "interrupting");
     watch.status("idle")?;
     let statuses = watch.statuses();
@@ -34,7 +34,7 @@ fn an_interrupt_while_text_streams_keeps_the_process(lab: &Lab<'_>) -> Fallible 
     let message = items.iter().find(|item| item["kind"] == "message").cloned().unwrap_or_default();
     assert_eq!((&message["text"], &message["extent"]), (&json!("waiting "), &json!("partial")), "{items:?}");
     assert_eq!(session.ask("SAY after")?["outcome"], "completed");
-    assert_eq!(pid(&session)?, before);
+    assert_eq!(session.pid()?, before);
     assert_eq!(outcomes(&session)?, ["interrupted", "completed"]);
     assert_eq!(session.messages()?, ["waiting ", "after"]);
     Ok(())
@@ -43,13 +43,13 @@ fn an_interrupt_while_text_streams_keeps_the_process(lab: &Lab<'_>) -> Fallible 
 fn an_interrupt_while_the_model_is_silent_keeps_the_process(lab: &Lab<'_>) -> Fallible {
     let session = lab.home.session(&lab.kept().prompt("HANG"))?;
     lab.model.wait_for_blocking(|asked| asked.iter().any(|one| one.script.as_deref() == Some("HANG")))?;
-    let before = pid(&session)?;
+    let before = session.pid()?;
     // Two of them make one end.
     session.act("interrupt")?;
     session.act("interrupt")?;
     assert_eq!(session.wait("idle")?["status"], "idle");
     assert_eq!(session.ask("SAY after")?["outcome"], "completed");
-    assert_eq!(pid(&session)?, before);
+    assert_eq!(session.pid()?, before);
     assert_eq!(outcomes(&session)?, ["interrupted", "completed"]);
     assert_eq!(session.messages()?, ["after"]);
     Ok(())
@@ -180,7 +180,7 @@ fn an_interrupt_holds_the_prompts_that_wait(lab: &Lab<'_>) -> Fallible {
 
 fn an_interrupt_that_was_asked_for_survives_the_daemon(lab: &Lab<'_>) -> Fallible {
     let (session, mut watch) = lab.streaming(lab.kept(), "WAIT for ever")?;
-    let before = pid(&session)?;
+    let before = session.pid()?;
     // The agent stands still, so it cannot answer before the daemon is killed.
     kill(before, Signal::STOP)?;
     session.act("interrupt")?;
@@ -191,7 +191,7 @@ fn an_interrupt_that_was_asked_for_survives_the_daemon(lab: &Lab<'_>) -> Fallibl
     watch.status("idle")?;
     assert_eq!(session.ask("SAY after")?["outcome"], "completed");
     assert_eq!(outcomes(&session)?, ["interrupted", "completed"]);
-    assert_eq!(pid(&session)?, before);
+    assert_eq!(session.pid()?, before);
     let requests = session.lines("stdin", 1)?;
     let interrupts = requests.iter().filter(|line| line["request"]["subtype"] == "interrupt").count();
     assert_eq!(interrupts, 1);
@@ -205,7 +205,7 @@ fn an_agent_that_takes_no_interrupt_is_ended_and_the_session_goes_on(lab: &Lab<'
     let mut watch = session.watch()?;
     session.prompt(&bash("echo begun; tail -f /dev/null"))?;
     let tool = tool_process(&session, "tail")?;
-    kill(pid(&session)?, Signal::STOP)?;
+    kill(session.pid()?, Signal::STOP)?;
     session.act("interrupt")?;
     watch.status("suspended")?;
     let row = session.row()?;

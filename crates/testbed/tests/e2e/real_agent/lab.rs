@@ -179,13 +179,6 @@ pub(super) fn bash(command: &str) -> String {
     format!("TOOL Bash {}", json!({"command": command, "description": "d"}))
 }
 
-/// The process of a session's agent.
-pub(super) fn pid(session: &Session<'_>) -> Fallible<u32> {
-    let row = session.row()?;
-    let pid = row["pid"].as_u64().ok_or_else(|| Failure::new(format!("no process: {row}")))?;
-    Ok(u32::try_from(pid)?)
-}
-
 /// How the turns of a session ended, in order.
 pub(super) fn outcomes(session: &Session<'_>) -> Fallible<Vec<String>> {
     let turns = session.list("turns")?;

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::for_both_versions;
-use super::lab::{Lab, bash, is_text, items_are_the_journal, outcomes, pid};
+use super::lab::{Lab, bash, is_text, items_are_the_journal, outcomes};
 use crate::support::{Fallible, ensure};
 
 for_both_versions!(
@@ -15,10 +15,10 @@ for_both_versions!(
 
 fn two_turns_run_in_one_process_and_one_conversation(lab: &Lab<'_>) -> Fallible {
     let session = lab.after(lab.kept(), "SAY one")?;
-    let before = pid(&session)?;
+    let before = session.pid()?;
     assert_eq!(session.ask("SAY two")?["outcome"], "completed");
     assert_eq!(session.messages()?, ["one", "two"]);
-    assert_eq!(pid(&session)?, before);
+    assert_eq!(session.pid()?, before);
     ensure!(lab.shown("SAY two")?.contains("SAY one"), "the model was not shown the first turn");
     let attempts = session.list("attempts")?;
     assert_eq!(attempts.len(), 1);

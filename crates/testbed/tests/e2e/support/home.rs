@@ -34,10 +34,8 @@ pub(crate) fn with_home(test: impl FnOnce(&Home) -> Fallible) -> Fallible {
     let done = catch_unwind(AssertUnwindSafe(|| test(&home)));
     let stands = home.how_it_stands();
     home.clean_up();
-    let errors = home.unexpected_errors();
     match done {
-        Ok(Ok(())) if errors.is_empty() => Ok(()),
-        Ok(Ok(())) => Err(Failure::new(format!("the daemon logged errors:\n{errors}"))),
+        Ok(Ok(())) => home.logged_no_error(),
         Ok(Err(failure)) => {
             let log = home.log_tail();
             Err(failure.within(&format!("with the daemon's log\n{log}\nand {stands} the test failed")))
@@ -188,7 +186,7 @@ impl Home {
         fs::read_to_string(self.data().join("logs/daemon.log")).unwrap_or_default()
     }
 
-    fn log_tail(&self) -> String {
+    pub(crate) fn log_tail(&self) -> String {
         const LINES: usize = 12;
         let log = self.log();
         let lines: Vec<&str> = log.lines().collect();
@@ -202,14 +200,17 @@ impl Home {
         format!("a daemon (None: it runs) {ended:?} that said {said:?}")
     }
 
-    fn unexpected_errors(&self) -> String {
+    /// Makes sure that no log line at the level ERROR is there that was not meant to be.
+    pub(crate) fn logged_no_error(&self) -> Fallible {
         let expected = self.expected.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let log = self.log();
         let errors = log
             .lines()
             .filter(|line| line.contains("\"level\":\"ERROR\""))
             .filter(|line| !expected.iter().any(|part| line.contains(part)));
-        errors.take(5).collect::<Vec<_>>().join("\n")
+        let errors = errors.take(5).collect::<Vec<_>>().join("\n");
+        ensure!(errors.is_empty(), "the daemon logged errors:\n{errors}");
+        Ok(())
     }
 
     /// Kills what this test has started: the daemon, its holders, their agents and what those left.

@@ -48,6 +48,11 @@ pub(crate) fn parent_of(pid: u32) -> Option<u32> {
     stat(pid)?.split(' ').nth(1)?.parse().ok()
 }
 
+/// The children of a process, corpses included.
+pub(crate) fn children_of(pid: u32) -> Vec<u32> {
+    pids().into_iter().filter(|child| parent_of(*child) == Some(pid)).collect()
+}
+
 /// All processes.
 fn pids() -> Vec<u32> {
     let entries = fs::read_dir("/proc").into_iter().flatten();

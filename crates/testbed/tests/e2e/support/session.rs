@@ -82,6 +82,13 @@ impl<'a> Session<'a> {
         self.api().get(&self.path(""))
     }
 
+    /// The process of its agent, which it must have.
+    pub(crate) fn pid(&self) -> Fallible<u32> {
+        let row = self.row()?;
+        let pid = row["pid"].as_u64().ok_or_else(|| Failure::new(format!("no process: {row}")))?;
+        Ok(u32::try_from(pid)?)
+    }
+
     /// Waits for a condition of the API.
     pub(crate) fn wait(&self, condition: &str) -> Fallible<Value> {
         self.api().get(&self.path(&format!("?wait={condition}&timeout=60000")))
