@@ -2,9 +2,10 @@
 
 use lockkeeper_agents::Decoded;
 use lockkeeper_core::agent::AgentSays;
-use lockkeeper_core::turn::{Ending, TurnBy};
+use lockkeeper_core::turn::Ending;
 
 use crate::support::{Step, assert_rebuilds, replay, seed, wire};
+use crate::trace::letter;
 
 const PROMPT: &str =
     r#"{"type":"user","message":{"role":"user","content":"hi"},"uuid":"u1","priority":"later"}"#;
@@ -37,7 +38,6 @@ fn told(lines: &[&str]) -> String {
         .collect();
     assert_rebuilds(&lines.join("\n"), &steps);
     let out = replay(&mut *wire(seed()), &steps);
-    let letter = |by: TurnBy| if by == TurnBy::Prompt { 'P' } else { 'A' };
     let told: Vec<String> = out
         .into_iter()
         .flatten()

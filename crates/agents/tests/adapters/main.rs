@@ -14,4 +14,5 @@ mod hostile;
 mod orders;
 mod support;
 mod throughput;
+mod trace;
 mod transcripts;
