@@ -8,7 +8,7 @@ use lockkeeper_core::item::{Extent, Item, ItemBody};
 
 use super::line::{AssistantLine, Block, Content, Line, Message, UserLine};
 use super::stream::{item, key};
-use super::tools::{empty_object, json};
+use super::tools::{empty_object, ended, json};
 use super::wire::ClaudeWire;
 use crate::{Decoded, DeltaKind};
 
@@ -119,7 +119,7 @@ impl ClaudeWire {
         let call = block.tool_use_id.text();
         let text = block.content.as_ref().map(Content::to_text).unwrap_or_default();
         let outcome = self.asks.outcome(call, block.is_error.0, &text, rest);
-        out.push(Decoded::Says(AgentSays::ToolEnded { call: key(call), outcome, text: text.into() }));
+        out.push(ended(call, outcome, text.into()));
     }
 }
 

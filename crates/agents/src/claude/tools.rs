@@ -1,5 +1,7 @@
 //! Tool calls: what was asked about them, what was answered, and how they ended.
 
+use std::sync::Arc;
+
 use lockkeeper_core::agent::AgentSays;
 use lockkeeper_core::gate::{Ask, GateKind};
 use lockkeeper_core::item::ToolOutcome;
@@ -79,14 +81,20 @@ impl Asks {
         }
     }
 
-    /// The main conversation's turn ended: nothing of it waits any more.
-    pub(super) fn turn_ended(&mut self) {
-        self.0.retain(|asked| asked.agent.is_some());
+    /// The main conversation's turn ended: nothing of it waits any more, and what was not allowed never ran.
+    pub(super) fn turn_ended(&mut self, out: &mut Vec<Decoded>) {
+        for asked in self.0.extract_if(.., |asked| asked.agent.is_none()) {
+            if asked.stands != Stands::Allowed && !asked.call.is_empty() {
+                out.push(ended(&asked.call, ToolOutcome::Denied, "".into()));
+            }
+        }
     }
 
-    /// A subagent ended.
+    /// A subagent ended. The results of its tools may follow, until the main conversation's turn ends.
     pub(super) fn agent_ended(&mut self, agent: &str) {
-        self.0.retain(|asked| asked.agent.as_deref() != Some(agent));
+        for asked in self.0.iter_mut().filter(|asked| asked.agent.as_deref() == Some(agent)) {
+            asked.agent = None;
+        }
     }
 
     /// How a call ended, by its result.
@@ -97,8 +105,7 @@ impl Asks {
         text: &str,
         user: &UserLine<'_>,
     ) -> ToolOutcome {
-        let asked =
-            self.0.iter().position(|asked| asked.call == call).map(|at| self.0.swap_remove(at).stands);
+        let asked = self.0.extract_if(.., |asked| asked.call == call).last().map(|asked| asked.stands);
         let result: ToolUseResult = member(user.tool_use_result);
         if result.interrupted.0 {
             return ToolOutcome::Cut;
@@ -145,6 +152,11 @@ fn rejected(call: &str, user: &UserLine<'_>) -> bool {
         meta.id.text() == call
             && meta.permission_decision.0.as_ref().is_some_and(|it| it.decision.text() == "reject")
     })
+}
+
+/// The end of a call.
+pub(super) fn ended(call: &str, outcome: ToolOutcome, text: Arc<str>) -> Decoded {
+    Decoded::Says(AgentSays::ToolEnded { call: key(call), outcome, text })
 }
 
 fn ask(id: &RawValue, request: &ControlRequest<'_>) -> Ask {

@@ -206,7 +206,7 @@ impl ClaudeWire {
         let origin: Origin<'_> = member(line.origin);
         let provenance = Provenance { origin: origin.kind.get().is_some(), prompts: &uuids };
         let ended = self.turns.end(&provenance, out);
-        self.asks.turn_ended();
+        self.asks.turn_ended(out);
         self.tasks.turn_ended();
         let ending = verdict::judge(line, &ended.signs);
         ended.say(ending, verdict::usage(line), out);

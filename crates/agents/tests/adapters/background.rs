@@ -19,6 +19,8 @@ const CALL: &str = r#"{"type":"assistant","parent_tool_use_id":"toolu_a","uuid":
 const ASKS: &str = r#"{"type":"control_request","request_id":"q1","request":{"subtype":"can_use_tool","tool_name":"Bash","input":{"command":"rm x"},"tool_use_id":"toolu_b","agent_id":"a1"}}"#;
 const WITHDRAWS: &str = r#"{"type":"control_cancel_request","request_id":"q1"}"#;
 const RESULT: &str = r#"{"type":"user","parent_tool_use_id":"toolu_a","message":{"content":[{"type":"tool_result","tool_use_id":"toolu_b","content":"no","is_error":true}]}}"#;
+const REJECTED: &str = r#"{"type":"user","parent_tool_use_id":"toolu_a","message":{"content":[{"type":"tool_result","tool_use_id":"toolu_b","content":"The user doesn't want to proceed with this tool use.","is_error":true}]}}"#;
+const KILLED: &str = r#"{"type":"system","subtype":"task_notification","task_id":"a1","tool_use_id":"toolu_a","status":"stopped"}"#;
 const ENDS: &str = r#"{"type":"system","subtype":"task_notification","task_id":"a1","tool_use_id":"toolu_a","status":"completed"}"#;
 const DENY: &str = r#"{"type":"control_response","response":{"subtype":"success","request_id":"q1","response":{"behavior":"deny","message":"no"}}}"#;
 const ALLOW: &str = r#"{"type":"control_response","response":{"subtype":"success","request_id":"q1","response":{"behavior":"allow","updatedInput":{}}}}"#;
@@ -87,6 +89,21 @@ fn what_was_answered_tells_a_denied_tool_from_a_failed_one_between_turns_too() {
     assert_eq!(outcomes(&[LISTED, CALL, ASKS, ALLOW, RESULT]), [ToolOutcome::Failed]);
     assert_eq!(outcomes(&[LISTED, CALL, ASKS, ALLOW, WITHDRAWS, RESULT]), [ToolOutcome::Denied]);
     assert_eq!(outcomes(&[LISTED, CALL, RESULT]), [ToolOutcome::Failed]);
+}
+
+/// Both versions withdraw what a subagent asks when an interrupt kills it. 2.1.329 tells the tool's result after the
+/// subagent's end, 2.1.197 never.
+#[test]
+fn a_tool_that_a_killed_subagent_asked_about_in_vain_was_denied_and_not_cut() {
+    let interrupted = [PROMPT, INIT, LISTED, CALL, ASKS, WITHDRAWS, KILLED];
+    let ends = |lines: &[&'static str]| outcomes(&[&interrupted, lines].concat());
+    assert_eq!(ends(&[REJECTED, TURN_ENDS]), [ToolOutcome::Denied]);
+    assert_eq!(ends(&[TURN_ENDS]), [ToolOutcome::Denied]);
+    let allowed = [PROMPT, INIT, LISTED, CALL, ASKS, ALLOW, KILLED, REJECTED, TURN_ENDS];
+    assert_eq!(outcomes(&allowed), [ToolOutcome::Cut]);
+    let mut wire = wire(seed());
+    replay(&mut *wire, &steps(&[&interrupted[..], &[TURN_ENDS]].concat()));
+    assert!(wire.is_quiet(), "{wire:?}");
 }
 
 #[test]

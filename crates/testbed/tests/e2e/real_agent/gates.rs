@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::for_both_versions;
 use super::lab::{Lab, bash, outcomes};
-use crate::support::{Fallible, Session, ensure};
+use crate::support::{Fallible, Session, Stream, ensure};
 
 for_both_versions!(
     an_allowed_tool_runs,
@@ -16,6 +16,7 @@ for_both_versions!(
     a_mode_decides_what_is_asked,
     a_plan_waits_for_its_approval,
     a_subagent_asks_too,
+    an_interrupt_takes_a_subagent_and_its_question_along,
 );
 
 fn gate(session: &Session<'_>, no: u32) -> String {
@@ -181,12 +182,18 @@ fn a_plan_waits_for_its_approval(lab: &Lab<'_>) -> Fallible {
     Ok(())
 }
 
-fn a_subagent_asks_too(lab: &Lab<'_>) -> Fallible {
+/// Makes a session whose subagent asks for a tool while the main conversation waits for the model.
+fn subagent_asking<'a>(lab: &'a Lab<'_>) -> Fallible<(Session<'a>, Stream)> {
     let task =
         json!({"description": "sub", "prompt": bash("touch made"), "subagent_type": "general-purpose"});
     let session = lab.home.session(&lab.kept().prompt(&format!("TOOL Task {task} ;; WAIT main")))?;
     let mut watch = session.watch()?;
     watch.event("gate.opened")?;
+    Ok((session, watch))
+}
+
+fn a_subagent_asks_too(lab: &Lab<'_>) -> Fallible {
+    let (session, mut watch) = subagent_asking(lab)?;
     lab.model.release("main");
     if lab.is_newer() {
         // It asks beside the turn that has started it, and goes on asking when that has ended.
@@ -206,5 +213,24 @@ fn a_subagent_asks_too(lab: &Lab<'_>) -> Fallible {
     ensure!(tools(&session)?.iter().all(|outcome| outcome == "ok"), "{items:#?}");
     assert_eq!(session.gates("all")?[0]["state"], "delivered");
     assert_eq!(session.ask("SAY after")?["outcome"], "completed");
+    Ok(())
+}
+
+fn an_interrupt_takes_a_subagent_and_its_question_along(lab: &Lab<'_>) -> Fallible {
+    let (session, mut watch) = subagent_asking(lab)?;
+    session.act("interrupt")?;
+    watch.event("gate.withdrawn")?;
+    watch.event("task.ended")?;
+    watch.status("idle")?;
+    assert_eq!(session.row()?["settled"], true);
+    assert_eq!(session.ask("SAY after")?["outcome"], "completed");
+    assert_eq!(outcomes(&session)?, ["interrupted", "completed"]);
+    assert!(!lab.home.workspace().join("made").exists());
+    // It was never allowed, so it did not even run in part.
+    let items = session.list("items")?;
+    let asked = items.iter().find(|item| item["tool"] == "Bash").cloned().unwrap_or_default();
+    let told = items.iter().find(|item| item["call"] == asked["key"]).cloned().unwrap_or_default();
+    assert_eq!(told["outcome"], "denied", "{items:#?}");
+    assert_eq!(session.list("attempts")?.len(), 1);
     Ok(())
 }
