@@ -5,10 +5,12 @@ use crate::control::ModelCheck;
 use crate::flags::{Flags, Kind, Version, is_uuid};
 use crate::gate::Gate;
 use crate::input::{self, Input};
-use crate::persistence::{self, Known, Session};
+use crate::persistence::{self, Session};
+use crate::prompt::Prompt;
+use crate::result;
 use crate::shapes::{self, Facts};
 use crate::turn::Turn;
-use crate::wire::{Wire, timestamp};
+use crate::wire::Wire;
 use crate::{LOOK_EVERY, complain};
 use serde_json::{Value, json};
 use signal_hook::consts::{SIGHUP, SIGINT};
@@ -50,14 +52,6 @@ pub(crate) struct Agent {
     pub(crate) results: u64,
     /// A control request that nothing but a signal gets it out of.
     pub(crate) wedged: bool,
-}
-
-/// A prompt that waits for its turn.
-#[derive(Debug)]
-pub(crate) struct Prompt {
-    pub(crate) uuid: Option<String>,
-    pub(crate) text: String,
-    pub(crate) message: Value,
 }
 
 /// Who interrupted the turn.
@@ -292,57 +286,6 @@ impl Agent {
         }
     }
 
-    fn take_prompt(&mut self, line: &Value) -> Result<(), Stop> {
-        let role = line["message"]["role"].as_str().unwrap_or("undefined");
-        if role != "user" {
-            return fatal(&format!("Error: Expected message role 'user', got '{role}'"));
-        }
-        let uuid = line["uuid"].as_str().map(str::to_owned);
-        let prompt =
-            Prompt { text: text_of(&line["message"]["content"]), message: line["message"].clone(), uuid };
-        if let Some(uuid) = &prompt.uuid {
-            let known = self.session.known.get(uuid).copied();
-            match (known, self.facts.kind) {
-                (None, _) | (Some(Known::CutBefore), Kind::Newer) => {}
-                (Some(known), kind) => {
-                    if known == Known::AnsweredBefore && kind == Kind::Newer {
-                        self.lifecycle(Some(uuid), "completed")?;
-                    }
-                    return Ok(self.acknowledge(&prompt)?);
-                }
-            }
-            self.session.known.insert(uuid.clone(), Known::Here);
-        }
-        if self.turn.is_none() {
-            self.change_state("running")?;
-        }
-        self.lifecycle(prompt.uuid.as_ref(), "queued")?;
-        self.queue.push_back(prompt);
-        Ok(())
-    }
-
-    /// Writes the replay of a prompt, if it was asked for.
-    pub(crate) fn acknowledge(&mut self, prompt: &Prompt) -> io::Result<()> {
-        if !self.flags.replay {
-            return Ok(());
-        }
-        let uuid = prompt.uuid.clone().unwrap_or_else(|| self.wire.uuid());
-        self.wire.line(&json!({
-            "type": "user", "message": prompt.message, "session_id": self.session.id, "parent_tool_use_id": null,
-            "uuid": uuid, "timestamp": timestamp(), "isReplay": true,
-        }))
-    }
-
-    /// Says what became of a prompt; only the newer version does, and only for prompts that have a uuid.
-    pub(crate) fn lifecycle(&mut self, uuid: Option<&String>, state: &str) -> io::Result<()> {
-        let (Some(uuid), Kind::Newer) = (uuid, self.facts.kind) else { return Ok(()) };
-        let id = self.wire.uuid();
-        self.wire.line(&json!({
-            "type": "command_lifecycle", "command_uuid": uuid, "state": state, "uuid": id,
-            "session_id": self.session.id,
-        }))
-    }
-
     /// Writes a `system` line with its usual members.
     pub(crate) fn system(&mut self, subtype: &str, members: Value) -> io::Result<()> {
         let uuid = self.wire.uuid();
@@ -382,17 +325,6 @@ fn no_such_session(wire: &mut Wire, kind: Kind, id: &str) -> io::Result<Refusal>
     };
     complain(&text);
     let uuid = wire.uuid();
-    wire.line(&shapes::no_such_session(kind, &session, &uuid, &text))?;
+    wire.line(&result::no_such_session(kind, &session, &uuid, &text))?;
     Ok(Refusal(1))
-}
-
-/// Returns the text of a message's content.
-fn text_of(content: &Value) -> String {
-    match content {
-        Value::String(text) => text.clone(),
-        Value::Array(blocks) => {
-            blocks.iter().filter_map(|block| block["text"].as_str()).collect::<Vec<_>>().join("\n")
-        }
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_) => String::new(),
-    }
 }

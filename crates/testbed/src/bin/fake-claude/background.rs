@@ -3,7 +3,8 @@
 use crate::agent::{Agent, Stop};
 use crate::directive::Due;
 use crate::flags::Kind;
-use crate::shapes::{self, Ending};
+use crate::result::Ending;
+use crate::shapes;
 use crate::tools::Fate;
 use crate::turn::Turn;
 use crate::wire::{now_ms, timestamp};

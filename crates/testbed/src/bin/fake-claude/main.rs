@@ -62,6 +62,8 @@ mod input;
 mod message;
 mod persistence;
 mod play;
+mod prompt;
+mod result;
 mod shapes;
 mod tools;
 mod turn;

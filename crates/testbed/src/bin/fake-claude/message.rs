@@ -103,8 +103,7 @@ impl Agent {
             .unwrap_or_default();
         self.block_line(&json!({"type": "text", "text": text}))?;
         self.end_block()?;
-        let said = text;
-        self.note_said(&said);
+        self.note_said(&text);
         Ok(())
     }
 

@@ -3,7 +3,7 @@
 use crate::agent::{Agent, Stop};
 use crate::background::{Child, spawn_child};
 use crate::directive::Step;
-use crate::shapes::Ending;
+use crate::result::Ending;
 use crate::turn::api_failure;
 use crate::{LOOK_EVERY, complain};
 use rustix::process::{Resource, Rlimit, Signal, getpid, kill_process, setrlimit};
@@ -27,7 +27,7 @@ impl Agent {
         Ok(Ending::Completed)
     }
 
-    pub(crate) fn play_step(&mut self, step: Step) -> Result<Option<Ending>, Stop> {
+    fn play_step(&mut self, step: Step) -> Result<Option<Ending>, Stop> {
         match step {
             Step::Say(text) => self.say_text(&text)?,
             Step::Slow { deltas, pause } => {
@@ -43,20 +43,12 @@ impl Agent {
             Step::Lines { count, pause, bytes } => self.lines(count, pause, bytes)?,
             Step::Tool { calls, asks, name, input } => return self.tools(calls, asks, &name, &input),
             Step::Run(due) => self.long_tool(&due)?,
-            Step::Hang => {
-                self.request()?;
-                loop {
-                    self.pause(Duration::from_mins(1))?;
-                }
-            }
+            Step::Hang => return self.hang(),
             Step::ErrorAfterInterrupt => {
-                self.request()?;
                 if let Some(turn) = &mut self.turn {
                     turn.fails_when_interrupted = true;
                 }
-                loop {
-                    self.pause(Duration::from_mins(1))?;
-                }
+                return self.hang();
             }
             Step::WaitFile(path) => {
                 self.begin_message()?;
@@ -110,12 +102,20 @@ impl Agent {
         Ok(None)
     }
 
-    pub(crate) fn child(&mut self, child: Child, time: Duration) -> Result<(), Stop> {
+    /// Waits for a model that never answers, until an interrupt.
+    fn hang(&mut self) -> Result<Option<Ending>, Stop> {
+        self.request()?;
+        loop {
+            self.pause(Duration::from_mins(1))?;
+        }
+    }
+
+    fn child(&mut self, child: Child, time: Duration) -> Result<(), Stop> {
         let pid = spawn_child(child, time)?;
         self.say_text(&format!("child {pid}"))
     }
 
-    pub(crate) fn garbage(&mut self) -> Result<(), Stop> {
+    fn garbage(&mut self) -> Result<(), Stop> {
         const DEPTH: usize = 5000;
         self.wire.raw(b"this is no JSON\n")?;
         self.wire.raw(b"\xff\xfe no UTF-8 \xc3\x28\n")?;

@@ -1,10 +1,12 @@
 //! One turn: how it begins, how it ends, and what it remembers in between.
 
-use crate::agent::{Agent, Interrupt, Prompt, Stop};
+use crate::agent::{Agent, Interrupt, Stop};
 use crate::background::Task;
 use crate::directive::{self, Step};
 use crate::flags::Kind;
-use crate::shapes::{self, Ending, Report};
+use crate::prompt::Prompt;
+use crate::result::{self, Ending, Report};
+use crate::shapes;
 use crate::wire::{now_ms, timestamp};
 use serde_json::{Value, json};
 use std::io;
@@ -117,7 +119,7 @@ impl Agent {
             index: self.results,
             now_ms: now_ms(),
         };
-        let line = shapes::result(&self.facts, &ending, &report);
+        let line = result::line(&self.facts, &ending, &report);
         self.wire.line(&line)?;
         self.results += 1;
         self.last_failed = line["is_error"] == true;
