@@ -100,3 +100,16 @@ impl Count {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Count;
+
+    #[test]
+    fn the_counts_of_all_suites_are_added_up() {
+        let mut total = Count::default();
+        total.add("ok. 3 passed; 0 failed; 1 ignored; 0 measured; 20 filtered out; finished in 4.05s");
+        total.add("FAILED. 7 passed; 2 failed; 0 ignored; 0 measured; 0 filtered out; finished in 10.30s");
+        assert_eq!((total.passed, total.failed, total.skipped), (10, 2, 21));
+    }
+}
