@@ -10,6 +10,7 @@
 mod attribution;
 mod background;
 mod encode;
+mod endings;
 mod hostile;
 mod orders;
 mod support;

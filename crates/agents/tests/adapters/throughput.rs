@@ -43,15 +43,18 @@ fn every_line_of_a_long_stream_in_chunks_is_framed_and_decoded() {
             let mut framer = LineFramer::default();
             let mut wire = wire(seed());
             let mut out = Vec::new();
+            let mut said = 0;
             for _ in 0..rounds {
                 for chunk in bytes.chunks(64 * 1024) {
                     framer.push(chunk, |frame, _| {
                         let Frame::Line(line) = frame else { panic!("oversized") };
                         wire.decode(line, &mut out);
                     });
+                    said += out.len();
                     out.clear();
                 }
             }
+            assert!(said >= lines * rounds, "each line says at least one thing");
         });
         // Bytes in a microsecond are megabytes in a second.
         let total = rounds * bytes.len();
