@@ -50,7 +50,7 @@ fn o45_a_line_of_twenty_megabytes_is_noted_with_its_hash_and_memory_stays_bounde
         ensure!(malformed["why"].to_string().contains("SHA-256"), "{malformed}");
         assert_eq!(watch.event("turn.ended")?["outcome"], "completed");
         assert_eq!(session.messages()?, ["huge done"]);
-        let peak = peak_memory_kb(home.daemon_pid());
+        let peak = peak_memory_kb(home.daemon_pid())?;
         ensure!(peak < 200_000, "the daemon took {peak} kB");
         // One that fits is an item, and it is sent to those who watch.
         session.prompt("HUGE 10")?;

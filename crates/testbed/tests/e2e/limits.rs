@@ -121,12 +121,12 @@ fn a_wrong_configuration_is_refused_with_its_place() -> Fallible {
 #[test]
 fn a_hundred_sessions_that_sleep_cost_little() -> Fallible {
     with_daemon(SHORT, |home| {
-        let before = memory_kb(home.daemon_pid());
+        let before = memory_kb(home.daemon_pid())?;
         for _ in 0..100 {
             home.session(&Spec::kept())?;
         }
         home.api().get("/v1/sessions")?;
-        let grown = memory_kb(home.daemon_pid()).saturating_sub(before);
+        let grown = memory_kb(home.daemon_pid())?.saturating_sub(before);
         ensure!(grown < 50_000, "{grown} kB for 100 sessions without a process");
         Ok(())
     })

@@ -1,12 +1,12 @@
 //! Processes as `/proc` shows them.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 use std::{fs, thread};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::{Fallible, PATIENCE, ensure};
+use super::{Failure, Fallible, PATIENCE, ensure};
 
 /// How often something is looked at that tells nobody when it changes.
 const LOOK_EVERY: Duration = Duration::from_millis(2);
@@ -71,15 +71,18 @@ pub(super) fn left_in(root: &Path) -> Vec<u32> {
 }
 
 /// Memory that a process has all to itself or shares in part, in kilobytes.
-pub(crate) fn memory_kb(pid: u32) -> u64 {
-    let text = fs::read_to_string(PathBuf::from(format!("/proc/{pid}/smaps_rollup"))).unwrap_or_default();
-    let line = text.lines().find_map(|line| line.strip_prefix("Pss:"));
-    line.and_then(|rest| rest.trim().trim_end_matches(" kB").parse().ok()).unwrap_or(0)
+pub(crate) fn memory_kb(pid: u32) -> Fallible<u64> {
+    kilobytes(&format!("/proc/{pid}/smaps_rollup"), "Pss:")
 }
 
 /// The most memory that a process ever had, in kilobytes.
-pub(crate) fn peak_memory_kb(pid: u32) -> u64 {
-    let text = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    line.and_then(|rest| rest.trim().trim_end_matches(" kB").parse().ok()).unwrap_or(0)
+pub(crate) fn peak_memory_kb(pid: u32) -> Fallible<u64> {
+    kilobytes(&format!("/proc/{pid}/status"), "VmHWM:")
+}
+
+fn kilobytes(path: &str, name: &str) -> Fallible<u64> {
+    let text = fs::read_to_string(path)?;
+    let line = text.lines().find_map(|line| line.strip_prefix(name));
+    let number = line.ok_or_else(|| Failure::new(format!("{path} has no {name}")))?;
+    Ok(number.trim().trim_end_matches(" kB").parse()?)
 }
