@@ -33,6 +33,9 @@ pub const TASKS: usize = 1024;
 /// Open tool calls that are tracked at once in one session.
 pub const OPEN_TOOLS: usize = 1024;
 
+/// The name of a model or a mode, in bytes: the longest known is a quarter of that.
+pub const VALUE_BYTES: usize = 200;
+
 /// Labels of one session.
 pub const LABELS: usize = 64;
 

@@ -110,15 +110,18 @@ impl Host {
         self.manners.get(adapter.name()).cloned().unwrap_or_else(|| Arc::new(adapter.manner()))
     }
 
-    /// Stores one step and waits for its commit.
-    pub(crate) async fn append(&self, append: Append) -> Result<Appended, StoreError> {
+    /// Hands one step to the store at once; what it returns waits for the commit.
+    pub(crate) fn append(
+        &self,
+        append: Append,
+    ) -> impl Future<Output = Result<Appended, StoreError>> + use<> {
         let (sender, receiver) = oneshot::channel();
         let done = move |result: Result<Vec<Appended>, StoreError>| {
             // A task that was ended does not wait any more.
             let _ = sender.send(result);
         };
         self.store.submit(vec![append], Box::new(done));
-        receiver.await.map_err(|_| StoreError::Closed)??.pop().ok_or(StoreError::Closed)
+        async move { receiver.await.map_err(|_| StoreError::Closed)??.pop().ok_or(StoreError::Closed) }
     }
 
     /// The answer that a request under this key got before, if it was the same one.

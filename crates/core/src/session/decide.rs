@@ -345,10 +345,9 @@ fn check_text(text: &str) -> Result<(), Rejection> {
 }
 
 pub(super) fn check_value(what: &'static str, value: Option<&str>) -> Result<(), Rejection> {
-    const LIMIT: usize = 200;
     match value {
-        Some(text) if text.trim().is_empty() || text.len() > LIMIT => {
-            Err(Rejection::BadValue { what, limit: LIMIT })
+        Some(text) if text.trim().is_empty() || text.len() > limits::VALUE_BYTES => {
+            Err(Rejection::BadValue { what, limit: limits::VALUE_BYTES })
         }
         Some(_) | None => Ok(()),
     }

@@ -12,7 +12,7 @@ use super::state::{
     Attempt, Climb, Conversation, Interrupt, InterruptCause, Lane, Life, OpenTool, Outgoing, OwnTurn,
     Process, Profile, Queue, SignalOut, Stage, State, Task, Turn, Wanted,
 };
-use super::status::{Cause, Status, StatusNow};
+use super::status::{Beneath, Cause, Status, StatusNow, apart_from_boot};
 use crate::agent::{Action, TaskKind};
 use crate::gate::GateState;
 use crate::id::{AttemptNo, ControlNo, GateNo, PromptNo, SessionId, TurnNo};
@@ -118,6 +118,7 @@ impl State {
                 since: first.at.clone(),
                 cause: Cause { seq: 0, kind: String::new() },
             },
+            beneath: None,
         }
     }
 
@@ -134,9 +135,7 @@ impl State {
                 labels.retain(|key, _| !remove.contains(key));
                 labels.extend(set.clone());
             }
-            Event::StatusChanged { to, cause, .. } => {
-                self.status = StatusNow { status: *to, since: at.clone(), cause: cause.clone() };
-            }
+            Event::StatusChanged { to, cause, .. } => self.change_status(*to, cause, at),
             Event::Unsettled {} => self.settled_since_boot = false,
             Event::Settled {} => {
                 self.settled_since_boot = true;
@@ -410,6 +409,22 @@ impl State {
                 }
                 self.touch(at);
             }
+        }
+        if !self.settled_since_boot
+            && let Some(mut beneath) = self.beneath.take()
+        {
+            beneath.follow(apart_from_boot(self), envelope);
+            self.beneath = Some(beneath);
+        }
+    }
+
+    /// A status that a start of the daemon found unchanged has lasted since it began, not since that start.
+    fn change_status(&mut self, to: Status, cause: &Cause, at: &Stamp) {
+        let told = StatusNow { status: to, since: at.clone(), cause: cause.clone() };
+        let lasting = self.beneath.take().map(|beneath| beneath.now).filter(|now| now.status == to);
+        let before = std::mem::replace(&mut self.status, lasting.unwrap_or(told));
+        if to == Status::Unknown {
+            self.beneath = Some(Beneath { now: before, before: None });
         }
     }
 

@@ -38,7 +38,7 @@ pub use state::{
     Outgoing, OwnTurn, Process, ProcessIdentity, Profile, Queue, Signal, SignalOut, Stage, State, Task, Turn,
     Wanted,
 };
-pub use status::{Cause, Status, StatusNow, status};
+pub use status::{Beneath, Cause, Status, StatusNow, status};
 
 #[cfg(test)]
 mod tests;

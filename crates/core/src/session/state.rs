@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::end::{Closing as ClosingWhy, End};
 use super::event::Op;
 use super::exit::{Exit, Verdict};
-use super::status::StatusNow;
+use super::status::{Beneath, StatusNow};
 use crate::agent::TaskKind;
 use crate::gate::Gate;
 use crate::id::{
@@ -111,6 +111,9 @@ pub struct State {
     pub next_attempt: AttemptNo,
     /// The status that the last `session.status_changed` told.
     pub status: StatusNow,
+    /// While that is `unknown`: what it is as far as the log tells.
+    #[serde(default)]
+    pub beneath: Option<Beneath>,
 }
 
 /// Prompts that wait for their turn: by class, and first come first served within one.

@@ -6,6 +6,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use super::end::{Closing, End};
+use super::event::Envelope;
 use super::state::{Life, Process, State};
 use crate::id::BadName;
 use crate::time::Stamp;
@@ -136,11 +137,39 @@ pub struct StatusNow {
     pub cause: Cause,
 }
 
+/// The status that a session would have if it were not unknown what became of its process.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Beneath {
+    /// It, with its beginning.
+    pub now: StatusNow,
+    /// The one before it, to which the same step may lead back.
+    pub before: Option<StatusNow>,
+}
+
+impl Beneath {
+    /// Follows the status through one event more.
+    pub(super) fn follow(&mut self, status: Status, envelope: &Envelope) {
+        if status == self.now.status {
+            return;
+        }
+        let back =
+            self.before.take().filter(|before| before.status == status && self.now.since == envelope.at);
+        let began = back.unwrap_or_else(|| StatusNow {
+            status,
+            since: envelope.at.clone(),
+            cause: Cause { seq: envelope.seq, kind: envelope.event.kind().to_owned() },
+        });
+        self.before = Some(std::mem::replace(&mut self.now, began));
+    }
+}
+
 /// Derives the status. The order of the questions is the order of precedence.
 pub fn status(state: &State) -> Status {
-    if !state.settled_since_boot {
-        return Status::Unknown;
-    }
+    if state.settled_since_boot { apart_from_boot(state) } else { Status::Unknown }
+}
+
+/// The status that the state would have if it were settled.
+pub(super) fn apart_from_boot(state: &State) -> Status {
     if let Life::Ended { end, .. } = &state.life {
         return match end {
             End::Completed => Status::Completed,

@@ -61,15 +61,18 @@ pub(crate) struct Feed {
     out_carry: Option<u64>,
     err_carry: Option<u64>,
     rebuild_from: u64,
-    /// Where the wire begins to read; what lies before is read for standard error alone.
-    wire_from: u64,
-    /// Everything below was taken in before.
-    upto: u64,
+    /// Where the last commit left it: everything below `upto` was taken in before, and what lies before `rebuild_from`
+    /// is read for standard error alone.
+    opened: Ingested,
+    /// The position behind what was handed out last.
+    position: Ingested,
     stderr: VecDeque<String>,
     exit: Option<ExitStatus>,
     swept: (u32, u32),
     spawn_error: Option<SpawnError>,
     scratch: Vec<Decoded>,
+    /// What was read while the step before it was being committed.
+    ahead: Option<io::Result<Read>>,
 }
 
 /// Where a journal is read from.
@@ -122,13 +125,14 @@ impl Feed {
             out_carry: None,
             err_carry: None,
             rebuild_from: at.rebuild_from,
-            wire_from: at.rebuild_from,
-            upto: at.upto,
+            opened: at,
+            position: at,
             stderr: VecDeque::new(),
             exit: None,
             swept: (0, 0),
             spawn_error: None,
             scratch: Vec::new(),
+            ahead: None,
         })))
     }
 
@@ -137,8 +141,16 @@ impl Feed {
         &*self.wire
     }
 
-    /// The position to commit with what was read so far.
+    /// The position to commit with what was handed out so far.
     pub(crate) fn position(&self) -> Ingested {
+        self.position
+    }
+
+    /// Behind what was read. What was taken in before an earlier commit stays so while it is read again.
+    fn reached(&self) -> Ingested {
+        if self.reader.offset() < self.opened.upto {
+            return self.opened;
+        }
         Ingested {
             attempt: self.attempt,
             upto: self.reader.offset(),
@@ -155,6 +167,26 @@ impl Feed {
 
     /// Reads what is there, up to the limits of one step.
     pub(crate) fn read(&mut self) -> io::Result<Read> {
+        let read = match self.ahead.take() {
+            // It is older than whoever asks for it: more may have come since.
+            Some(ahead) => {
+                let read = ahead?;
+                Read { more: read.ended.is_none(), ..read }
+            }
+            None => self.read_on()?,
+        };
+        self.position = self.reached();
+        Ok(read)
+    }
+
+    /// Reads what [`read`](Feed::read) will hand out next, while what it handed out last is being committed.
+    pub(crate) fn read_ahead(&mut self) {
+        if self.ahead.is_none() {
+            self.ahead = Some(self.read_on());
+        }
+    }
+
+    fn read_on(&mut self) -> io::Result<Read> {
         let mut read = Read::default();
         let from = self.reader.offset();
         loop {
@@ -173,7 +205,7 @@ impl Feed {
                     return Ok(read);
                 }
             };
-            let old = entry.offset < self.upto;
+            let old = entry.offset < self.opened.upto;
             let at = Clock::of_record(header, entry.mono_us);
             read.upto = Some(at.awake);
             let attempt = *attempt;
@@ -184,7 +216,7 @@ impl Feed {
             };
             match entry.record {
                 Record::Output { stream: Stream::Stdout, .. } | Record::Accepted { .. }
-                    if entry.offset < self.wire_from => {}
+                    if entry.offset < self.opened.rebuild_from => {}
                 Record::Output { stream: Stream::Stdout, bytes, .. } => {
                     let mid = out.is_mid_line();
                     let sink = &mut Sink { attempt, at: &at, old, read: &mut read };
@@ -240,8 +272,13 @@ impl Feed {
         }
     }
 
-    /// The end of the output: what is half done is closed.
+    /// Closes what is half done, for nothing follows what was handed out.
     pub(crate) fn finish(&mut self, at: &Stamp, read: &mut Read) {
+        self.close(at, read);
+        self.position = self.reached();
+    }
+
+    fn close(&mut self, at: &Stamp, read: &mut Read) {
         let sink = &mut Sink { attempt: self.attempt, at, old: false, read };
         let (wire, scratch) = (&mut self.wire, &mut self.scratch);
         self.out.finish(|frame, _| sink.line(frame, &mut **wire, scratch));
@@ -254,7 +291,7 @@ impl Feed {
     }
 
     fn end(&mut self, at: &Stamp, read: &mut Read) {
-        self.finish(at, read);
+        self.close(at, read);
         let attempt = self.attempt;
         let observation = match (self.spawn_error.take(), self.exit) {
             (Some(error), _) => Observation::SpawnFailed { attempt, error },
@@ -365,3 +402,6 @@ fn spawn_error(errno: i32, stage: journal::SpawnStage) -> SpawnError {
         },
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -26,6 +26,14 @@ mod kind {
     pub(super) const END: u8 = 15;
 }
 
+impl Record<'_> {
+    /// Appends it as a holder would write it at this monotonic time, in microseconds: for programs that make journals
+    /// of their own, such as tests of readers.
+    pub fn encode(&self, mono_us: u64, out: &mut Vec<u8>) {
+        Encoded::new(self, mono_us).copy_to(out);
+    }
+}
+
 /// The longest fixed part of a payload: number (8), scope (1), signal (4), delivery (1 + 4); a spawn has 4 + 8 + 16.
 const FIXED_MAX: usize = 28;
 

@@ -128,7 +128,8 @@ impl Header {
         }
     }
 
-    pub(crate) fn encode(&self) -> [u8; HEADER_BYTES] {
+    /// The first [`HEADER_LEN`] bytes of a journal.
+    pub fn encode(&self) -> [u8; HEADER_BYTES] {
         let mut out = [0; HEADER_BYTES];
         out[..7].copy_from_slice(MAGIC);
         out[7] = self.version;

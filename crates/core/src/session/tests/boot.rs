@@ -40,6 +40,29 @@ fn o12_a_session_whose_holder_lives_goes_on_where_it_was() {
 }
 
 #[test]
+fn a_status_that_a_restart_finds_unchanged_has_lasted_since_it_began() {
+    let mut w = World::idle();
+    let idle = w.state.status.clone();
+    w.wait(60_000);
+    w.daemon_restarts();
+    w.wait(1_000);
+    w.adopted();
+    assert_eq!(w.state.status, idle, "with its cause");
+
+    // What happened meanwhile counts from when it happened.
+    let mut w = World::running();
+    w.wait(60_000);
+    w.daemon_restarts();
+    w.wait(1_000);
+    w.ends(Ending::Completed);
+    let ended = w.env.now.clone();
+    w.wait(1_000);
+    w.adopted();
+    let now = &w.state.status;
+    assert_eq!((now.status, &now.since, &*now.cause.kind), (Status::Idle, &ended, "turn.ended"));
+}
+
+#[test]
 fn law6_a_daemon_that_starts_has_the_duties_of_one_that_never_stopped() {
     let w = World::launching();
     assert_eq!(duties(&w.folded()), duties(&w.state));

@@ -60,6 +60,11 @@ fn key(state: &State) -> u64 {
     let mut state = state.clone();
     state.seq = 0;
     state.status.cause.seq = 0;
+    for status in
+        state.beneath.iter_mut().flat_map(|beneath| beneath.before.iter_mut().chain([&mut beneath.now]))
+    {
+        status.cause.seq = 0;
+    }
     let mut hasher = DefaultHasher::new();
     serde_json::to_string(&state).unwrap().hash(&mut hasher);
     hasher.finish()

@@ -9,6 +9,7 @@ use crate::session::{
     ClosingWhy, Env, Envelope, Event, Input, InterruptCause, Life, Op, Process, Rejection, State, Status,
     deadline, duties, status, step,
 };
+use crate::time::Stamp;
 
 /// A status as the table of transitions tells it: cancelling for somebody and for a deadline are two things there.
 pub(super) fn label(state: &State) -> &'static str {
@@ -183,6 +184,8 @@ pub(super) struct Laws {
     /// Whether printing and reading is left to others, for the sake of time.
     pub(super) brief: bool,
     folded: Option<State>,
+    /// The status as it would be if every start of the daemon knew at once, and since when it has been that.
+    lasting: Option<(Status, Stamp)>,
     accepted: BTreeSet<PromptNo>,
     started: BTreeMap<PromptNo, TurnNo>,
     written: BTreeSet<PromptNo>,
@@ -205,6 +208,7 @@ impl Laws {
             round_trip(envelope);
         }
         self.moves("(new)", label(state));
+        self.lasts(state, &state.created);
         stands(state);
         snapshot_stands(state);
     }
@@ -240,12 +244,23 @@ impl Laws {
         if status(before) != status(after) {
             self.moves(label(before), label(after));
         }
+        self.lasts(after, &env.now);
         stands(after);
         if !self.brief {
             snapshot_stands(after);
         }
         self.waits_are_named(after, env);
         ticks_lead_on(after, env);
+    }
+
+    fn lasts(&mut self, state: &State, now: &Stamp) {
+        let known = status(&State { settled_since_boot: true, ..state.clone() });
+        let (lasting, since) =
+            self.lasting.take().filter(|(s, _)| *s == known).unwrap_or((known, now.clone()));
+        if status(state) != Status::Unknown {
+            assert_eq!((lasting, &since), (state.status.status, &state.status.since), "since when it lasts");
+        }
+        self.lasting = Some((lasting, since));
     }
 
     fn moves(&mut self, from: &'static str, to: &'static str) {
@@ -361,7 +376,8 @@ fn honest(before: &State, events: &[Envelope], after: &State) {
         panic!("the change of status is not the last event: {events:?}");
     };
     assert_eq!((*from, *to), (Some(status(before)), status(after)));
-    assert_eq!(after.status.cause, *cause);
+    // A status that a start of the daemon only interrupted keeps the cause that it had.
+    assert!(after.status.cause == *cause || status(before) == Status::Unknown);
     assert!(
         events.iter().any(|e| e.seq == cause.seq && e.event.kind() == cause.kind),
         "its cause is in the step"

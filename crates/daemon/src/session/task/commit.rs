@@ -32,7 +32,14 @@ impl Task {
             self.adopt(decided, read, cursor);
             return true;
         }
-        match self.host.append(self.append(&decided, position)).await {
+        let stored = self.host.append(self.append(&decided, position));
+        if read.more
+            && let Some(feed) = &mut self.feed
+        {
+            // Decoding is the most of the work; the disk need not wait for it, nor it for the disk.
+            feed.read_ahead();
+        }
+        match stored.await {
             Ok(Appended::Ok { last, .. }) => {
                 if position.is_some() {
                     self.ingested = position;
