@@ -36,6 +36,10 @@ pub const OPEN_TOOLS: usize = 1024;
 /// The name of a model or a mode, in bytes: the longest known is a quarter of that.
 pub const VALUE_BYTES: usize = 200;
 
+/// Events of one attempt that tell of a line that could not be read: enough to see what is wrong, and no flood if a new
+/// version of an agent has a new kind of message.
+pub const UNREADABLE_LINES: u32 = 200;
+
 /// Labels of one session.
 pub const LABELS: usize = 64;
 

@@ -325,6 +325,7 @@ impl View {
             | EventBody::TaskEnded { .. }
             | EventBody::Malformed { .. }
             | EventBody::Unrecognized { .. }
+            | EventBody::Muted { .. }
             | EventBody::Active {}
             | EventBody::Unknown { .. } => {}
         }

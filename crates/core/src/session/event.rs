@@ -478,6 +478,11 @@ events! {
         /// The kind.
         kind: String,
     }
+    /// Too many lines of the agent could not be read: further ones are in its journal alone.
+    "agent.muted" Muted {
+        /// How many were told.
+        after: u32,
+    }
     /// The agent was active. Told now and then, so that a watch over silence survives a restart of the daemon.
     "agent.active" Active {}
 }

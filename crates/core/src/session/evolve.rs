@@ -260,6 +260,7 @@ impl State {
                     sent: Vec::new(),
                     stdin_closed: false,
                     active: at.clone(),
+                    unreadable: 0,
                 });
             }
             Event::AttemptSpawned { process, .. } => {
@@ -337,11 +338,13 @@ impl State {
             Event::ConversationLost { message } => {
                 self.conversation = Conversation::Lost { message: message.clone() };
             }
-            Event::ItemAdded { .. }
-            | Event::Retrying { .. }
-            | Event::Malformed { .. }
-            | Event::Unrecognized { .. }
-            | Event::Active {} => self.touch(at),
+            Event::ItemAdded { .. } | Event::Retrying { .. } | Event::Active {} => self.touch(at),
+            Event::Malformed { .. } | Event::Unrecognized { .. } | Event::Muted { .. } => {
+                if let Some(attempt) = self.process.attempt_mut() {
+                    attempt.unreadable = attempt.unreadable.saturating_add(1);
+                }
+                self.touch(at);
+            }
             Event::ToolStarted { item, .. } => {
                 if self.open_tools.len() < limits::OPEN_TOOLS
                     && let crate::item::ItemBody::ToolCall { tool, .. } = &item.body

@@ -1,5 +1,7 @@
 //! Taking in what the world did.
 
+use std::cmp::Ordering;
+
 use super::decide::Step;
 use super::end::{Closing, End, EndReason};
 use super::event::{Event, Op};
@@ -194,7 +196,7 @@ impl Step<'_> {
             AgentSays::UnknownRequest { request, subtype } => {
                 let message = format!("Unsupported control request subtype: {subtype}");
                 self.write(Op::Write(Action::Refuse { request, message }));
-                self.emit(Event::Unrecognized { kind: format!("control_request/{subtype}") });
+                self.unreadable(Event::Unrecognized { kind: format!("control_request/{subtype}") });
             }
             AgentSays::ControlAnswered { control, answer } => self.control_answered(control, answer),
             AgentSays::TaskStarted { task, kind, title } => {
@@ -211,13 +213,22 @@ impl Step<'_> {
                 self.emit(Event::Retrying { attempt, of, delay_ms, reason });
             }
             AgentSays::Alive => self.alive(),
-            AgentSays::Malformed { why, bytes } => self.emit(Event::Malformed { why, bytes }),
-            AgentSays::Unrecognized { kind } => self.emit(Event::Unrecognized { kind }),
+            AgentSays::Malformed { why, bytes } => self.unreadable(Event::Malformed { why, bytes }),
+            AgentSays::Unrecognized { kind } => self.unreadable(Event::Unrecognized { kind }),
         }
     }
 
     pub(super) fn speaking_turn(&self) -> Option<TurnNo> {
         self.state.own_turn.as_ref().map(|turn| turn.no).or(self.state.turn.as_ref().map(|turn| turn.no))
+    }
+
+    fn unreadable(&mut self, event: Event) {
+        let told = self.state.process.attempt().map_or(0, |attempt| attempt.unreadable);
+        match told.cmp(&limits::UNREADABLE_LINES) {
+            Ordering::Less => self.emit(event),
+            Ordering::Equal => self.emit(Event::Muted { after: told }),
+            Ordering::Greater => self.alive(),
+        }
     }
 
     fn alive(&mut self) {

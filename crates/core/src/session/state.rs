@@ -299,6 +299,9 @@ pub struct Attempt {
     pub stdin_closed: bool,
     /// When it last did anything.
     pub active: Stamp,
+    /// Events that told of lines that could not be read.
+    #[serde(default)]
+    pub unreadable: u32,
 }
 
 impl Attempt {

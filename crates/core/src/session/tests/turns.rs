@@ -4,6 +4,7 @@ use super::world::*;
 use crate::agent::AgentSays;
 use crate::id::PromptNo;
 use crate::item::ToolOutcome;
+use crate::limits;
 use crate::session::*;
 use crate::turn::{Ending, FailureKind, Outcome, TurnBy, Usage};
 
@@ -254,6 +255,29 @@ fn what_matters_to_nobody_but_readers_is_stored_and_changes_nothing_else() {
     w.says(AgentSays::Item { item: tool("i1") });
     assert_eq!(w.kinds(), ["item.added"]);
     assert_eq!(w.status(), Status::Running);
+}
+
+#[test]
+fn a_flood_of_what_cannot_be_read_is_told_up_to_a_limit_and_counts_as_activity() {
+    let mut w = World::running();
+    let mut told = Vec::new();
+    for _ in 0..limits::UNREADABLE_LINES + 50 {
+        w.says(AgentSays::Unrecognized { kind: "new".to_owned() });
+        told.extend(w.last.iter().map(|envelope| envelope.event.kind().to_owned()));
+    }
+    assert_eq!(told.len(), limits::UNREADABLE_LINES as usize + 1);
+    assert_eq!(told.pop().as_deref(), Some("agent.muted"));
+    assert!(told.iter().all(|kind| kind == "agent.unrecognized"));
+    w.wait(300_000);
+    w.says(AgentSays::Malformed { why: "noise".to_owned(), bytes: 1 });
+    assert_eq!(w.kinds(), ["agent.active"]);
+    // Another attempt is told of anew.
+    w.exits(ExitStatus::Code(0));
+    w.prompt("again");
+    w.falls_due(Why::Backoff);
+    w.comes_up();
+    w.says(AgentSays::Unrecognized { kind: "new".to_owned() });
+    assert_eq!(w.kinds(), ["agent.unrecognized"]);
 }
 
 #[test]
