@@ -180,6 +180,10 @@ impl std::error::Error for SpecError {}
 /// without an answer, and `TimedOut`: it gave none within ten seconds; [`crate::probe()`] and the journal tell how far it
 /// came. Anything else: it could not be started or set up, no agent was started, and it may be tried again.
 pub fn start(exe: &Path, attempt_dir: &Path, spec: &LaunchSpec) -> io::Result<()> {
+    start_within(exe, attempt_dir, spec, START_US)
+}
+
+fn start_within(exe: &Path, attempt_dir: &Path, spec: &LaunchSpec, within_us: u64) -> io::Result<()> {
     let encoded = spec.encode();
     let unfit = |why| Err(io::Error::new(io::ErrorKind::InvalidInput, why));
     if encoded.len() > SPEC_MAX {
@@ -209,13 +213,18 @@ pub fn start(exe: &Path, attempt_dir: &Path, spec: &LaunchSpec) -> io::Result<()
     let (Some(stdin), Some(stdout)) = (stdin, stdout) else {
         return Err(io::ErrorKind::BrokenPipe.into());
     };
-    holder::Answer::decode(converse(stdin.into(), &stdout.into(), &encoded)?).into_result()
+    holder::Answer::decode(converse(stdin.into(), &stdout.into(), &encoded, within_us)?).into_result()
 }
 
-/// Gives the holder its specification and takes its answer, for [`START_US`] at most.
-fn converse(stdin: OwnedFd, stdout: &OwnedFd, spec: &[u8]) -> io::Result<[u8; holder::ANSWER_LEN]> {
+/// Gives the holder its specification and takes its answer.
+fn converse(
+    stdin: OwnedFd,
+    stdout: &OwnedFd,
+    spec: &[u8],
+    within_us: u64,
+) -> io::Result<[u8; holder::ANSWER_LEN]> {
     rustix::io::ioctl_fionbio(&stdin, true)?;
-    let until = clock::mono_us() + START_US;
+    let until = clock::mono_us() + within_us;
     let (mut stdin, mut spec) = (Some(stdin), spec);
     let mut answer = [0; holder::ANSWER_LEN];
     let mut have = 0;
@@ -224,7 +233,10 @@ fn converse(stdin: OwnedFd, stdout: &OwnedFd, spec: &[u8]) -> io::Result<[u8; ho
         fds.extend(stdin.as_ref().map(|stdin| PollFd::new(stdin, PollFlags::OUT)));
         let left = clock::timespec(until.saturating_sub(clock::mono_us()));
         match rustix::event::poll(&mut fds, Some(&left)) {
-            Ok(0) => return Err(io::Error::new(io::ErrorKind::TimedOut, "the holder gives no answer")),
+            Ok(0) => {
+                let why = format!("the holder did not answer within {} ms", within_us / 1000);
+                return Err(io::Error::new(io::ErrorKind::TimedOut, why));
+            }
             Ok(_) => {}
             Err(Errno::INTR) => continue,
             Err(error) => return Err(error.into()),
