@@ -137,6 +137,8 @@ codes! {
     MethodNotAllowed "method_not_allowed" 405 exit 3 "The path does not take this method", None;
     /// The wait was longer than its timeout.
     WaitTimeout "wait_timeout" 408 exit 124 "The wait took longer than its timeout", None;
+    /// The body of the request came too slowly.
+    BodyTimeout "body_timeout" 408 exit 1 "The body did not come in time", None;
     /// A prefix fits several sessions.
     ReferenceAmbiguous "reference_ambiguous" 409 exit 3 "The name fits several sessions", Some("give more of the id");
     /// The idempotency key was used with another body.

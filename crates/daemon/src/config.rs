@@ -56,12 +56,12 @@ pub struct Deadlines {
 #[derive(Debug, Error)]
 pub enum ConfigError {
     /// It is there and cannot be read.
-    #[error("{path} cannot be read: {source}")]
+    #[error("{path} cannot be read: {why}")]
     Unreadable {
         /// The file.
         path: PathBuf,
         /// Why.
-        source: io::Error,
+        why: io::Error,
     },
     /// It does not say what it may say.
     #[error("{path} is not a valid configuration: {message}")]
@@ -79,7 +79,7 @@ impl Config {
         let text = match fs::read_to_string(path) {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
-            Err(source) => return Err(ConfigError::Unreadable { path: path.to_owned(), source }),
+            Err(why) => return Err(ConfigError::Unreadable { path: path.to_owned(), why }),
         };
         let invalid = |message: String| ConfigError::Invalid { path: path.to_owned(), message };
         let config: Self = toml::from_str(&text).map_err(|error| invalid(error.to_string()))?;

@@ -1,6 +1,7 @@
 //! What all tasks of the daemon share.
 
 use std::collections::HashMap;
+use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -8,7 +9,7 @@ use std::time::Duration;
 use lockkeeper_agents::{Adapter, registry};
 use lockkeeper_core::id::SessionId;
 use lockkeeper_core::manner::Manner;
-use lockkeeper_core::session::{Envelope, NewSession, Rejection, Request, State, create};
+use lockkeeper_core::session::{Env, Envelope, NewSession, Rejection, Request, State, create};
 use lockkeeper_core::time::Stamp;
 use lockkeeper_store::{Append, Appended, Cursor, Epoch, EventQuery, KeyEntry, Removal, Store, StoreError};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -19,9 +20,9 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::hub::{Hub, Told};
 use crate::limits;
-use crate::making::Making;
+use crate::making::{Making, Place};
 use crate::names::Names;
-use crate::paths::Paths;
+use crate::paths::{Paths, make_private};
 use crate::session::launch::Environment;
 use crate::session::{Done, Handle, KeyIntent, Live, LiveText, Made, Message, Refused, Task, launch};
 
@@ -124,14 +125,25 @@ impl Host {
         async move { receiver.await.map_err(|_| StoreError::Closed)??.pop().ok_or(StoreError::Closed) }
     }
 
-    /// The answer that a request under this key got before, if it was the same one.
+    /// The answer that a request under this key got before, if it was the same one. Blocks for a short read.
     pub(crate) fn earlier(&self, intent: &KeyIntent) -> Result<Option<String>, Refused> {
-        match self.store.key(&intent.scope, &intent.key) {
-            Ok(None) => Ok(None),
-            Ok(Some(entry)) if entry.body_hash == intent.body_hash => Ok(Some(entry.response)),
-            Ok(Some(_)) => Err(Refused::KeyConflict { key: intent.key.clone() }),
-            Err(error) => Err(Refused::Store(Arc::new(error))),
-        }
+        earlier(&*self.store, &intent.scope, &intent.key, &intent.body_hash)
+    }
+
+    /// The same for those who must not block.
+    pub(crate) fn answered(
+        &self,
+        intent: &KeyIntent,
+    ) -> impl Future<Output = Result<Option<String>, Refused>> + use<> {
+        let (store, scope) = (self.store.clone(), intent.scope.clone());
+        let (key, body_hash) = (intent.key.clone(), intent.body_hash.clone());
+        let read = tokio::task::spawn_blocking(move || earlier(&*store, &scope, &key, &body_hash));
+        async { read.await.map_err(|_| Refused::GoingDown)? }
+    }
+
+    /// Waits until nobody else makes a session under this key, and keeps others from it. Bounded, as a commit is.
+    pub(crate) async fn place(&self, key: &str) -> Place {
+        self.making.take(key).await
     }
 
     /// Whether no turns and no processes are started for now.
@@ -145,10 +157,13 @@ impl Host {
         new: NewSession,
         by: String,
         environment: Environment,
-        key: Option<KeyIntent>,
+        key: Option<(KeyIntent, Place)>,
     ) -> Result<Made, Refused> {
         let host = self.clone();
-        let made = self.tasks.spawn(async move { host.make(new, &by, environment, key).await });
+        let made = self.tasks.spawn(async move {
+            let (key, _place) = key.unzip();
+            host.make(new, &by, environment, key).await
+        });
         made.await.unwrap_or(Err(Refused::GoingDown))
     }
 
@@ -159,103 +174,80 @@ impl Host {
         environment: Environment,
         key: Option<KeyIntent>,
     ) -> Result<Made, Refused> {
-        // A repetition that comes before the first one's commit has to wait for that.
-        let _turn = match &key {
-            Some(key) => Some(self.making.take(&key.key).await),
-            None => None,
-        };
-        if let Some(earlier) = key.as_ref().map(|key| self.earlier(key)).transpose()?.flatten() {
-            return Ok(Made::Before { answer: earlier, cursor: self.store.head() });
-        }
         let adapter = registry::find(new.agent.as_str()).ok_or(Refused::Gone)?;
         let id = new.id.clone();
         let name_taken = new.name.as_ref().is_some_and(|name| !self.names.take(name, &id));
-        let env = lockkeeper_core::session::Env {
+        let env = Env {
             now: self.clock.now(),
             manner: self.manner(adapter),
             name_taken,
             draining: self.is_draining(),
         };
-        let created = self.store_new(new, by, &env, environment, key).await;
-        match created {
-            Ok((state, done)) => {
-                self.names.settle(&state);
-                self.start(adapter, state, None);
-                Ok(Made::Now(done))
-            }
-            Err(refused) => {
-                self.names.keep(&id, None);
-                Err(refused)
-            }
+        let made = match create(new, by, &env) {
+            Ok((state, events)) => self.store_new(adapter, state, events, environment, key).await,
+            Err(rejection) => Err(Refused::Rejected(rejection)),
+        };
+        if !matches!(made, Ok(Made::Now(_))) {
+            self.names.keep(&id, None);
         }
+        made
     }
 
+    /// Keeps the environment of a new session, commits its first events, and starts its task.
     async fn store_new(
-        &self,
-        new: NewSession,
-        by: &str,
-        env: &lockkeeper_core::session::Env,
+        self: &Arc<Self>,
+        adapter: &'static dyn Adapter,
+        state: State,
+        events: Vec<Envelope>,
         environment: Environment,
         key: Option<KeyIntent>,
-    ) -> Result<(State, Done), Refused> {
-        let id = new.id.clone();
-        let (state, events) = create(new, by, env).map_err(Refused::Rejected)?;
-        let dir = self.paths.session_dir(&id);
-        let kept = tokio::task::spawn_blocking({
-            let dir = dir.clone();
-            move || {
-                crate::paths::make_private(&dir).and_then(|()| launch::keep_environment(&dir, &environment))
-            }
-        })
-        .await;
-        let io = |error: String| Refused::Store(Arc::new(StoreError::Io { why: error }));
-        match kept {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) if error.kind() == std::io::ErrorKind::StorageFull => {
-                return Err(Refused::Store(Arc::new(StoreError::Full)));
-            }
-            Ok(Err(error)) => return Err(io(format!("{}: {error}", dir.display()))),
-            Err(error) => return Err(io(error.to_string())),
-        }
+    ) -> Result<Made, Refused> {
+        let dir = self.paths.session_dir(&state.id);
+        keep_environment(dir.clone(), environment).await?;
+        let body_hash = key.as_ref().map(|key| key.body_hash.clone()).unwrap_or_default();
         let mut append = Append::of(self.epoch, &state, events.clone());
-        append.keys = key
-            .map(|key| KeyEntry {
-                scope: key.scope,
-                key: key.key,
-                body_hash: key.body_hash,
-                response: (key.respond)(&state, &events),
-            })
-            .into_iter()
-            .collect();
-        let appended = self.append(append).await;
-        let (failed, nothing_stored) = match appended {
+        append.keys.extend(key.map(|key| KeyEntry {
+            scope: key.scope,
+            key: key.key,
+            body_hash: key.body_hash,
+            response: (key.respond)(&state, &events),
+        }));
+        let store = |error: StoreError| Err(Refused::Store(Arc::new(error)));
+        let (made, nothing_stored) = match self.append(append).await {
             Ok(Appended::Ok { last, .. }) => {
-                self.tell_created(&id, &events, last);
+                self.tell_created(&state.id, &events, last);
+                self.names.settle(&state);
                 let done = Done { state: Arc::new(state.clone()), events, cursor: last, earlier: None };
-                return Ok((state, done));
+                self.start(adapter, state, None);
+                return Ok(Made::Now(done));
             }
             Ok(Appended::NameTaken { .. }) => {
                 let name = state.profile.name.as_ref().map(ToString::to_string).unwrap_or_default();
-                (Refused::Rejected(Rejection::NameTaken { name }), true)
+                (Err(Refused::Rejected(Rejection::NameTaken { name })), true)
             }
-            Ok(Appended::KeyTaken(entry)) => (Refused::KeyConflict { key: entry.key }, true),
-            Ok(Appended::Full) => (Refused::Store(Arc::new(StoreError::Full)), true),
-            Ok(Appended::Refused { why }) => (io(why), true),
+            Ok(Appended::KeyTaken(entry)) => {
+                let cursor = self.store.head();
+                (same(*entry, &body_hash).map(|answer| Made::Before { answer, cursor }), true)
+            }
+            Ok(Appended::Full) => (store(StoreError::Full), true),
+            Ok(Appended::Refused { why }) => (store(StoreError::Io { why }), true),
             // Another session has the id, which is drawn out of 60 bits.
-            Ok(Appended::Conflict { .. }) => (io("the id is taken; try again".to_owned()), false),
+            Ok(Appended::Conflict { .. }) => {
+                (store(StoreError::Io { why: "the id is taken; try again".to_owned() }), false)
+            }
             Ok(Appended::Fenced | Appended::Unknown) => {
                 self.ending.cancel();
-                (Refused::GoingDown, false)
+                (Err(Refused::GoingDown), false)
             }
             Err(error) => {
                 let nothing = matches!(error, StoreError::Full | StoreError::Busy | StoreError::Overloaded);
-                (Refused::Store(Arc::new(error)), nothing)
+                (store(error), nothing)
             }
         };
-        if nothing_stored && let Err(error) = std::fs::remove_dir_all(&dir) {
-            tracing::warn!(%error, dir = %dir.display(), "could not remove the directory of a session that was not made");
+        if nothing_stored {
+            remove_files(dir).await;
         }
-        Err(failed)
+        made
     }
 
     fn tell_created(&self, id: &SessionId, events: &[Envelope], last: Cursor) {
@@ -327,22 +319,38 @@ impl Host {
         request: Request,
         key: Option<KeyIntent>,
     ) -> Result<Done, Refused> {
-        let handle = self.session(id).await?;
-        let (reply, answer) = oneshot::channel();
-        handle
-            .mailbox
-            .send(Message::Command { request, key, reply })
-            .await
-            .map_err(|_| Refused::GoingDown)?;
-        answer.await.map_err(|_| Refused::GoingDown)?
+        self.ask(id, |reply| Message::Command { request, key, reply }).await?
     }
 
     /// The state of a session as it was committed last.
     pub(crate) async fn look(self: &Arc<Self>, id: &SessionId) -> Result<Arc<State>, Refused> {
+        self.ask(id, |reply| Message::Look { reply }).await
+    }
+
+    /// Has a session that has ended removed.
+    pub(crate) async fn clear(self: &Arc<Self>, id: &SessionId, by: String) -> Result<(), Refused> {
+        self.ask(id, |reply| Message::Remove { by, reply }).await?
+    }
+
+    /// Sends a session's task a message and waits for its answer.
+    async fn ask<T>(
+        self: &Arc<Self>,
+        id: &SessionId,
+        message: impl FnOnce(oneshot::Sender<T>) -> Message,
+    ) -> Result<T, Refused> {
         let handle = self.session(id).await?;
         let (reply, answer) = oneshot::channel();
-        handle.mailbox.send(Message::Look { reply }).await.map_err(|_| Refused::GoingDown)?;
-        answer.await.map_err(|_| Refused::GoingDown)
+        if handle.mailbox.send(message(reply)).await.is_ok()
+            && let Ok(answer) = answer.await
+        {
+            return Ok(answer);
+        }
+        // Its task has ended: with the session, if somebody else had that removed, or with the daemon.
+        let (store, id) = (self.store.clone(), id.clone());
+        match tokio::task::spawn_blocking(move || store.session_row(&id)).await {
+            Ok(Ok(None)) => Err(Refused::Gone),
+            Ok(_) | Err(_) => Err(Refused::GoingDown),
+        }
     }
 
     /// Removes a session that has ended, with everything that it left.
@@ -376,11 +384,7 @@ impl Host {
         }
         self.names.keep(&state.id, None);
         self.sessions.forget(&state.id);
-        let dir = self.paths.session_dir(&state.id);
-        let cleared = tokio::task::spawn_blocking(move || std::fs::remove_dir_all(dir)).await;
-        if let Ok(Err(error)) = cleared {
-            tracing::warn!(%error, "could not remove a session's files");
-        }
+        remove_files(self.paths.session_dir(&state.id)).await;
         Ok(())
     }
 
@@ -400,14 +404,6 @@ impl Host {
             Ok(Err(error)) => tracing::warn!(%error, "could not tell of a removed session"),
             Err(error) => tracing::warn!(%error, "could not tell of a removed session"),
         }
-    }
-
-    /// Has a session that has ended removed.
-    pub(crate) async fn clear(self: &Arc<Self>, id: &SessionId, by: String) -> Result<(), Refused> {
-        let handle = self.session(id).await?;
-        let (reply, answer) = oneshot::channel();
-        handle.mailbox.send(Message::Remove { by, reply }).await.map_err(|_| Refused::GoingDown)?;
-        answer.await.map_err(|_| Refused::GoingDown)?
     }
 
     /// The text so far of what streams in a session.
@@ -430,3 +426,45 @@ pub(crate) fn stored(id: &SessionId, events: &[Envelope], last: Cursor) -> Vec<l
         })
         .collect()
 }
+
+/// The answer that is kept under a key, if it was given to the same request.
+fn earlier(store: &dyn Store, scope: &str, key: &str, body_hash: &str) -> Result<Option<String>, Refused> {
+    let entry = store.key(scope, key).map_err(|error| Refused::Store(Arc::new(error)))?;
+    entry.map(|entry| same(entry, body_hash)).transpose()
+}
+
+fn same(entry: KeyEntry, body_hash: &str) -> Result<String, Refused> {
+    if entry.body_hash == body_hash {
+        Ok(entry.response)
+    } else {
+        Err(Refused::KeyConflict { key: entry.key })
+    }
+}
+
+/// Makes a session's directory, with its environment in it.
+async fn keep_environment(dir: PathBuf, environment: Environment) -> Result<(), Refused> {
+    let shown = dir.display().to_string();
+    let kept = tokio::task::spawn_blocking(move || {
+        make_private(&dir).and_then(|()| launch::keep_environment(&dir, &environment))
+    });
+    let error = match kept.await {
+        Ok(Ok(())) => return Ok(()),
+        Ok(Err(error)) if error.kind() == io::ErrorKind::StorageFull => StoreError::Full,
+        Ok(Err(error)) => StoreError::Io { why: format!("{shown}: {error}") },
+        Err(error) => StoreError::Io { why: error.to_string() },
+    };
+    Err(Refused::Store(Arc::new(error)))
+}
+
+/// Removes the directory of a session that is not, or not any more, in the store. What is left is cleared at the next
+/// start; see [`crate::boot`].
+async fn remove_files(dir: PathBuf) {
+    let shown = dir.display().to_string();
+    let removed = tokio::task::spawn_blocking(move || std::fs::remove_dir_all(dir)).await;
+    if let Err(error) = removed.unwrap_or_else(|error| Err(io::Error::other(error))) {
+        tracing::warn!(%error, dir = shown, "could not remove a session's files");
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

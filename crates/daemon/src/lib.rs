@@ -3,6 +3,7 @@
 //! Everything that decides is in the core. Here are the clock, the processes, the store and the sockets: a session's
 //! task takes inputs in, commits what the core decides, and does what the core says must be done.
 
+mod boot;
 mod clock;
 mod config;
 mod host;

@@ -39,17 +39,47 @@ pub(crate) const KEYS_MS: i64 = 7 * 24 * 60 * 60 * 1000;
 /// How long after a failed commit, or a holder that refuses, the next try comes, in milliseconds.
 pub(crate) const RETRY_MS: u64 = 1000;
 
-/// How often a silent subscription shows that it lives, in milliseconds.
-pub(crate) const HEARTBEAT_MS: u64 = 15_000;
-
 /// How far back a line of standard error may begin that is read again after a restart, in bytes of the journal.
 pub(crate) const STDERR_CARRY_BYTES: u64 = 64 * 1024;
 
 /// The longest line of standard error that an exit keeps, in bytes.
 pub(crate) const STDERR_LINE_BYTES: usize = 2000;
 
+/// How often keys that are older than that are deleted, in milliseconds: a day's worth of keys is little.
+pub(crate) const FORGET_MS: u64 = 24 * 60 * 60 * 1000;
+
+/// Connections that are served at once: half of the 1024 files that a process usually may have open. The other half is
+/// for holders and journals. Those beyond it are answered with the problem `busy`.
+pub(crate) const CONNECTIONS: usize = 512;
+
+/// How long a client may take to send the head of a request, in milliseconds. A connection that is kept open for a next
+/// request ends then too.
+pub(crate) const HEAD_MS: u64 = 30_000;
+
+/// How long a client may take to send the body of a request, in milliseconds: beyond what the largest takes on a socket
+/// of the same machine.
+pub(crate) const BODY_MS: u64 = 60_000;
+
+/// What one connection buffers of a request's head or of an answer, in bytes.
+pub(crate) const CONNECTION_BYTES: usize = 64 * 1024;
+
+/// Bytes of a long answer that are put together before they are sent on.
+pub(crate) const PIECE_BYTES: usize = 256 * 1024;
+
+/// How long a program may take to tell its version, in milliseconds: some agents take seconds on a busy machine.
+pub(crate) const VERSION_MS: u64 = 5000;
+
+/// The size at which a log file is put aside, in bytes: what an editor opens with ease.
+pub(crate) const LOG_BYTES: u64 = 10 * 1024 * 1024;
+
+/// How many log files are kept that were put aside: weeks of an ordinary daemon.
+pub(crate) const LOG_FILES: u32 = 3;
+
 /// How long a graceful end waits for connections, in milliseconds.
 pub(crate) const GOODBYE_MS: u64 = 2000;
+
+/// How long tasks may take to end once connections are cut, in milliseconds.
+pub(crate) const ABORT_MS: u64 = 500;
 
 /// How often a lock that nobody alive seems to hold is tried again: a second, beyond any delay of an `exec`.
 pub(crate) const LOCK_TRIES: u32 = 100;

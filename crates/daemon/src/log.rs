@@ -9,13 +9,8 @@ use std::sync::Mutex;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::format::FmtSpan;
 
+use crate::limits;
 use crate::paths::Paths;
-
-/// A log file that grew beyond this is put aside.
-const FILE_BYTES: u64 = 10 * 1024 * 1024;
-
-/// How many of those are kept.
-const KEPT: u32 = 3;
 
 /// The present log file.
 pub(crate) fn file(paths: &Paths) -> PathBuf {
@@ -53,7 +48,7 @@ impl Rotating {
 
     fn rotate(&mut self) -> io::Result<()> {
         let aside = |number: u32| self.path.with_extension(format!("log.{number}"));
-        for number in (1..KEPT).rev() {
+        for number in (1..limits::LOG_FILES).rev() {
             match std::fs::rename(aside(number), aside(number + 1)) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
                 Ok(()) | Err(_) => {}
@@ -72,7 +67,7 @@ fn append(path: &Path) -> io::Result<File> {
 
 impl Write for Rotating {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.bytes >= FILE_BYTES {
+        if self.bytes >= limits::LOG_BYTES {
             // A log that cannot be rotated goes on in its old file.
             let _ = self.rotate();
         }

@@ -11,9 +11,10 @@ pub(crate) struct Making {
     keys: Mutex<HashMap<String, watch::Receiver<()>>>,
 }
 
-/// The right to make a session under a key. It ends when it is dropped, and whoever waits for it is told.
+/// The place of the one who makes a session under a key. It is free again when this is dropped, and whoever waits for
+/// it is told.
 #[derive(Debug)]
-pub(crate) struct Turn {
+pub(crate) struct Place {
     making: Arc<Making>,
     key: String,
     /// Its end is the word to those who wait.
@@ -22,30 +23,30 @@ pub(crate) struct Turn {
 
 impl Making {
     /// Waits until nobody else makes a session under this key. Bounded, as a commit is.
-    pub(crate) async fn take(self: &Arc<Self>, key: &str) -> Turn {
+    pub(crate) async fn take(self: &Arc<Self>, key: &str) -> Place {
         loop {
             let mut other = match self.begin(key) {
-                Ok(turn) => return turn,
+                Ok(place) => return place,
                 Err(other) => other,
             };
-            // Nothing is ever sent; an error is the end of the other one's turn.
+            // Nothing is ever sent; an error says that the place is free.
             let _ = other.changed().await;
         }
     }
 
-    /// Takes the turn, or tells whose end is to be waited for.
-    fn begin(self: &Arc<Self>, key: &str) -> Result<Turn, watch::Receiver<()>> {
+    /// Takes the place, or tells whose end is to be waited for.
+    fn begin(self: &Arc<Self>, key: &str) -> Result<Place, watch::Receiver<()>> {
         let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(other) = keys.get(key) {
             return Err(other.clone());
         }
         let (done, told) = watch::channel(());
         keys.insert(key.to_owned(), told);
-        Ok(Turn { making: self.clone(), key: key.to_owned(), _done: done })
+        Ok(Place { making: self.clone(), key: key.to_owned(), _done: done })
     }
 }
 
-impl Drop for Turn {
+impl Drop for Place {
     fn drop(&mut self) {
         self.making.keys.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.key);
     }

@@ -97,13 +97,18 @@ impl Paths {
 
     /// Where a session keeps its attempts.
     pub fn session_dir(&self, session: &SessionId) -> PathBuf {
-        self.data.join("sessions").join(session.as_str())
+        self.sessions().join(session.as_str())
+    }
+
+    /// Where the sessions have their directories.
+    pub(crate) fn sessions(&self) -> PathBuf {
+        self.data.join("sessions")
     }
 
     /// Makes the directories, readable by their owner alone.
     pub fn make(&self) -> io::Result<()> {
         let socket_dir = self.socket.parent().unwrap_or(Path::new("/"));
-        for dir in [self.data.as_path(), &self.data.join("sessions"), &self.logs, socket_dir] {
+        for dir in [self.data.as_path(), &self.sessions(), &self.logs, socket_dir] {
             make_private(dir).map_err(|error| {
                 io::Error::new(error.kind(), format!("{} cannot be made or entered: {error}", dir.display()))
             })?;

@@ -3,24 +3,24 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use lockkeeper_core::id::SessionId;
 use lockkeeper_core::session::{Command, Request, Status};
-use lockkeeper_store::{SessionRow, SqliteStore, Store, StoreError, ViewFilter};
+use lockkeeper_store::{SessionRow, SqliteStore, StoreError, ViewFilter};
 use rustix::fs::FlockOperation;
 use thiserror::Error;
-use tokio::net::UnixListener;
+use tokio::net::{UnixListener, UnixStream};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::{Semaphore, broadcast, oneshot};
+use tokio::sync::broadcast;
+use tokio::task::{JoinError, JoinHandle};
 
+use crate::boot::boot;
 use crate::config::{Config, ConfigError};
 use crate::host::Host;
 use crate::hub::Told;
 use crate::paths::Paths;
-use crate::session::{Message, Refused};
 use crate::{http, limits, log};
 
 /// How to run a daemon.
@@ -32,7 +32,7 @@ pub struct Options {
     pub exe: PathBuf,
 }
 
-/// Why a daemon could not run.
+/// Why a daemon could not run, or not go on.
 #[derive(Debug, Error)]
 pub enum RunError {
     /// Another one runs on the same data.
@@ -43,8 +43,18 @@ pub enum RunError {
         /// Its process, as far as it is known.
         pid: String,
     },
+    /// One with other data has the same socket.
+    #[error(
+        "a daemon with other data (pid {pid}) listens on {socket}: give each its own LK_HOME or XDG_RUNTIME_DIR"
+    )]
+    SocketTaken {
+        /// The socket.
+        socket: PathBuf,
+        /// Its process.
+        pid: i32,
+    },
     /// A directory or file cannot be made.
-    #[error("{what}: {source}")]
+    #[error("{what}")]
     Place {
         /// What.
         what: String,
@@ -52,11 +62,14 @@ pub enum RunError {
         source: io::Error,
     },
     /// The configuration is wrong.
-    #[error("{0}")]
+    #[error(transparent)]
     Config(#[from] ConfigError),
-    /// The store cannot be opened.
-    #[error("{0}")]
+    /// The store cannot be opened, or not be read at the start.
+    #[error(transparent)]
     Store(#[from] StoreError),
+    /// A defect ended what has to last as long as the daemon.
+    #[error("a task of the daemon ended by a defect")]
+    Defect(#[from] JoinError),
 }
 
 fn place(what: impl Into<String>) -> impl FnOnce(io::Error) -> RunError {
@@ -67,7 +80,7 @@ fn place(what: impl Into<String>) -> impl FnOnce(io::Error) -> RunError {
 /// Runs a daemon until it is told to end. Agents stay with their holders.
 ///
 /// # Errors
-/// See [`RunError`]; nothing was changed then.
+/// See [`RunError`].
 pub async fn run(options: Options) -> Result<(), RunError> {
     let Options { paths, exe } = options;
     paths.make().map_err(place("cannot make the directories"))?;
@@ -76,39 +89,23 @@ pub async fn run(options: Options) -> Result<(), RunError> {
     log::begin(&paths).map_err(place(format!("cannot open {}", log::file(&paths).display())))?;
     tracing::info!(version = http::VERSION, pid = std::process::id(), data = %paths.data.display(), "daemon starts");
     let database = paths.database();
-    let opened = tokio::task::spawn_blocking(move || SqliteStore::open(&database)).await;
-    let store: Arc<dyn Store> = match opened {
-        Ok(opened) => Arc::new(opened?),
-        Err(error) => {
-            return Err(RunError::Place {
-                what: "cannot open the store".to_owned(),
-                source: io::Error::other(error),
-            });
-        }
-    };
-    let listener = listen(&paths)?;
-    let host = Arc::new(Host::new(paths, exe, &config, store));
+    let store = tokio::task::spawn_blocking(move || SqliteStore::open(&database)).await??;
+    let listener = listen(&paths.socket).await?;
+    let host = Arc::new(Host::new(paths, exe, &config, Arc::new(store)));
     let mut asked = Asked::watch()?;
-    host.tasks.spawn(boot(host.clone()));
-    let served = host.tasks.spawn(http::serve(host.clone(), listener));
-    tokio::select! {
-        () = host.ending.cancelled() => {}
-        () = asked.again() => host.ending.cancel(),
+    let booting = host.tasks.spawn(boot(host.clone()));
+    let mut served = host.tasks.spawn(http::serve(host.clone(), listener));
+    let ended = tokio::select! {
+        () = host.ending.cancelled() => Ok(()),
+        () = asked.again() => Ok(()),
+        defect = defect(booting, &mut served) => Err(defect),
+    };
+    match &ended {
+        Ok(()) => tracing::info!("daemon ends; agents stay with their holders"),
+        Err(error) => tracing::error!(%error, "daemon ends; agents stay with their holders"),
     }
-    tracing::info!("daemon ends; agents stay with their holders");
-    host.tasks.close();
-    let goodbye = Duration::from_millis(limits::GOODBYE_MS);
-    tokio::select! {
-        () = host.tasks.wait() => {}
-        () = tokio::time::sleep(goodbye) => {
-            tracing::warn!("some connections did not end in time");
-            served.abort();
-        }
-        () = asked.again() => {
-            tracing::warn!("asked again: ending without waiting for connections");
-            served.abort();
-        }
-    }
+    host.ending.cancel();
+    say_goodbye(&host, &served, &mut asked).await;
     // While the lock is ours nobody else can have made a socket of this name.
     if let Err(error) = std::fs::remove_file(&host.paths.socket) {
         tracing::warn!(%error, "could not remove the socket");
@@ -118,9 +115,43 @@ pub async fn run(options: Options) -> Result<(), RunError> {
     if let Ok(Err(error)) = flushed {
         tracing::error!(%error, "could not flush the store");
     }
-    drop(host);
+    // The last one closes the store.
+    if Arc::into_inner(host).is_none() {
+        tracing::warn!("a task still has the store; it is closed with the process");
+    }
     drop(lock);
-    Ok(())
+    ended
+}
+
+/// Waits until booting has failed, or the task that serves has ended. Both go on until the daemon ends.
+async fn defect(booting: JoinHandle<Result<(), StoreError>>, served: &mut JoinHandle<()>) -> RunError {
+    let failed = async {
+        match booting.await {
+            Ok(Ok(())) => std::future::pending().await,
+            Ok(Err(error)) => RunError::Store(error),
+            Err(error) => RunError::Defect(error),
+        }
+    };
+    tokio::select! {
+        error = failed => error,
+        Err(error) = served => RunError::Defect(error),
+    }
+}
+
+/// Waits for all tasks, but not for ever: then connections are cut.
+async fn say_goodbye(host: &Host, served: &JoinHandle<()>, asked: &mut Asked) {
+    host.tasks.close();
+    let goodbye = Duration::from_millis(limits::GOODBYE_MS);
+    tokio::select! {
+        () = host.tasks.wait() => return,
+        () = tokio::time::sleep(goodbye) => tracing::warn!("some connections did not end in time"),
+        () = asked.again() => tracing::warn!("asked again: ending without waiting for connections"),
+    }
+    // Its connections end with it.
+    served.abort();
+    if tokio::time::timeout(Duration::from_millis(limits::ABORT_MS), host.tasks.wait()).await.is_err() {
+        tracing::warn!(tasks = host.tasks.len(), "some tasks did not end in time");
+    }
 }
 
 /// Takes the lock of the data directory for as long as the result lives.
@@ -156,9 +187,15 @@ fn is_running(pid: &str) -> bool {
     pid.is_some_and(|pid| rustix::process::test_kill_process(pid) != Err(rustix::io::Errno::SRCH))
 }
 
-/// Listens on the socket. The lock is held, so a socket that is there belongs to nobody.
-fn listen(paths: &Paths) -> Result<UnixListener, RunError> {
-    let socket = &paths.socket;
+/// Listens on the socket. One that is there belongs to a daemon that is dead, or to one with other data.
+async fn listen(socket: &Path) -> Result<UnixListener, RunError> {
+    if let Ok(other) = UnixStream::connect(socket).await
+        && let Some(pid) = other.peer_cred().ok().and_then(|peer| peer.pid())
+        // A child of a killed daemon has its socket until it executes its own program.
+        && is_running(&pid.to_string())
+    {
+        return Err(RunError::SocketTaken { socket: socket.to_owned(), pid });
+    }
     match std::fs::remove_file(socket) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
             return Err(place(format!("cannot remove the old socket {}", socket.display()))(error));
@@ -188,81 +225,6 @@ impl Asked {
         tokio::select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}
-        }
-    }
-}
-
-/// Settles what an earlier daemon left: every session that has a process first says that it does not know.
-async fn boot(host: Arc<Host>) {
-    if let Err(error) = settle(&host).await {
-        tracing::error!(%error, "could not look at the sessions; the daemon ends");
-        host.ending.cancel();
-        return;
-    }
-    host.booted.send_replace(true);
-}
-
-async fn settle(host: &Arc<Host>) -> Result<(), StoreError> {
-    let store = host.store.clone();
-    let read = tokio::task::spawn_blocking(move || {
-        let living =
-            store.view(&ViewFilter { ended: Some(false), limit: usize::MAX, ..ViewFilter::default() })?;
-        Ok::<_, StoreError>((living.sessions, store.live()?))
-    });
-    let (living, live) = read.await.map_err(|_| StoreError::Closed)??;
-    for row in &living {
-        if let Some(name) = &row.name {
-            host.names.take(name, &row.id);
-        }
-    }
-    let before = host.started.wall_ms.saturating_sub(limits::KEYS_MS);
-    host.store.forget_keys(
-        before,
-        Box::new(|result| {
-            if let Err(error) = result {
-                tracing::warn!(%error, "could not forget old idempotency keys");
-            }
-        }),
-    );
-    tracing::info!(living = living.len(), live = live.len(), "settling sessions");
-    let places = Arc::new(Semaphore::new(limits::SETTLING));
-    let mut waking = Vec::with_capacity(live.len());
-    for id in live {
-        let (host, places) = (host.clone(), places.clone());
-        waking.push(host.tasks.clone().spawn(async move {
-            let _place = places.acquire().await;
-            wake(&host, &id).await;
-        }));
-    }
-    for task in waking {
-        if let Err(error) = task.await {
-            tracing::error!(%error, "a session could not be woken");
-        }
-    }
-    Ok(())
-}
-
-/// Starts a session's task and waits until it has said that it does not know.
-async fn wake(host: &Arc<Host>, id: &SessionId) {
-    loop {
-        match host.session(id).await {
-            Ok(handle) => {
-                let (done, woke) = oneshot::channel();
-                if handle.mailbox.send(Message::Wake { done }).await.is_ok() {
-                    // The task ends with the daemon; then it does not matter.
-                    let _ = woke.await;
-                }
-                return;
-            }
-            // What is damaged stays so; it is told when somebody asks for it.
-            Err(Refused::Store(error)) if !matches!(*error, StoreError::Damaged { .. }) => {
-                tracing::error!(session = %id, %error, "could not load a session; trying again");
-            }
-            Err(error) => return tracing::error!(session = %id, %error, "could not load a session"),
-        }
-        tokio::select! {
-            () = tokio::time::sleep(Duration::from_millis(limits::RETRY_MS)) => {}
-            () = host.ending.cancelled() => return,
         }
     }
 }

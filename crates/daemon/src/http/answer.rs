@@ -1,5 +1,7 @@
 //! Answers: JSON with its cursor, and problems.
 
+use std::time::Duration;
+
 use axum::body::Body;
 use axum::extract::FromRequest;
 use axum::http::{HeaderValue, Request, StatusCode, header};
@@ -10,11 +12,15 @@ use lockkeeper_store::{Cursor, StoreError};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::limits;
 use crate::session::Refused;
 
 /// An error on its way out.
 #[derive(Debug)]
 pub(super) struct Failure(pub(super) Problem);
+
+/// The media type of answers.
+pub(super) const JSON: &str = "application/json";
 
 pub(super) type Answer = Result<Response, Failure>;
 
@@ -27,6 +33,13 @@ impl Failure {
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
         Self(store_problem(&error))
+    }
+}
+
+impl From<serde_json::Error> for Failure {
+    /// What is printed is made of strings, numbers and lists of them, so this is a defect.
+    fn from(error: serde_json::Error) -> Self {
+        Self::new(ErrorCode::Internal, error.to_string())
     }
 }
 
@@ -82,14 +95,16 @@ impl IntoResponse for Failure {
 
 /// An answer with the cursor that it is true at.
 pub(super) fn json<T: Serialize>(status: StatusCode, value: &T, cursor: Cursor) -> Answer {
-    let body =
-        serde_json::to_string(value).map_err(|error| Failure::new(ErrorCode::Internal, error.to_string()))?;
-    Ok(text(status, body, cursor))
+    Ok(text(status, serde_json::to_string(value)?, cursor))
 }
 
 /// The same for a text that is JSON already.
 pub(super) fn text(status: StatusCode, body: String, cursor: Cursor) -> Response {
-    let mut response = (status, [(header::CONTENT_TYPE, "application/json")], body).into_response();
+    at(cursor, (status, [(header::CONTENT_TYPE, JSON)], body).into_response())
+}
+
+/// The same answer with the cursor that it is true at.
+pub(super) fn at(cursor: Cursor, mut response: Response) -> Response {
     if let Ok(value) = HeaderValue::from_str(&wire_cursor(cursor).to_string()) {
         response.headers_mut().insert(headers::CURSOR, value);
     }
@@ -123,25 +138,24 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
             .and_then(|value| value.to_str().ok())
             .unwrap_or_default();
         let media = declared.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-        if media != "application/json" {
+        if media != JSON {
             return Err(Failure::new(ErrorCode::MediaType, format!("the body is declared as {declared:?}")));
         }
-        let bytes =
-            axum::body::to_bytes(request.into_body(), api_limits::REQUEST_BYTES).await.map_err(|_| {
+        let read = axum::body::to_bytes(request.into_body(), api_limits::REQUEST_BYTES);
+        let bytes = tokio::time::timeout(Duration::from_millis(limits::BODY_MS), read)
+            .await
+            .map_err(|_| {
+                let detail = format!("the body did not come within {} ms", limits::BODY_MS);
+                Failure::new(ErrorCode::BodyTimeout, detail)
+            })?
+            .map_err(|_| {
                 let limit = api_limits::REQUEST_BYTES;
-                Failure::new(
-                    ErrorCode::BodyTooLarge,
-                    format!("the body is longer than {limit} bytes, or was cut off"),
-                )
+                let detail = format!("the body is longer than {limit} bytes, or was cut off");
+                Failure::new(ErrorCode::BodyTooLarge, detail)
             })?;
         match serde_json::from_slice(&bytes) {
             Ok(value) => Ok(Self { value, bytes }),
-            Err(error) if error.is_data() => {
-                let why = error.to_string();
-                // The one field that is left out so easily that it has a code of its own.
-                let class = why.starts_with("missing field `class`");
-                Err(Failure::new(if class { ErrorCode::ClassRequired } else { ErrorCode::BodyInvalid }, why))
-            }
+            Err(error) if error.is_data() => Err(Failure::new(ErrorCode::BodyInvalid, error.to_string())),
             Err(error) => Err(Failure::new(ErrorCode::JsonInvalid, error.to_string())),
         }
     }

@@ -16,9 +16,7 @@ use lockkeeper_api::{
 };
 use lockkeeper_core::id::{ItemKey, SessionId};
 use lockkeeper_core::session::KINDS;
-use lockkeeper_store::{
-    Cursor, EventQuery as StoreQuery, GateFilter, SessionRow, StoreError, View, ViewFilter,
-};
+use lockkeeper_store::{Cursor, EventQuery as StoreQuery, GateFilter, View, ViewFilter};
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
 
@@ -104,8 +102,7 @@ async fn page(
     let limit = limit.unwrap_or(api_limits::PAGE_EVENTS).clamp(1, api_limits::PAGE_EVENTS);
     let query = StoreQuery { after, session, kinds, limit, ..StoreQuery::default() };
     let page = resolve::read(&host, move |store| store.read_raw(&query)).await?;
-    let items = page.events.into_iter().map(convert::raw_event).collect::<Result<_, _>>();
-    let items = items.map_err(|error| Failure::new(ErrorCode::Internal, error.to_string()))?;
+    let items = page.events.into_iter().map(convert::raw_event).collect::<Result<_, _>>()?;
     let body = EventPage { items, cursor: wire_cursor(page.next), more: page.more };
     answer::json(StatusCode::OK, &body, page.next)
 }
@@ -126,7 +123,8 @@ async fn stream(
         None => (view.cursor, None),
     };
     let mut subscriber = Subscriber {
-        last_seq: (after == view.cursor).then(|| view.sessions.first().map_or(0, |row| row.seq)),
+        last_seq: (session.is_some() && after == view.cursor)
+            .then(|| view.sessions.first().map_or(0, |row| row.seq)),
         behind: after < view.cursor,
         host,
         session,
@@ -173,7 +171,7 @@ async fn snapshot(host: &Arc<Host>, session: Option<SessionId>) -> Result<View, 
 }
 
 fn heartbeat() -> tokio::time::Interval {
-    let mut beat = tokio::time::interval(Duration::from_millis(limits::HEARTBEAT_MS));
+    let mut beat = tokio::time::interval(Duration::from_millis(api_limits::HEARTBEAT_MS));
     beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     // The first tick comes at once.
     beat.reset();
@@ -317,8 +315,9 @@ impl Subscriber {
         if let (Some(first), Some(last)) = (told.events.first(), told.events.last())
             && last.cursor > self.cursor
         {
-            // What follows directly needs no look into the log.
-            if self.session.is_none() || self.last_seq != Some(first.envelope.seq - 1) {
+            // What follows directly needs no look into the log: as the next of all events, or of the session's.
+            let follows = first.cursor.0 == self.cursor.0 + 1;
+            if !follows && self.last_seq != Some(first.envelope.seq - 1) {
                 self.behind = true;
                 if !told.live.is_empty() {
                     self.missed.insert(told.session.clone());
@@ -332,7 +331,7 @@ impl Subscriber {
                 }
             }
             self.cursor = last.cursor;
-            self.last_seq = Some(last.envelope.seq);
+            self.last_seq = self.session.as_ref().map(|_| last.envelope.seq);
         }
         if self.kinds.is_none() {
             for piece in &told.live {
@@ -430,24 +429,4 @@ fn item_of(event: &lockkeeper_api::Event) -> Option<ItemKey> {
         return None;
     }
     serde_json::from_str(event.data.as_str()).ok().map(|brings: Brings| brings.item.key)
-}
-
-/// All events of a session, oldest first.
-pub(super) fn whole_log(
-    store: &dyn lockkeeper_store::Store,
-    id: &SessionId,
-) -> Result<(Vec<lockkeeper_store::Stored>, Option<SessionRow>, Cursor), StoreError> {
-    let row = store.session_row(id)?;
-    let upto = row.as_ref().map_or(0, |row| row.seq);
-    let (mut events, mut after) = (Vec::new(), Cursor::START);
-    loop {
-        let page = store.read(&StoreQuery { after, session: Some(id.clone()), ..StoreQuery::default() })?;
-        after = page.next;
-        events.extend(page.events.into_iter().filter(|stored| stored.envelope.seq <= upto));
-        let done = events.last().is_some_and(|stored| stored.envelope.seq >= upto);
-        if done || !page.more {
-            let cursor = events.last().map_or(Cursor::START, |stored| stored.cursor);
-            return Ok((events, row, cursor));
-        }
-    }
 }

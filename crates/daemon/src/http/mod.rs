@@ -4,10 +4,14 @@ mod answer;
 mod caller;
 mod convert;
 mod events;
+mod folds;
 mod gates;
 mod history;
+mod journal;
+mod pieces;
 mod prompts;
 mod resolve;
+mod serve;
 mod sessions;
 mod system;
 mod why;
@@ -21,28 +25,38 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, patch, post};
 use lockkeeper_api::{ErrorCode, headers};
-use tokio::net::UnixListener;
 
 use crate::host::Host;
+use crate::limits;
 use answer::Failure;
-pub(crate) use caller::Peer;
+use caller::Peer;
+pub(crate) use serve::serve;
 
 /// The daemon's version.
 pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
 
+/// Whether the connection of a request is one too many.
+#[derive(Debug, Clone, Copy)]
+struct Crowd(bool);
+
 /// All routes.
-pub(crate) fn router(host: Arc<Host>) -> Router {
-    let v1 = Router::new()
-        .route("/sessions", get(sessions::list).post(sessions::create))
-        .route("/sessions/{session}", get(sessions::get).patch(sessions::patch).delete(sessions::delete))
+fn router(host: Arc<Host>) -> Router {
+    let asked = Router::new()
+        .route("/sessions", get(sessions::list))
+        .route("/sessions/{session}", get(sessions::get))
+        .route("/sessions/{session}/items", get(history::items))
+        .route("/sessions/{session}/journal", get(journal::journal))
+        .route("/sessions/{session}/events", get(events::of_session))
+        .route("/gates", get(gates::list))
+        .route("/events", get(events::all));
+    let plain = Router::new()
+        .route("/sessions", post(sessions::create))
+        .route("/sessions/{session}", patch(sessions::patch).delete(sessions::delete))
         .route("/sessions/{session}/full", get(history::full))
         .route("/sessions/{session}/why", get(why::why))
         .route("/sessions/{session}/turns", get(history::turns))
-        .route("/sessions/{session}/items", get(history::items))
         .route("/sessions/{session}/attempts", get(history::attempts))
-        .route("/sessions/{session}/journal", get(history::journal))
         .route("/sessions/{session}/queue", get(prompts::queue))
-        .route("/sessions/{session}/events", get(events::of_session))
         .route("/sessions/{session}/interrupt", post(sessions::interrupt))
         .route("/sessions/{session}/stop", post(sessions::stop))
         .route("/sessions/{session}/kill", post(sessions::kill))
@@ -50,13 +64,12 @@ pub(crate) fn router(host: Arc<Host>) -> Router {
         .route("/sessions/{session}/settings", patch(sessions::settings))
         .route("/sessions/{session}/prompts", post(prompts::prompt))
         .route("/prompts/{prompt}", patch(prompts::edit).delete(prompts::drop))
-        .route("/gates", get(gates::list))
         .route("/gates/{gate}/decision", post(gates::decide))
-        .route("/events", get(events::all))
         .route("/agents", get(system::agents))
         .route("/status", get(system::status))
         .route("/daemon/stop", post(system::stop))
-        .layer(middleware::from_fn_with_state(host.clone(), booted));
+        .route_layer(middleware::from_fn(without_query));
+    let v1 = asked.merge(plain).layer(middleware::from_fn_with_state(host.clone(), booted));
     let metrics = Router::new()
         .route("/metrics", get(system::metrics))
         .layer(middleware::from_fn_with_state(host.clone(), booted));
@@ -78,11 +91,15 @@ pub(crate) fn router(host: Arc<Host>) -> Router {
         .with_state(host)
 }
 
-/// Serves until the daemon ends.
-pub(crate) async fn serve(host: Arc<Host>, listener: UnixListener) -> std::io::Result<()> {
-    let ending = host.ending.clone();
-    let service = router(host).into_make_service_with_connect_info::<Peer>();
-    axum::serve(listener, service).with_graceful_shutdown(async move { ending.cancelled().await }).await
+/// Refuses a query where none is read: what is not obeyed is not ignored either.
+async fn without_query(request: Request, next: Next) -> Response {
+    match request.uri().query() {
+        None | Some("") => next.run(request).await,
+        Some(query) => {
+            let detail = format!("{} takes no query, and {query:?} came", request.uri().path());
+            Failure::new(ErrorCode::QueryInvalid, detail).into_response()
+        }
+    }
 }
 
 /// Nothing of a session is told before it is settled, or known to be unsettled, since the daemon's start.
@@ -105,10 +122,14 @@ async fn booted(State(host): State<Arc<Host>>, request: Request, next: Next) -> 
 async fn versioned(request: Request, next: Next) -> Response {
     // The socket's mode keeps others out already; this is for a socket whose mode somebody widened.
     let own = request.extensions().get::<ConnectInfo<Peer>>().is_some_and(|peer| peer.own);
-    let mut response = if own {
-        next.run(request).await
-    } else {
+    let crowded = request.extensions().get::<Crowd>().is_some_and(|crowd| crowd.0);
+    let mut response = if !own {
         Failure::new(ErrorCode::Forbidden, "the daemon serves its own user alone").into_response()
+    } else if crowded {
+        let detail = format!("{} connections are open already", limits::CONNECTIONS);
+        Failure::new(ErrorCode::Busy, detail).into_response()
+    } else {
+        next.run(request).await
     };
     let head = response.headers_mut();
     head.insert(headers::VERSION, HeaderValue::from_static(VERSION));
@@ -119,3 +140,6 @@ async fn versioned(request: Request, next: Next) -> Response {
 
 /// A status of an answer.
 const OK: StatusCode = StatusCode::OK;
+
+#[cfg(test)]
+mod tests;

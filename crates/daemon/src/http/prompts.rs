@@ -10,30 +10,61 @@ use lockkeeper_api::{
 };
 use lockkeeper_core::hash;
 use lockkeeper_core::id::PromptNo;
+use lockkeeper_core::prompt::Class;
 use lockkeeper_core::session::{Command, Envelope, Event, NewPrompt, Request, Stage, State as Session};
+use serde::Deserialize;
 
 use super::answer::{self, Answer, Failure, Json, wire_cursor};
 use super::{Peer, resolve};
 use crate::host::Host;
 use crate::session::KeyIntent;
 
+/// A [`PromptRequest`] that may lack its class: the one field that is left out so easily that it has a code of its own.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Asked {
+    text: String,
+    class: Option<Class>,
+}
+
+impl Asked {
+    fn whole(self) -> Result<PromptRequest, Failure> {
+        Ok(PromptRequest { text: self.text, class: self.class.ok_or_else(class_required)? })
+    }
+}
+
+/// The problem of a prompt without its class.
+pub(super) fn class_required() -> Failure {
+    Failure::new(ErrorCode::ClassRequired, "the field class is missing")
+}
+
 pub(super) async fn prompt(
     State(host): State<Arc<Host>>,
     ConnectInfo(peer): ConnectInfo<Peer>,
     Path(session): Path<String>,
     head: HeaderMap,
-    Json { value, bytes }: Json<PromptRequest>,
+    Json { value, bytes }: Json<Asked>,
 ) -> Answer {
-    super::sessions::admit(&host)?;
+    let PromptRequest { text, class } = value.whole()?;
     let id = resolve::session(&host, &session).await?;
     let key = key(&head)?;
-    let new = NewPrompt { text: value.text.into(), class: value.class, key: key.clone() };
+    let new = NewPrompt { text: text.into(), class, key: key.clone() };
     let intent = key.map(|key| KeyIntent {
         scope: format!("prompt {id}"),
         key,
         body_hash: hash::sha256(&bytes),
         respond: Box::new(|state, events| print(&accepted(state, events))),
     });
+    if let Err(failure) = super::sessions::admit(&host) {
+        // What was admitted before has its receipt.
+        let earlier = match &intent {
+            Some(intent) => host.answered(intent).await?,
+            None => None,
+        };
+        return earlier
+            .map(|text| answer::text(StatusCode::ACCEPTED, text, host.store.head()))
+            .ok_or(failure);
+    }
     let request = Request { by: peer.user, command: Command::Prompt(new) };
     let done = host.command(&id, request, intent).await?;
     match done.earlier {

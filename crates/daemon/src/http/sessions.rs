@@ -40,13 +40,36 @@ pub(super) async fn create(
     head: HeaderMap,
     Json { value, bytes }: Json<NewSession>,
 ) -> Answer {
+    let intent = prompts::key(&head)?.map(|key| KeyIntent {
+        scope: "session".to_owned(),
+        key,
+        body_hash: hash::sha256(&bytes),
+        respond: Box::new(|state, events| {
+            prompts::print(&created(&SessionRow::of(state), prompts::accepted(state, events)))
+        }),
+    });
+    // A repetition gets its answer whatever has become of the workspace, the agent or the daemon since.
+    let key = match intent {
+        Some(intent) => {
+            let place = host.place(&intent.key).await;
+            if let Some(earlier) = host.answered(&intent).await? {
+                return Ok(answer::text(StatusCode::CREATED, earlier, host.store.head()));
+            }
+            Some((intent, place))
+        }
+        None => None,
+    };
     admit(&host)?;
-    let key = prompts::key(&head)?;
-    let dir = check(&value)?;
+    let asked = tokio::task::spawn_blocking(move || check(&value).map(|()| value));
+    let value = asked.await.map_err(|error| Failure::new(ErrorCode::Internal, error.to_string()))??;
+    let lifetime = value.lifetime();
     let prompt = match (value.prompt, value.class) {
-        (Some(text), Some(class)) => Some(NewPrompt { text: text.into(), class, key: key.clone() }),
+        (Some(text), Some(class)) => {
+            let key = key.as_ref().map(|(intent, _)| intent.key.clone());
+            Some(NewPrompt { text: text.into(), class, key })
+        }
         (None, None) => None,
-        (Some(_), None) => return Err(Failure::new(ErrorCode::ClassRequired, "the field class is missing")),
+        (Some(_), None) => return Err(prompts::class_required()),
         (None, Some(_)) => {
             return Err(Failure::new(
                 ErrorCode::BodyInvalid,
@@ -54,16 +77,11 @@ pub(super) async fn create(
             ));
         }
     };
-    let lifetime = if value.keep {
-        lockkeeper_core::session::Lifetime::Kept
-    } else {
-        lockkeeper_core::session::Lifetime::OneShot
-    };
     let new = CoreSession {
         id: draw_id()?,
         name: value.name,
         agent: value.agent,
-        dir,
+        dir: value.dir,
         model: value.model,
         mode: value.mode,
         lifetime,
@@ -74,15 +92,7 @@ pub(super) async fn create(
         prompt,
     };
     let environment = value.env.0.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
-    let intent = key.map(|key| KeyIntent {
-        scope: "session".to_owned(),
-        key,
-        body_hash: hash::sha256(&bytes),
-        respond: Box::new(|state, events| {
-            prompts::print(&created(&SessionRow::of(state), prompts::accepted(state, events)))
-        }),
-    });
-    let done = match host.create(new, peer.user, environment, intent).await? {
+    let done = match host.create(new, peer.user, environment, key).await? {
         Made::Now(done) => done,
         Made::Before { answer, cursor } => return Ok(answer::text(StatusCode::CREATED, answer, cursor)),
     };
@@ -101,8 +111,8 @@ fn draw_id() -> Result<SessionId, Failure> {
     Ok(SessionId::from_random(u64::from_le_bytes(bits)))
 }
 
-/// What can be known to fail before anything is made.
-fn check(new: &NewSession) -> Result<String, Failure> {
+/// What can be known to fail before anything is made. Looks at the disk.
+fn check(new: &NewSession) -> Result<(), Failure> {
     let Some(adapter) = registry::find(new.agent.as_str()) else {
         return Err(Failure::new(
             ErrorCode::AgentUnknown,
@@ -151,7 +161,7 @@ fn check(new: &NewSession) -> Result<String, Failure> {
             return Err(Failure::new(ErrorCode::AgentMissing, detail));
         }
     }
-    Ok(new.dir.clone())
+    Ok(())
 }
 
 pub(super) async fn list(State(host): State<Arc<Host>>, Query(query): Query<SessionQuery>) -> Answer {

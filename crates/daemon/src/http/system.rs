@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,38 +20,59 @@ use lockkeeper_store::{Integrity, ViewFilter};
 use super::answer::{self, Answer, Failure, Json, wire_cursor};
 use super::{VERSION, resolve};
 use crate::host::Host;
+use crate::limits;
 use crate::session::launch::is_executable;
-
-/// How long a program may take to tell its version.
-const VERSION_LIMIT: Duration = Duration::from_secs(5);
 
 /// Programs that are looked for and that no session can use yet.
 const OTHERS: &[&str] = &["codex", "gemini", "opencode", "copilot", "qwen"];
 
 pub(super) async fn agents(State(host): State<Arc<Host>>) -> Answer {
     let cursor = host.store.head();
-    let asked = registry::all().iter().map(|adapter| supported(&host, *adapter));
+    let exe = host.exe.clone();
+    let found = tokio::task::spawn_blocking(move || (programs(&exe), others()));
+    let (supported, mut others) =
+        found.await.map_err(|error| Failure::new(ErrorCode::Internal, error.to_string()))?;
+    let asked = supported.into_iter().map(|(adapter, path)| ask(adapter, path));
     let mut items = futures_util::future::join_all(asked).await;
-    for name in OTHERS {
-        if let Some(path) = on_path(name) {
-            items.push(AgentInfo {
-                name: (*name).to_owned(),
-                supported: false,
-                path: Some(path.display().to_string()),
-                version: None,
-                problem: Some("found, and not supported by this version".to_owned()),
-            });
-        }
-    }
+    items.append(&mut others);
     answer::json(super::OK, &List::<AgentInfo> { items, cursor: wire_cursor(cursor) }, cursor)
 }
 
-async fn supported(host: &Host, adapter: &dyn Adapter) -> AgentInfo {
-    let names = adapter.programs();
-    let path =
-        if names.is_empty() { Some(host.exe.clone()) } else { names.iter().find_map(|name| on_path(name)) };
+/// The programs of all adapters, as far as they are there. Looks at the disk.
+fn programs(exe: &Path) -> Vec<(&'static dyn Adapter, Option<PathBuf>)> {
+    let program = |adapter: &dyn Adapter| match adapter.programs() {
+        [] => Some(exe.to_owned()),
+        names => names.iter().find_map(|name| on_path(name)),
+    };
+    registry::all().iter().map(|&adapter| (adapter, program(adapter))).collect()
+}
+
+/// Agents that are there and have no adapter. Looks at the disk.
+fn others() -> Vec<AgentInfo> {
+    let found = OTHERS.iter().filter_map(|name| {
+        Some(AgentInfo {
+            name: (*name).to_owned(),
+            supported: false,
+            path: Some(on_path(name)?.display().to_string()),
+            version: None,
+            problem: Some("found, and not supported by this version".to_owned()),
+        })
+    });
+    found.collect()
+}
+
+fn on_path(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path)
+        .filter(|dir| dir.is_absolute())
+        .map(|dir| dir.join(name))
+        .find(|path| is_executable(path))
+}
+
+/// Asks the program of an adapter for its version.
+async fn ask(adapter: &dyn Adapter, path: Option<PathBuf>) -> AgentInfo {
     let (version, problem) = match &path {
-        None => (None, Some(format!("{} is not on the PATH of the daemon", names.join(" or ")))),
+        None => (None, Some(format!("{} is not on the PATH of the daemon", adapter.programs().join(" or ")))),
         Some(path) => match told_version(adapter, path).await {
             Ok(version) => (Some(version), None),
             Err(problem) => (None, Some(problem)),
@@ -66,25 +87,15 @@ async fn supported(host: &Host, adapter: &dyn Adapter) -> AgentInfo {
     }
 }
 
-async fn told_version(adapter: &dyn Adapter, path: &PathBuf) -> Result<String, String> {
+async fn told_version(adapter: &dyn Adapter, path: &Path) -> Result<String, String> {
     let mut command = tokio::process::Command::new(path);
     command.args(adapter.version_args()).stdin(std::process::Stdio::null()).kill_on_drop(true);
-    let output = tokio::time::timeout(VERSION_LIMIT, command.output())
+    let output = tokio::time::timeout(Duration::from_millis(limits::VERSION_MS), command.output())
         .await
-        .map_err(|_| {
-            format!("{} did not tell its version within {} s", path.display(), VERSION_LIMIT.as_secs())
-        })?
+        .map_err(|_| format!("{} did not tell its version within {} ms", path.display(), limits::VERSION_MS))?
         .map_err(|error| format!("{} cannot be run: {error}", path.display()))?;
     let text = String::from_utf8_lossy(&output.stdout);
     adapter.parse_version(&text).ok_or_else(|| format!("{} did not tell its version", path.display()))
-}
-
-fn on_path(name: &str) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path)
-        .filter(|dir| dir.is_absolute())
-        .map(|dir| dir.join(name))
-        .find(|path| is_executable(path))
 }
 
 pub(super) async fn status(State(host): State<Arc<Host>>) -> Answer {
@@ -93,12 +104,13 @@ pub(super) async fn status(State(host): State<Arc<Host>>) -> Answer {
 }
 
 async fn daemon_status(host: &Arc<Host>) -> Result<(DaemonStatus, lockkeeper_store::Cursor), Failure> {
-    let view = resolve::read(host, |store| store.view(&ViewFilter::default())).await?;
+    let read =
+        resolve::read(host, |store| Ok((store.view(&ViewFilter::default())?, store.health(), cgroup())));
+    let (view, health, cgroup) = read.await?;
     let mut sessions: BTreeMap<String, u32> = BTreeMap::new();
     for row in &view.sessions {
         *sessions.entry(row.status.word().to_owned()).or_default() += 1;
     }
-    let health = host.store.health();
     let problem = if let Some(why) = &health.poisoned {
         Some(format!("nothing is stored any more: {why}"))
     } else if health.full {
@@ -135,7 +147,7 @@ async fn daemon_status(host: &Arc<Host>) -> Result<(DaemonStatus, lockkeeper_sto
             events: view.cursor.0,
             bytes: health.database_bytes + health.wal_bytes,
         },
-        cgroup: cgroup(),
+        cgroup,
         cursor: wire_cursor(view.cursor),
     };
     Ok((status, view.cursor))

@@ -460,6 +460,89 @@ fn o44_a_lock_that_outlives_its_dead_daemon_for_an_instant_is_waited_for() -> Fa
 }
 
 #[test]
+fn o44_a_daemon_with_other_data_does_not_take_the_socket_of_one_that_runs() -> Fallible {
+    with_daemon(SHORT, |home| {
+        let runtime = home.path("r");
+        std::fs::create_dir(&runtime)?;
+        std::os::unix::fs::symlink(home.data(), runtime.join("lockkeeper"))?;
+        let mut other = home.daemon_command();
+        other.env_remove("LK_HOME").env("HOME", home.path("x")).env("XDG_RUNTIME_DIR", &runtime);
+        other.env_remove("XDG_DATA_HOME").env_remove("XDG_CONFIG_HOME");
+        let mut other = other.stdin(Stdio::null()).stderr(Stdio::piped()).spawn()?;
+        let ended = wait_until("its end", || other.try_wait().is_ok_and(|end| end.is_some()));
+        other.kill()?;
+        let output = other.wait_with_output()?;
+        ended?;
+        ensure!(!output.status.success(), "it ran");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        let pid = home.daemon_pid().to_string();
+        ensure!(said.contains("lk.sock") && said.contains(&pid) && said.contains("LK_HOME"), "{said}");
+        assert_eq!(home.api().get("/v1/status")?["pid"], home.daemon_pid());
+        Ok(())
+    })
+}
+
+#[test]
+fn what_a_killed_daemon_left_of_sessions_that_are_gone_is_cleared_and_nothing_else() -> Fallible {
+    with_daemon(SHORT, |home| {
+        let removed = home.session(&Spec::one_shot().prompt("SAY x"))?;
+        removed.wait("end")?;
+        let kept = home.session(&Spec::one_shot().prompt("SAY x"))?;
+        kept.wait("end")?;
+        let copy = std::fs::read(home.data().join("sessions").join(&removed.id).join("a1/journal"))?;
+        home.api().send("DELETE", &removed.path(""), &[], None)?;
+        home.kill_daemon()?;
+        let dir = |name: &str| home.data().join("sessions").join(name);
+        // Removed from the store, and killed before the files were; never made; and not of this store.
+        for name in [&removed.id, "00000000000m", "00000000000s"] {
+            std::fs::create_dir_all(dir(name))?;
+            std::fs::write(dir(name).join("environment"), "A=b")?;
+        }
+        for name in [&removed.id, "00000000000s"] {
+            std::fs::create_dir(dir(name).join("a1"))?;
+            std::fs::write(dir(name).join("a1/journal"), &copy)?;
+        }
+        home.start()?;
+        wait_until("two directories that are cleared", || {
+            !dir(&removed.id).exists() && !dir("00000000000m").exists()
+        })?;
+        wait_until("a word about the third", || home.log().contains("\"session\":\"00000000000s\""))?;
+        ensure!(
+            dir("00000000000s").join("a1/journal").exists(),
+            "the journal of another store's session is gone"
+        );
+        ensure!(dir(&kept.id).join("a1/journal").exists(), "the journal of a session is gone");
+        Ok(())
+    })
+}
+
+#[test]
+fn o15_a_daemon_ends_in_order_also_while_clients_do_not_read_what_they_asked_for() -> Fallible {
+    use std::io::Write as _;
+    with_daemon(SHORT, |home| {
+        let session = home.session(&Spec::kept().prompt("LINES 3000 0 3000 ;; EXIT 0"))?;
+        session.watch()?.status("suspended")?;
+        let mut idle = Vec::new();
+        for path in ["/full", "/items", "/journal", "/events?after=start", "?wait=end"] {
+            let mut stream = home.api().connect()?;
+            let path = session.path(path);
+            write!(stream, "GET {path} HTTP/1.1\r\nHost: lk\r\nAccept: text/event-stream\r\n\r\n")?;
+            // The beginning of an answer, if there is to be one; the rest stays where it is.
+            if !path.ends_with("wait=end") {
+                std::io::Read::read_exact(&mut stream, &mut [0; 100])?;
+            }
+            idle.push(stream);
+        }
+        let mut half = home.api().connect()?;
+        write!(half, "GET /v1/status HTTP/1.1\r\nHost")?;
+        let status = home.stop_daemon()?;
+        ensure!(status.success(), "{status}");
+        ensure!(!home.log().contains("still has the store"), "{}", home.log());
+        Ok(())
+    })
+}
+
+#[test]
 fn the_data_directory_and_all_in_it_are_closed_to_others() -> Fallible {
     use std::os::unix::fs::PermissionsExt as _;
     with_daemon(SHORT, |home| {

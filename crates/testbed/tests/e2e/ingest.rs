@@ -62,6 +62,29 @@ fn o45_a_line_of_twenty_megabytes_is_noted_with_its_hash_and_memory_stays_bounde
 }
 
 #[test]
+fn a_long_history_is_told_to_its_end_in_bounded_memory() -> Fallible {
+    const LINES: usize = 20_000;
+    with_daemon(SHORT, |home| {
+        let session = home.session(&Spec::kept().prompt(&format!("LINES {LINES} 0 3000 ;; EXIT 0")))?;
+        session.watch()?.status("suspended")?;
+        home.stop_daemon()?;
+        home.start()?;
+        session.row()?;
+        let before = peak_memory_kb(home.daemon_pid());
+        let items = session.list("items")?;
+        let full = home.api().get(&session.path("/full"))?;
+        let raw = session.journal("stdout", 1)?;
+        let grown = peak_memory_kb(home.daemon_pid()) - before;
+        assert_eq!(items.len(), LINES);
+        let added = |event: &&serde_json::Value| event["kind"] == "item.added";
+        assert_eq!(full["events"].as_array().map(|events| events.iter().filter(added).count()), Some(LINES));
+        ensure!(raw.len() > LINES * 3000, "{}", raw.len());
+        ensure!(grown < 40_000, "the daemon took {grown} kB more to tell {} kB", raw.len() / 1000);
+        Ok(())
+    })
+}
+
+#[test]
 fn a_burst_of_lines_right_before_an_exit_is_stored_to_the_last_one() -> Fallible {
     with_daemon(SHORT, |home| {
         let session = home.session(&Spec::kept().prompt("LINES 5000 ;; EXIT 0"))?;

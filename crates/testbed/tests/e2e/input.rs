@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Fallible, Home, SHORT, Spec, ensure, with_daemon};
+use crate::support::{Failure, Fallible, Home, SHORT, Spec, ensure, with_daemon};
 
 const JSON: (&str, &str) = ("Content-Type", "application/json");
 
@@ -118,6 +118,11 @@ fn o46_paths_queries_and_media_types_are_checked() -> Fallible {
             ("GET", "/v1/events?limit=many".into(), none(), "", 400, "query_invalid"),
             ("GET", "/v1/events?after=-1".into(), event(), "", 400, "cursor_invalid"),
             ("GET", "/v1/events?types=x".into(), event(), "", 400, "query_invalid"),
+            ("GET", "/v1/status?verbose=1".into(), none(), "", 400, "query_invalid"),
+            ("GET", at("/turns?limit=1"), none(), "", 400, "query_invalid"),
+            ("POST", at("/stop?force=true"), none(), "", 400, "query_invalid"),
+            ("POST", "/v1/sessions?dry_run=true".into(), json(), "{}", 400, "query_invalid"),
+            ("DELETE", at("?force=true"), none(), "", 400, "query_invalid"),
             ("GET", at("?wait=forever"), none(), "", 400, "query_invalid"),
             ("GET", at("?timeout=5"), none(), "", 400, "query_invalid"),
             ("GET", at("?wait=end&timeout=1"), none(), "", 408, "wait_timeout"),
@@ -316,6 +321,9 @@ fn prompts_that_wait_can_be_read_edited_and_dropped() -> Fallible {
         std::fs::write(&go, "")?;
         session.wait("idle")?;
         assert_eq!(session.messages()?, ["waiting released", "u", "edited", "b"]);
+        let previews: Vec<Value> =
+            session.list("turns")?.iter().skip(1).map(|turn| turn["prompt_preview"].clone()).collect();
+        assert_eq!(previews, ["SAY u", "SAY edited", "SAY b"]);
         Ok(())
     })
 }
@@ -333,6 +341,23 @@ fn an_ended_session_can_be_removed_with_all_that_it_left() -> Fallible {
         ensure!(!home.data().join("sessions").join(&session.id).exists(), "its directory is left");
         home.crash_and_start()?;
         home.api().send("GET", &session.path(""), &[], None)?.is_problem(404, "session_not_found")?;
+        Ok(())
+    })
+}
+
+#[test]
+fn of_many_who_remove_a_session_at_once_one_does_and_the_others_find_none() -> Fallible {
+    with_daemon(SHORT, |home| {
+        let session = home.session(&Spec::one_shot().prompt("SAY x"))?;
+        session.wait("end")?;
+        let remove = || home.api().send("DELETE", &session.path(""), &[], None);
+        let mut answers = std::thread::scope(|scope| {
+            let calls: Vec<_> = (0..8).map(|_| scope.spawn(remove)).collect();
+            let answers = calls.into_iter().map(|call| call.join().map_err(|_| Failure::new("panicked"))?);
+            answers.map(|answer| Ok(answer?.status)).collect::<Fallible<Vec<u16>>>()
+        })?;
+        answers.sort_unstable();
+        assert_eq!(answers, [204, 404, 404, 404, 404, 404, 404, 404]);
         Ok(())
     })
 }

@@ -102,3 +102,30 @@ fn one_key_sent_many_times_at_once_makes_one_prompt_and_one_session() -> Fallibl
         Ok(())
     })
 }
+
+#[test]
+fn a_repeated_request_gets_its_receipt_also_when_it_would_not_be_taken_any_more() -> Fallible {
+    with_daemon(SHORT, |home| {
+        let api = home.api();
+        let place = home.path("brief");
+        std::fs::create_dir(&place)?;
+        let mut body = Spec::kept().body(home);
+        body["dir"] = place.display().to_string().into();
+        let made = api.keyed("/v1/sessions", "k", &body)?.good()?;
+        std::fs::remove_dir(&place)?;
+        assert_eq!(api.keyed("/v1/sessions", "k", &body)?.good()?["session"]["id"], made["session"]["id"]);
+        api.keyed("/v1/sessions", "other", &body)?.is_problem(422, "dir_invalid")?;
+        let busy = home.session(&Spec::kept().prompt("HANG"))?;
+        busy.watch()?.event("turn.taken")?;
+        let prompt = json!({"text": "SAY x", "class": "normal"});
+        let receipt = api.keyed(&busy.path("/prompts"), "p", &prompt)?.good()?;
+        assert_eq!(api.post("/v1/daemon/stop", &json!({"agents": "drain"}))?["state"], "draining");
+        assert_eq!(api.keyed("/v1/sessions", "k", &body)?.good()?["session"]["id"], made["session"]["id"]);
+        assert_eq!(api.keyed(&busy.path("/prompts"), "p", &prompt)?.good()?, receipt);
+        let edited = json!({"text": "SAY y", "class": "normal"});
+        api.keyed(&busy.path("/prompts"), "p", &edited)?.is_problem(409, "key_conflict")?;
+        api.keyed(&busy.path("/prompts"), "q", &prompt)?.is_problem(503, "not_ready")?;
+        let fresh = Spec::kept().body(home);
+        api.keyed("/v1/sessions", "l", &fresh)?.is_problem(503, "not_ready")
+    })
+}

@@ -5,7 +5,7 @@ use std::process::Stdio;
 use rustix::process::Signal;
 use serde_json::json;
 
-use crate::support::{Fallible, SHORT, Spec, ensure, kill, memory_kb, with_daemon, with_home};
+use crate::support::{Fallible, SHORT, Spec, ensure, kill, memory_kb, wait_until, with_daemon, with_home};
 
 #[test]
 fn o34_prompts_of_megabytes_and_interrupts_never_interleave() -> Fallible {
@@ -129,5 +129,17 @@ fn a_hundred_sessions_that_sleep_cost_little() -> Fallible {
         let grown = memory_kb(home.daemon_pid())?.saturating_sub(before);
         ensure!(grown < 50_000, "{grown} kB for 100 sessions without a process");
         Ok(())
+    })
+}
+
+#[test]
+fn a_crowd_of_connections_is_told_so_and_the_daemon_serves_again_when_it_is_gone() -> Fallible {
+    with_daemon(SHORT, |home| {
+        let api = home.api();
+        let crowd = (0..512).map(|_| api.connect()).collect::<Fallible<Vec<_>>>()?;
+        let refused = || api.send("GET", "/v1/status", &[], None);
+        refused()?.is_problem(429, "busy")?;
+        drop(crowd);
+        wait_until("an answer", || refused().is_ok_and(|answer| answer.status == 200))
     })
 }

@@ -1,5 +1,6 @@
 //! What takes longer. Skipped in quick runs.
 
+use std::io::{Read as _, Write as _};
 use std::thread;
 use std::time::Duration;
 
@@ -7,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::boot::lines_survive_kills;
 use crate::ingest::{has_strace, traced};
-use crate::support::{Fallible, SHORT, Spec, Stream, ensure, peak_memory_kb, skipped, with_daemon};
+use crate::support::{Failure, Fallible, SHORT, Spec, Stream, ensure, peak_memory_kb, skipped, with_daemon};
 
 #[test]
 fn o43_no_line_is_lost_or_doubled_by_fifty_kills_of_the_daemon() -> Fallible {
@@ -182,4 +183,17 @@ fn check_log(session: &crate::support::Session<'_>) -> Fallible {
     let row: Value = session.row()?;
     ensure!(row["status"] != "failed", "{row}");
     Ok(())
+}
+
+#[test]
+fn a_client_that_never_finishes_its_request_is_hung_up_on() -> Fallible {
+    with_daemon(SHORT, |home| {
+        for half in ["", "GET /healthz HTTP/1.1\r\nHo", "GET /healthz HTTP/1.1\r\nHost: lk\r\n\r\n"] {
+            let mut stream = home.api().connect()?;
+            stream.write_all(half.as_bytes())?;
+            // It ends, or the patience of the test does.
+            stream.read_to_end(&mut Vec::new()).map_err(|error| Failure::from(error).within(half))?;
+        }
+        Ok(())
+    })
 }
