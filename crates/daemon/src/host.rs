@@ -69,9 +69,15 @@ impl Sessions {
         true
     }
 
-    /// Forgets a session's task, which has ended.
+    /// Forgets the task of a session that is removed.
     fn forget(&self, id: &SessionId) {
         self.awake.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
+    }
+
+    /// Whether a session's task has ended without a word, and no other one has begun.
+    fn is_abandoned(&self, id: &SessionId) -> bool {
+        let awake = self.awake.lock().unwrap_or_else(PoisonError::into_inner);
+        awake.get(id).is_some_and(|handle| handle.mailbox.is_closed())
     }
 
     fn get(&self, id: &SessionId) -> Option<Handle> {
@@ -279,11 +285,15 @@ impl Host {
         handle
     }
 
-    /// Waits for the end of a session's task. One that ended by a defect is started again, and not at once.
+    /// Waits for the end of a session's task. One that ended before its time is started again, and not at once.
     async fn mourn(self: Arc<Self>, id: SessionId, running: tokio::task::JoinHandle<()>) {
-        let Err(error) = running.await else { return };
-        tracing::error!(session = %id, %error, "a session's task ended by a defect; it is started again");
-        self.sessions.forget(&id);
+        match running.await {
+            Ok(()) if self.ending.is_cancelled() || !self.sessions.is_abandoned(&id) => return,
+            Ok(()) => tracing::warn!(session = %id, "a session is loaded anew"),
+            Err(error) => {
+                tracing::error!(session = %id, %error, "a session's task ended by a defect; it is started again");
+            }
+        }
         tokio::select! {
             () = tokio::time::sleep(Duration::from_millis(limits::RETRY_MS)) => {}
             () = self.ending.cancelled() => return,

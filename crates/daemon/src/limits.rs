@@ -21,6 +21,9 @@ pub(crate) const FEED_BATCHES: usize = 64;
 /// Events that one read of the log returns to a subscriber.
 pub(crate) const READ_EVENTS: usize = 512;
 
+/// Gates that one read of a list returns; the input of each may be long.
+pub(crate) const READ_GATES: usize = 64;
+
 /// An idle session's task ends after so many milliseconds; the next message starts it again.
 pub(crate) const IDLE_MS: u64 = 20_000;
 

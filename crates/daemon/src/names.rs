@@ -1,6 +1,6 @@
 //! Names of living sessions. A name has one bearer; the store refuses a second one too, as the last line of defence.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Mutex, PoisonError};
 
 use lockkeeper_core::id::{SessionId, SessionName};
@@ -9,14 +9,30 @@ use lockkeeper_core::session::{Command, Life, State};
 /// Who bears which name, or is about to.
 #[derive(Debug, Default)]
 pub(crate) struct Names {
-    bearers: Mutex<HashMap<SessionName, SessionId>>,
+    bearers: Mutex<Bearers>,
+}
+
+/// The same both ways: every step of a session looks its names up.
+#[derive(Debug, Default)]
+struct Bearers {
+    of_name: HashMap<SessionName, SessionId>,
+    of_session: HashMap<SessionId, BTreeSet<SessionName>>,
+}
+
+impl Bearers {
+    fn take(&mut self, name: &SessionName, id: &SessionId) -> bool {
+        let own = self.of_name.entry(name.clone()).or_insert_with(|| id.clone()) == id;
+        if own {
+            self.of_session.entry(id.clone()).or_default().insert(name.clone());
+        }
+        own
+    }
 }
 
 impl Names {
     /// Takes a name for a session, unless another one has it.
     pub(crate) fn take(&self, name: &SessionName, id: &SessionId) -> bool {
-        let mut bearers = self.bearers.lock().unwrap_or_else(PoisonError::into_inner);
-        bearers.entry(name.clone()).or_insert_with(|| id.clone()) == id
+        self.bearers.lock().unwrap_or_else(PoisonError::into_inner).take(name, id)
     }
 
     /// Takes the name that a command would give a session. False if another one has it.
@@ -52,9 +68,38 @@ impl Names {
     /// Frees all names of a session but one.
     pub(crate) fn keep(&self, id: &SessionId, own: Option<&SessionName>) {
         let mut bearers = self.bearers.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(own) = own {
-            bearers.entry(own.clone()).or_insert_with(|| id.clone());
+        if bearers.of_session.get(id).map_or(0, BTreeSet::len) == usize::from(own.is_some())
+            && own.is_none_or(|own| bearers.of_name.get(own) == Some(id))
+        {
+            return;
         }
-        bearers.retain(|name, bearer| bearer != id || Some(name) == own);
+        for name in bearers.of_session.remove(id).unwrap_or_default() {
+            bearers.of_name.remove(&name);
+        }
+        if let Some(own) = own {
+            bearers.take(own, id);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_has_one_bearer_and_is_free_when_it_is_not_kept() -> Result<(), Box<dyn std::error::Error>> {
+        let names = Names::default();
+        let (one, other) = (SessionId::from_random(1), SessionId::from_random(2));
+        let (a, b): (SessionName, SessionName) = ("a".parse()?, "b".parse()?);
+        assert!(names.take(&a, &one) && names.take(&a, &one) && names.take(&b, &one));
+        assert!(!names.take(&a, &other) && !names.take(&b, &other));
+        names.keep(&one, Some(&b));
+        assert!(names.take(&a, &other) && !names.take(&b, &other));
+        names.keep(&one, Some(&b));
+        names.keep(&other, Some(&b));
+        assert!(!names.take(&b, &other), "a name that another one bears is not taken over");
+        names.keep(&one, None);
+        assert!(names.take(&a, &one) && names.take(&b, &other));
+        Ok(())
     }
 }

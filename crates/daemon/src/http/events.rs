@@ -58,11 +58,16 @@ async fn answer(
     let last_seen =
         head.get(headers::LAST_EVENT_ID).map(|value| value.to_str().unwrap_or_default().to_owned());
     let after = last_seen.or(query.after).map(|text| position(&text)).transpose()?;
+    let bad = |why: &str| Err(Failure::new(ErrorCode::QueryInvalid, why));
     let accepts = head.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    if accepts.contains(headers::EVENT_STREAM) {
-        stream(host, session, kinds, after).await
-    } else {
+    if query.limit == Some(0) {
+        bad("a page holds at least one event")
+    } else if !accepts.contains(headers::EVENT_STREAM) {
         page(host, session, kinds, after.unwrap_or(Cursor::START), query.limit).await
+    } else if query.limit.is_some() {
+        bad("a stream has no pages, and so no limit")
+    } else {
+        stream(host, session, kinds, after).await
     }
 }
 
@@ -99,7 +104,7 @@ async fn page(
     after: Cursor,
     limit: Option<usize>,
 ) -> Answer {
-    let limit = limit.unwrap_or(api_limits::PAGE_EVENTS).clamp(1, api_limits::PAGE_EVENTS);
+    let limit = limit.unwrap_or(api_limits::PAGE_EVENTS).min(api_limits::PAGE_EVENTS);
     let query = StoreQuery { after, session, kinds, limit, ..StoreQuery::default() };
     let page = resolve::read(&host, move |store| store.read_raw(&query)).await?;
     let items = page.events.into_iter().map(convert::raw_event).collect::<Result<_, _>>()?;

@@ -4,26 +4,56 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::extract::{ConnectInfo, Path, State};
-use lockkeeper_api::{DecisionRequest, ErrorCode, Gate, GateFilter, GateQuery, List};
+use lockkeeper_api::{DecisionRequest, ErrorCode, Gate, GateFilter, GateQuery};
 use lockkeeper_core::id::{GateNo, SessionId};
 use lockkeeper_core::session::{Command, Request};
-use lockkeeper_store::{GateFilter as StoreFilter, GateRow, SessionRow};
+use lockkeeper_store::{Cursor, GateFilter as StoreFilter, GateRow, SessionRow};
 
 use super::answer::{self, Answer, Failure, Json, Query, wire_cursor};
+use super::pieces::{self, Array, Pieces};
 use super::{Peer, convert, resolve};
 use crate::host::Host;
+use crate::limits;
 
 pub(super) async fn list(State(host): State<Arc<Host>>, Query(query): Query<GateQuery>) -> Answer {
     let session = match &query.session {
         Some(reference) => Some(resolve::session(&host, reference).await?),
         None => None,
     };
-    let filter = StoreFilter {
-        open: query.state.unwrap_or_default() == GateFilter::Open,
-        session,
-        ..StoreFilter::default()
+    let open = query.state.unwrap_or_default() == GateFilter::Open;
+    // Those that are open are few, and belong together at one position.
+    let limit = if open { 0 } else { limits::READ_GATES };
+    let mut filter = StoreFilter { open, session, limit, ..StoreFilter::default() };
+    let (mut gates, cursor, mut next) = page(&host, &filter).await?;
+    let reader = host.clone();
+    let write = async move |mut out: Pieces| {
+        out.text(r#"{"items":"#);
+        let mut items = Array::begin(&mut out);
+        loop {
+            items.put(&gates)?;
+            items.flow().await?;
+            if next.is_none() {
+                break;
+            }
+            filter.after = next;
+            (gates, _, next) = page(&reader, &filter).await?;
+        }
+        items.end();
+        out.text(r#","cursor":"#);
+        out.json(&wire_cursor(cursor))?;
+        out.text("}");
+        out.finish().await
     };
-    let (page, rows) = resolve::read(&host, move |store| {
+    Ok(answer::at(cursor, pieces::answer(&host, answer::JSON, write)))
+}
+
+/// Some gates, the position that they are true at, and the last one if there are more.
+async fn page(
+    host: &Arc<Host>,
+    filter: &StoreFilter,
+) -> Result<(Vec<Gate>, Cursor, Option<(SessionId, GateNo)>), Failure> {
+    let filter = filter.clone();
+    let (page, rows) = resolve::read(host, move |store| {
         let page = store.gates(&filter)?;
         let mut rows: BTreeMap<SessionId, SessionRow> = BTreeMap::new();
         for gate in &page.gates {
@@ -36,9 +66,9 @@ pub(super) async fn list(State(host): State<Arc<Host>>, Query(query): Query<Gate
         Ok((page, rows))
     })
     .await?;
-    let items =
-        page.gates.iter().filter_map(|gate| Some(convert::gate(gate, rows.get(&gate.session)?))).collect();
-    answer::json(super::OK, &List::<Gate> { items, cursor: wire_cursor(page.cursor) }, page.cursor)
+    let last = page.gates.last().map(|last| (last.session.clone(), last.gate.no));
+    let gates = page.gates.iter().filter_map(|gate| Some(convert::gate(gate, rows.get(&gate.session)?)));
+    Ok((gates.collect(), page.cursor, last.filter(|_| page.more)))
 }
 
 pub(super) async fn decide(

@@ -7,11 +7,10 @@ use axum::extract::{Path, State};
 use axum::response::Response;
 use lockkeeper_api::{ErrorCode, ItemQuery};
 use lockkeeper_store::{Cursor, EventQuery, SessionRow};
-use serde::Serialize;
 
 use super::answer::{self, Answer, Failure, Query, wire_cursor};
 use super::folds::{Attempts, Events, Fold, Gates, Items, Turns};
-use super::pieces::{self, Cut, Pieces};
+use super::pieces::{self, Array, Cut, Pieces};
 use super::{convert, resolve, sessions};
 use crate::host::Host;
 use crate::limits;
@@ -106,7 +105,7 @@ impl Log {
             query.after = page.next;
             for raw in page.events.into_iter().filter(|raw| raw.cursor <= self.cursor) {
                 array.put(&fold.take(raw)?)?;
-                array.out.flow().await?;
+                array.flow().await?;
             }
         }
         // The log of a session that was removed meanwhile ends early.
@@ -122,32 +121,5 @@ impl Log {
         out.json(&wire_cursor(self.cursor))?;
         out.text("}");
         out.finish().await
-    }
-}
-
-/// An array that is being written.
-struct Array<'a> {
-    out: &'a mut Pieces,
-    is_empty: bool,
-}
-
-impl<'a> Array<'a> {
-    fn begin(out: &'a mut Pieces) -> Self {
-        out.text("[");
-        Self { out, is_empty: true }
-    }
-
-    fn put(&mut self, rows: &[impl Serialize]) -> Result<(), Failure> {
-        for row in rows {
-            if !std::mem::take(&mut self.is_empty) {
-                self.out.text(",");
-            }
-            self.out.json(row)?;
-        }
-        Ok(())
-    }
-
-    fn end(self) {
-        self.out.text("]");
     }
 }

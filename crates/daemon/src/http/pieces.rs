@@ -94,3 +94,37 @@ impl Pieces {
         self.out.send(piece.into()).await.map_err(|_| Cut::Unread)
     }
 }
+
+/// An array that is being written.
+#[derive(Debug)]
+pub(super) struct Array<'a> {
+    out: &'a mut Pieces,
+    is_empty: bool,
+}
+
+impl<'a> Array<'a> {
+    pub(super) fn begin(out: &'a mut Pieces) -> Self {
+        out.text("[");
+        Self { out, is_empty: true }
+    }
+
+    /// Writes rows.
+    pub(super) fn put(&mut self, rows: &[impl Serialize]) -> Result<(), Failure> {
+        for row in rows {
+            if !std::mem::take(&mut self.is_empty) {
+                self.out.text(",");
+            }
+            self.out.json(row)?;
+        }
+        Ok(())
+    }
+
+    /// See [`Pieces::flow`].
+    pub(super) async fn flow(&mut self) -> Result<(), Cut> {
+        self.out.flow().await
+    }
+
+    pub(super) fn end(self) {
+        self.out.text("]");
+    }
+}

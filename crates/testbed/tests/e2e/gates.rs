@@ -314,3 +314,25 @@ fn o28_o29_a_gate_survives_restarts_and_is_decided_without_a_watcher() -> Fallib
         Ok(())
     })
 }
+
+#[test]
+fn a_long_list_of_gates_is_told_to_its_end_the_newest_first() -> Fallible {
+    const GATES: usize = 70;
+    with_daemon(SHORT, |home| {
+        let session = home.session(&Spec::kept().prompt(&vec!["ASK"; GATES].join(" ;; ")))?;
+        let mut watch = session.watch()?;
+        for _ in 0..GATES {
+            watch.event("gate.opened")?;
+            session.allow()?;
+        }
+        watch.event("turn.ended")?;
+        let listed: Vec<Value> = session.gates("all")?.iter().map(|gate| gate["id"].clone()).collect();
+        let wanted: Vec<Value> = (1..=GATES).rev().map(|no| json!(format!("{}.g{no}", session.id))).collect();
+        assert_eq!(listed, wanted);
+        let full = home.api().get(&session.path("/full"))?;
+        let gates: Vec<Value> =
+            full["gates"].as_array().into_iter().flatten().rev().map(|gate| gate["id"].clone()).collect();
+        assert_eq!(gates, wanted);
+        Ok(())
+    })
+}

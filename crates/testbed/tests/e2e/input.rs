@@ -116,6 +116,8 @@ fn o46_paths_queries_and_media_types_are_checked() -> Fallible {
             ("GET", "/v1/gates?session=zzzzzzzzzzzz".into(), none(), "", 404, "session_not_found"),
             ("GET", "/v1/events?after=yesterday".into(), none(), "", 400, "cursor_invalid"),
             ("GET", "/v1/events?limit=many".into(), none(), "", 400, "query_invalid"),
+            ("GET", "/v1/events?limit=0".into(), none(), "", 400, "query_invalid"),
+            ("GET", "/v1/events?limit=5".into(), event(), "", 400, "query_invalid"),
             ("GET", "/v1/events?after=-1".into(), event(), "", 400, "cursor_invalid"),
             ("GET", "/v1/events?types=x".into(), event(), "", 400, "query_invalid"),
             ("GET", "/v1/status?verbose=1".into(), none(), "", 400, "query_invalid"),
