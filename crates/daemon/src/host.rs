@@ -209,7 +209,10 @@ impl Host {
         key: Option<KeyIntent>,
     ) -> Result<Made, Refused> {
         let dir = self.paths.session_dir(&state.id);
-        keep_environment(dir.clone(), environment).await?;
+        if let Err(refused) = keep_environment(dir.clone(), environment).await {
+            remove_files(dir).await;
+            return Err(refused);
+        }
         let body_hash = key.as_ref().map(|key| key.body_hash.clone()).unwrap_or_default();
         let mut append = Append::of(self.epoch, &state, events.clone());
         append.keys.extend(key.map(|key| KeyEntry {
@@ -471,7 +474,9 @@ async fn keep_environment(dir: PathBuf, environment: Environment) -> Result<(), 
 async fn remove_files(dir: PathBuf) {
     let shown = dir.display().to_string();
     let removed = tokio::task::spawn_blocking(move || std::fs::remove_dir_all(dir)).await;
-    if let Err(error) = removed.unwrap_or_else(|error| Err(io::Error::other(error))) {
+    if let Err(error) = removed.unwrap_or_else(|error| Err(io::Error::other(error)))
+        && error.kind() != io::ErrorKind::NotFound
+    {
         tracing::warn!(%error, dir = shown, "could not remove a session's files");
     }
 }

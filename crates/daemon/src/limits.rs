@@ -84,7 +84,7 @@ pub(crate) const GOODBYE_MS: u64 = 2000;
 /// How long tasks may take to end once connections are cut, in milliseconds.
 pub(crate) const ABORT_MS: u64 = 500;
 
-/// How often a lock that nobody alive seems to hold is tried again: a second, beyond any delay of an `exec`.
+/// How often a lock that nobody alive seems to hold, or a socket on which somebody listens, is tried again: a second, beyond any delay of an `exec`.
 pub(crate) const LOCK_TRIES: u32 = 100;
 
 /// The pause between those tries, in milliseconds.

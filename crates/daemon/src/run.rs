@@ -50,8 +50,8 @@ pub enum RunError {
     SocketTaken {
         /// The socket.
         socket: PathBuf,
-        /// Its process.
-        pid: i32,
+        /// Its process, as far as it is known.
+        pid: String,
     },
     /// A directory or file cannot be made.
     #[error("{what}")]
@@ -189,12 +189,21 @@ fn is_running(pid: &str) -> bool {
 
 /// Listens on the socket. One that is there belongs to a daemon that is dead, or to one with other data.
 async fn listen(socket: &Path) -> Result<UnixListener, RunError> {
-    if let Ok(other) = UnixStream::connect(socket).await
-        && let Some(pid) = other.peer_cred().ok().and_then(|peer| peer.pid())
+    let mut tries = limits::LOCK_TRIES;
+    loop {
+        let pid = match UnixStream::connect(socket).await {
+            Ok(other) => other.peer_cred().ok().and_then(|peer| peer.pid()),
+            // Its backlog is full.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
+            Err(_) => break,
+        };
+        if tries == 0 {
+            let pid = pid.map_or_else(|| "unknown".to_owned(), |pid| pid.to_string());
+            return Err(RunError::SocketTaken { socket: socket.to_owned(), pid });
+        }
         // A child of a killed daemon has its socket until it executes its own program.
-        && is_running(&pid.to_string())
-    {
-        return Err(RunError::SocketTaken { socket: socket.to_owned(), pid });
+        tries -= 1;
+        tokio::time::sleep(Duration::from_millis(limits::LOCK_STEP_MS)).await;
     }
     match std::fs::remove_file(socket) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {

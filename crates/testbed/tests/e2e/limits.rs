@@ -134,12 +134,25 @@ fn a_hundred_sessions_that_sleep_cost_little() -> Fallible {
 
 #[test]
 fn a_crowd_of_connections_is_told_so_and_the_daemon_serves_again_when_it_is_gone() -> Fallible {
+    use std::io::Write as _;
     with_daemon(SHORT, |home| {
         let api = home.api();
-        let crowd = (0..512).map(|_| api.connect()).collect::<Fallible<Vec<_>>>()?;
+        let session = home.session(&Spec::kept())?;
+        // Those who ask nothing, who wait, and who watch.
+        let path = [session.path("?wait=end"), session.path("/events")];
+        let asks =
+            path.map(|path| format!("GET {path} HTTP/1.1\r\nHost: lk\r\nAccept: text/event-stream\r\n\r\n"));
+        let mut crowd = (0..512).map(|_| api.connect()).collect::<Fallible<Vec<_>>>()?;
+        for (stream, ask) in crowd.iter_mut().zip(asks.iter().cycle()).take(256) {
+            stream.write_all(ask.as_bytes())?;
+        }
         let refused = || api.send("GET", "/v1/status", &[], None);
         refused()?.is_problem(429, "busy")?;
         drop(crowd);
-        wait_until("an answer", || refused().is_ok_and(|answer| answer.status == 200))
+        wait_until("an answer", || refused().is_ok_and(|answer| answer.status == 200))?;
+        let again = (0..500).map(|_| api.connect()).collect::<Fallible<Vec<_>>>()?;
+        wait_until("room for all", || refused().is_ok_and(|answer| answer.status == 200))?;
+        drop(again);
+        Ok(())
     })
 }
