@@ -9,7 +9,7 @@ use std::time::Duration;
 use lockkeeper_agents::{Adapter, registry};
 use lockkeeper_core::id::SessionId;
 use lockkeeper_core::manner::Manner;
-use lockkeeper_core::session::{Env, Envelope, NewSession, Rejection, Request, State, create};
+use lockkeeper_core::session::{Envelope, Request, State};
 use lockkeeper_core::time::Stamp;
 use lockkeeper_store::{Append, Appended, Cursor, Epoch, EventQuery, KeyEntry, Removal, Store, StoreError};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -20,11 +20,10 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::hub::{Hub, Told};
 use crate::limits;
-use crate::making::{Making, Place};
+use crate::making::Making;
 use crate::names::Names;
-use crate::paths::{Paths, make_private};
-use crate::session::launch::Environment;
-use crate::session::{Done, Handle, KeyIntent, Live, LiveText, Made, Message, Refused, Task, launch};
+use crate::paths::Paths;
+use crate::session::{Done, Handle, KeyIntent, Live, LiveText, Message, Refused, Task};
 
 /// The shared parts of a running daemon.
 pub(crate) struct Host {
@@ -39,7 +38,7 @@ pub(crate) struct Host {
     pub(crate) hub: Hub,
     pub(crate) names: Names,
     pub(crate) sessions: Sessions,
-    making: Arc<Making>,
+    pub(crate) making: Arc<Making>,
     pub(crate) tasks: TaskTracker,
     /// The end of the daemon: everything stops where it is.
     pub(crate) ending: CancellationToken,
@@ -147,121 +146,9 @@ impl Host {
         async { read.await.map_err(|_| Refused::GoingDown)? }
     }
 
-    /// Waits until nobody else makes a session under this key, and keeps others from it. Bounded, as a commit is.
-    pub(crate) async fn place(&self, key: &str) -> Place {
-        self.making.take(key).await
-    }
-
     /// Whether no turns and no processes are started for now.
     pub(crate) fn is_draining(&self) -> bool {
         *self.draining.borrow()
-    }
-
-    /// Makes a session. It is made to the end even if whoever asked goes away meanwhile.
-    pub(crate) async fn create(
-        self: &Arc<Self>,
-        new: NewSession,
-        by: String,
-        environment: Environment,
-        key: Option<(KeyIntent, Place)>,
-    ) -> Result<Made, Refused> {
-        let host = self.clone();
-        let made = self.tasks.spawn(async move {
-            let (key, _place) = key.unzip();
-            host.make(new, &by, environment, key).await
-        });
-        made.await.unwrap_or(Err(Refused::GoingDown))
-    }
-
-    async fn make(
-        self: &Arc<Self>,
-        new: NewSession,
-        by: &str,
-        environment: Environment,
-        key: Option<KeyIntent>,
-    ) -> Result<Made, Refused> {
-        let adapter = registry::find(new.agent.as_str()).ok_or(Refused::Gone)?;
-        let id = new.id.clone();
-        let name_taken = new.name.as_ref().is_some_and(|name| !self.names.take(name, &id));
-        let env = Env {
-            now: self.clock.now(),
-            manner: self.manner(adapter),
-            name_taken,
-            draining: self.is_draining(),
-        };
-        let made = match create(new, by, &env) {
-            Ok((state, events)) => self.store_new(adapter, state, events, environment, key).await,
-            Err(rejection) => Err(Refused::Rejected(rejection)),
-        };
-        if !matches!(made, Ok(Made::Now(_))) {
-            self.names.keep(&id, None);
-        }
-        made
-    }
-
-    /// Keeps the environment of a new session, commits its first events, and starts its task.
-    async fn store_new(
-        self: &Arc<Self>,
-        adapter: &'static dyn Adapter,
-        state: State,
-        events: Vec<Envelope>,
-        environment: Environment,
-        key: Option<KeyIntent>,
-    ) -> Result<Made, Refused> {
-        let dir = self.paths.session_dir(&state.id);
-        if let Err(refused) = keep_environment(dir.clone(), environment).await {
-            remove_files(dir).await;
-            return Err(refused);
-        }
-        let body_hash = key.as_ref().map(|key| key.body_hash.clone()).unwrap_or_default();
-        let mut append = Append::of(self.epoch, &state, events.clone());
-        append.keys.extend(key.map(|key| KeyEntry {
-            scope: key.scope,
-            key: key.key,
-            body_hash: key.body_hash,
-            response: (key.respond)(&state, &events),
-        }));
-        let store = |error: StoreError| Err(Refused::Store(Arc::new(error)));
-        let (made, nothing_stored) = match self.append(append).await {
-            Ok(Appended::Ok { last, .. }) => {
-                self.tell_created(&state.id, &events, last);
-                self.names.settle(&state);
-                let done = Done { state: Arc::new(state.clone()), events, cursor: last, earlier: None };
-                self.start(adapter, state, None);
-                return Ok(Made::Now(done));
-            }
-            Ok(Appended::NameTaken { .. }) => {
-                let name = state.profile.name.as_ref().map(ToString::to_string).unwrap_or_default();
-                (Err(Refused::Rejected(Rejection::NameTaken { name })), true)
-            }
-            Ok(Appended::KeyTaken(entry)) => {
-                let cursor = self.store.head();
-                (same(*entry, &body_hash).map(|answer| Made::Before { answer, cursor }), true)
-            }
-            Ok(Appended::Full) => (store(StoreError::Full), true),
-            Ok(Appended::Refused { why }) => (store(StoreError::Io { why }), true),
-            // Another session has the id, which is drawn out of 60 bits.
-            Ok(Appended::Conflict { .. }) => {
-                (store(StoreError::Io { why: "the id is taken; try again".to_owned() }), false)
-            }
-            Ok(Appended::Fenced | Appended::Unknown) => {
-                self.ending.cancel();
-                (Err(Refused::GoingDown), false)
-            }
-            Err(error) => {
-                let nothing = matches!(error, StoreError::Full | StoreError::Busy | StoreError::Overloaded);
-                (store(error), nothing)
-            }
-        };
-        if nothing_stored {
-            remove_files(dir).await;
-        }
-        made
-    }
-
-    fn tell_created(&self, id: &SessionId, events: &[Envelope], last: Cursor) {
-        let stored = stored(id, events, last);
-        self.hub.tell(Told { session: id.clone(), events: stored, live: Vec::new() });
     }
 
     /// Starts the task of a session whose state is at hand.
@@ -446,7 +333,8 @@ fn earlier(store: &dyn Store, scope: &str, key: &str, body_hash: &str) -> Result
     entry.map(|entry| same(entry, body_hash)).transpose()
 }
 
-fn same(entry: KeyEntry, body_hash: &str) -> Result<String, Refused> {
+/// The answer under a key, if it was given to the same request.
+pub(crate) fn same(entry: KeyEntry, body_hash: &str) -> Result<String, Refused> {
     if entry.body_hash == body_hash {
         Ok(entry.response)
     } else {
@@ -454,24 +342,9 @@ fn same(entry: KeyEntry, body_hash: &str) -> Result<String, Refused> {
     }
 }
 
-/// Makes a session's directory, with its environment in it.
-async fn keep_environment(dir: PathBuf, environment: Environment) -> Result<(), Refused> {
-    let shown = dir.display().to_string();
-    let kept = tokio::task::spawn_blocking(move || {
-        make_private(&dir).and_then(|()| launch::keep_environment(&dir, &environment))
-    });
-    let error = match kept.await {
-        Ok(Ok(())) => return Ok(()),
-        Ok(Err(error)) if error.kind() == io::ErrorKind::StorageFull => StoreError::Full,
-        Ok(Err(error)) => StoreError::Io { why: format!("{shown}: {error}") },
-        Err(error) => StoreError::Io { why: error.to_string() },
-    };
-    Err(Refused::Store(Arc::new(error)))
-}
-
 /// Removes the directory of a session that is not, or not any more, in the store. What is left is cleared at the next
 /// start; see [`crate::boot`].
-async fn remove_files(dir: PathBuf) {
+pub(crate) async fn remove_files(dir: PathBuf) {
     let shown = dir.display().to_string();
     let removed = tokio::task::spawn_blocking(move || std::fs::remove_dir_all(dir)).await;
     if let Err(error) = removed.unwrap_or_else(|error| Err(io::Error::other(error)))
@@ -480,6 +353,3 @@ async fn remove_files(dir: PathBuf) {
         tracing::warn!(%error, dir = shown, "could not remove a session's files");
     }
 }
-
-#[cfg(test)]
-pub(crate) mod tests;

@@ -1,9 +1,21 @@
-//! Sessions that are being made under an idempotency key, so that a repetition waits for the first request's answer.
+//! Making sessions, each once: of requests under one idempotency key one is at work, and the others wait for its answer.
 
 use std::collections::HashMap;
+use std::io;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use lockkeeper_agents::{Adapter, registry};
+use lockkeeper_core::id::SessionId;
+use lockkeeper_core::session::{Env, Envelope, NewSession, Rejection, State, create};
+use lockkeeper_store::{Append, Appended, Cursor, KeyEntry, StoreError};
 use tokio::sync::watch;
+
+use crate::host::{Host, remove_files, same, stored};
+use crate::hub::Told;
+use crate::paths::make_private;
+use crate::session::launch::{self, Environment};
+use crate::session::{Done, KeyIntent, Made, Refused};
 
 /// The keys under which a session is being made.
 #[derive(Debug, Default)]
@@ -51,3 +63,130 @@ impl Drop for Place {
         self.making.keys.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.key);
     }
 }
+
+impl Host {
+    /// Makes a session. It is made to the end even if whoever asked goes away meanwhile.
+    pub(crate) async fn create(
+        self: &Arc<Self>,
+        new: NewSession,
+        by: String,
+        environment: Environment,
+        key: Option<(KeyIntent, Place)>,
+    ) -> Result<Made, Refused> {
+        let host = self.clone();
+        let made = self.tasks.spawn(async move {
+            let (key, _place) = key.unzip();
+            host.make(new, &by, environment, key).await
+        });
+        made.await.unwrap_or(Err(Refused::GoingDown))
+    }
+
+    async fn make(
+        self: &Arc<Self>,
+        new: NewSession,
+        by: &str,
+        environment: Environment,
+        key: Option<KeyIntent>,
+    ) -> Result<Made, Refused> {
+        let adapter = registry::find(new.agent.as_str()).ok_or(Refused::Gone)?;
+        let id = new.id.clone();
+        let name_taken = new.name.as_ref().is_some_and(|name| !self.names.take(name, &id));
+        let env = Env {
+            now: self.clock.now(),
+            manner: self.manner(adapter),
+            name_taken,
+            draining: self.is_draining(),
+        };
+        let made = match create(new, by, &env) {
+            Ok((state, events)) => self.store_new(adapter, state, events, environment, key).await,
+            Err(rejection) => Err(Refused::Rejected(rejection)),
+        };
+        if !matches!(made, Ok(Made::Now(_))) {
+            self.names.keep(&id, None);
+        }
+        made
+    }
+
+    /// Keeps the environment of a new session, commits its first events, and starts its task.
+    async fn store_new(
+        self: &Arc<Self>,
+        adapter: &'static dyn Adapter,
+        state: State,
+        events: Vec<Envelope>,
+        environment: Environment,
+        key: Option<KeyIntent>,
+    ) -> Result<Made, Refused> {
+        let dir = self.paths.session_dir(&state.id);
+        if let Err(refused) = keep_environment(dir.clone(), environment).await {
+            remove_files(dir).await;
+            return Err(refused);
+        }
+        let body_hash = key.as_ref().map(|key| key.body_hash.clone()).unwrap_or_default();
+        let mut append = Append::of(self.epoch, &state, events.clone());
+        append.keys.extend(key.map(|key| KeyEntry {
+            scope: key.scope,
+            key: key.key,
+            body_hash: key.body_hash,
+            response: (key.respond)(&state, &events),
+        }));
+        let store = |error: StoreError| Err(Refused::Store(Arc::new(error)));
+        let (made, nothing_stored) = match self.append(append).await {
+            Ok(Appended::Ok { last, .. }) => {
+                self.tell_created(&state.id, &events, last);
+                self.names.settle(&state);
+                let done = Done { state: Arc::new(state.clone()), events, cursor: last, earlier: None };
+                self.start(adapter, state, None);
+                return Ok(Made::Now(done));
+            }
+            Ok(Appended::NameTaken { .. }) => {
+                let name = state.profile.name.as_ref().map(ToString::to_string).unwrap_or_default();
+                (Err(Refused::Rejected(Rejection::NameTaken { name })), true)
+            }
+            Ok(Appended::KeyTaken(entry)) => {
+                let cursor = self.store.head();
+                (same(*entry, &body_hash).map(|answer| Made::Before { answer, cursor }), true)
+            }
+            Ok(Appended::Full) => (store(StoreError::Full), true),
+            Ok(Appended::Refused { why }) => (store(StoreError::Io { why }), true),
+            // Another session has the id, which is drawn out of 60 bits.
+            Ok(Appended::Conflict { .. }) => {
+                (store(StoreError::Io { why: "the id is taken; try again".to_owned() }), false)
+            }
+            Ok(Appended::Fenced | Appended::Unknown) => {
+                self.ending.cancel();
+                (Err(Refused::GoingDown), false)
+            }
+            Err(error) => {
+                let nothing = matches!(error, StoreError::Full | StoreError::Busy | StoreError::Overloaded);
+                (store(error), nothing)
+            }
+        };
+        if nothing_stored {
+            remove_files(dir).await;
+        }
+        made
+    }
+
+    fn tell_created(&self, id: &SessionId, events: &[Envelope], last: Cursor) {
+        let stored = stored(id, events, last);
+        self.hub.tell(Told { session: id.clone(), events: stored, live: Vec::new() });
+    }
+}
+
+/// Makes a session's directory, with its environment in it.
+async fn keep_environment(dir: PathBuf, environment: Environment) -> Result<(), Refused> {
+    let shown = dir.display().to_string();
+    let kept = tokio::task::spawn_blocking(move || {
+        make_private(&dir).and_then(|()| launch::keep_environment(&dir, &environment))
+    });
+    let error = match kept.await {
+        Ok(Ok(())) => return Ok(()),
+        Ok(Err(error)) if error.kind() == io::ErrorKind::StorageFull => StoreError::Full,
+        Ok(Err(error)) => StoreError::Io { why: format!("{shown}: {error}") },
+        Err(error) => StoreError::Io { why: error.to_string() },
+    };
+    Err(Refused::Store(Arc::new(error)))
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

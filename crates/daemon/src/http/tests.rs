@@ -7,7 +7,7 @@ use hyper_util::service::TowerToHyperService;
 use lockkeeper_api::{Attempt, FullSession, Item, List, Problem, Turn};
 
 use super::*;
-use crate::host::tests::{host, new};
+use crate::making::tests::{host, new};
 
 type Outcome = Result<(), Box<dyn std::error::Error>>;
 

@@ -5,6 +5,8 @@ use lockkeeper_store::MemoryStore;
 use tempfile::TempDir;
 
 use super::*;
+use crate::config::Config;
+use crate::paths::Paths;
 
 type Outcome = Result<(), Box<dyn std::error::Error>>;
 
