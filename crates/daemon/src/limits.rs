@@ -12,6 +12,23 @@ pub(crate) const BATCH_BYTES: u64 = 2 * 1024 * 1024;
 /// Frames to a holder that wait while it does not read. More than one prompt is never in flight.
 pub(crate) const LINK_FRAMES: usize = 64;
 
+/// How long a holder that lives may take to listen, in milliseconds.
+pub(crate) const LISTEN_MS: u64 = 5000;
+
+/// The pause between two tries to reach it, in milliseconds: its socket is there within a few.
+pub(crate) const ATTACH_STEP_MS: u64 = 10;
+
+/// How long a launch that was given up is looked after, in milliseconds: a holder that starts later finds its directory
+/// sealed.
+pub(crate) const DISCARD_MS: u64 = 60_000;
+
+/// The pause between two looks at it, in milliseconds.
+pub(crate) const DISCARD_STEP_MS: u64 = 100;
+
+/// How far the journal is taken in before the holder is told, and before a position without events is committed, in
+/// bytes: a fraction of what a holder lets its agent be ahead.
+pub(crate) const CONSUMED_BYTES: u64 = 1024 * 1024;
+
 /// Text of a streaming item that somebody who joins late is given, in bytes.
 pub(crate) const LIVE_BYTES: usize = 256 * 1024;
 

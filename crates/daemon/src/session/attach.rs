@@ -12,6 +12,7 @@ use tokio_util::task::TaskTracker;
 
 use super::launch;
 use super::link::Link;
+use crate::limits;
 
 /// How an attempt stands.
 #[derive(Debug)]
@@ -97,15 +98,10 @@ fn start(
     }
 }
 
-/// How long a holder that lives may take to listen.
-const LISTEN: Duration = Duration::from_secs(5);
-/// How long a launch that was given up is looked after.
-const DISCARD: Duration = Duration::from_mins(1);
-const STEP: Duration = Duration::from_millis(10);
-
 /// Connects to the holder of an attempt, or makes sure that nothing of the attempt is left.
 pub(crate) async fn find(session: SessionId, dir: PathBuf, attempt: AttemptNo, tasks: TaskTracker) -> Found {
-    let mut waited = Duration::ZERO;
+    let step = Duration::from_millis(limits::ATTACH_STEP_MS);
+    let mut waited = 0;
     loop {
         let state = tokio::task::spawn_blocking({
             let dir = dir.clone();
@@ -120,10 +116,10 @@ pub(crate) async fn find(session: SessionId, dir: PathBuf, attempt: AttemptNo, t
             Ok(Ok(HolderState::Alive)) => match Link::connect(&dir, &tasks).await {
                 Ok(link) => return Found::Linked(link),
                 // It has just begun, or is about to end.
-                Err(error) if waited >= LISTEN => return Found::Unclear(error.to_string()),
+                Err(error) if waited >= limits::LISTEN_MS => return Found::Unclear(error.to_string()),
                 Err(_) => {
-                    tokio::time::sleep(STEP).await;
-                    waited += STEP;
+                    tokio::time::sleep(step).await;
+                    waited += limits::ATTACH_STEP_MS;
                 }
             },
             Ok(Ok(HolderState::Gone | HolderState::NeverRan)) => {
@@ -141,14 +137,19 @@ pub(crate) async fn find(session: SessionId, dir: PathBuf, attempt: AttemptNo, t
 
 /// Ends an attempt whose launch was given up: what began is killed, and nothing begins any more.
 pub(crate) async fn discard(dir: PathBuf, tasks: TaskTracker) {
-    let mut waited = Duration::ZERO;
-    while waited < DISCARD {
+    let mut waited = 0;
+    while waited < limits::DISCARD_MS {
         let sealed = tokio::task::spawn_blocking({
             let dir = dir.clone();
-            move || fs::create_dir_all(&dir).and_then(|()| lockkeeper_holder::seal(&dir))
+            move || match fs::create_dir(&dir) {
+                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+                Ok(()) | Err(_) => lockkeeper_holder::seal(&dir),
+            }
         });
         match sealed.await {
             Ok(Ok(HolderState::NeverRan | HolderState::Gone)) => return,
+            // The session was removed meanwhile, and nothing can begin where there is no directory.
+            Ok(Err(error)) if error.kind() == io::ErrorKind::NotFound => return,
             // It has just begun, or is about to end; each connection asks it to.
             Ok(Ok(HolderState::Alive)) => {
                 if let Ok(link) = Link::connect(&dir, &tasks).await {
@@ -163,8 +164,8 @@ pub(crate) async fn discard(dir: PathBuf, tasks: TaskTracker) {
                 tracing::warn!(%error, "could not seal the directory of a launch that was given up");
             }
         }
-        tokio::time::sleep(STEP * 10).await;
-        waited += STEP * 10;
+        tokio::time::sleep(Duration::from_millis(limits::DISCARD_STEP_MS)).await;
+        waited += limits::DISCARD_STEP_MS;
     }
     tracing::error!(dir = %dir.display(), "a launch that was given up could not be ended");
 }

@@ -9,6 +9,7 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::net::UnixStream;
 use tokio::net::unix::OwnedReadHalf;
 use tokio::sync::mpsc;
+use tokio::task::AbortHandle;
 use tokio_util::task::TaskTracker;
 
 use crate::limits;
@@ -19,7 +20,15 @@ pub(crate) struct Link {
     reader: OwnedReadHalf,
     buf: Vec<u8>,
     out: mpsc::Sender<Vec<u8>>,
+    writer: AbortHandle,
     heard: bool,
+}
+
+impl Drop for Link {
+    /// A holder that does not read keeps no writer for ever. What it has not taken is still a duty.
+    fn drop(&mut self) {
+        self.writer.abort();
+    }
 }
 
 impl Link {
@@ -31,7 +40,7 @@ impl Link {
         stream.set_nonblocking(true)?;
         let (reader, mut writer) = UnixStream::from_std(stream)?.into_split();
         let (out, mut queue) = mpsc::channel::<Vec<u8>>(limits::LINK_FRAMES);
-        tasks.spawn(async move {
+        let writer = tasks.spawn(async move {
             while let Some(frame) = queue.recv().await {
                 // A holder that is gone is noticed by the reading half.
                 if writer.write_all(&frame).await.is_err() {
@@ -39,7 +48,8 @@ impl Link {
                 }
             }
         });
-        let link = Self { reader, buf: Vec::new(), out, heard: false };
+        let writer = writer.abort_handle();
+        let link = Self { reader, buf: Vec::new(), out, writer, heard: false };
         link.send(&Request::Hello { version: frames::VERSION });
         Ok(link)
     }

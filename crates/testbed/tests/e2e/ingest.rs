@@ -70,11 +70,11 @@ fn a_long_history_is_told_to_its_end_in_bounded_memory() -> Fallible {
         home.stop_daemon()?;
         home.start()?;
         session.row()?;
-        let before = peak_memory_kb(home.daemon_pid());
+        let before = peak_memory_kb(home.daemon_pid())?;
         let items = session.list("items")?;
         let full = home.api().get(&session.path("/full"))?;
         let raw = session.journal("stdout", 1)?;
-        let grown = peak_memory_kb(home.daemon_pid()) - before;
+        let grown = peak_memory_kb(home.daemon_pid())? - before;
         assert_eq!(items.len(), LINES);
         let added = |event: &&serde_json::Value| event["kind"] == "item.added";
         assert_eq!(full["events"].as_array().map(|events| events.iter().filter(added).count()), Some(LINES));

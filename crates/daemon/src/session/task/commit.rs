@@ -15,9 +15,6 @@ use crate::host;
 use crate::hub::Told;
 use crate::limits;
 
-/// How far the journal must have been taken in beyond what the holder was told, before it is told again, in bytes.
-const CONSUMED_STEP: u64 = 1024 * 1024;
-
 impl Task {
     /// Commits what was decided, adopts it, answers and tells. False when the task is over.
     pub(super) async fn commit(&mut self, decided: Decided, read: Read) -> bool {
@@ -25,7 +22,7 @@ impl Task {
         let taken_in = self.ingested.filter(|at| position.is_some_and(|now| now.attempt == at.attempt));
         let ahead = position.map_or(0, |now| now.upto - taken_in.map_or(0, |at| at.upto.min(now.upto)));
         let keyed = decided.answers.iter().any(|answer| answer.key.is_some());
-        if decided.events.is_empty() && !keyed && ahead < CONSUMED_STEP {
+        if decided.events.is_empty() && !keyed && ahead < limits::CONSUMED_BYTES {
             // Bytes that led to no event are read again after a restart, to the same effect.
             self.host.names.settle(&self.state);
             let cursor = self.host.store.head();
@@ -126,7 +123,7 @@ impl Task {
             self.journal.grown = true;
         }
         if let (Some(link), Some(at)) = (&self.link, &self.ingested)
-            && at.upto >= self.consumed + CONSUMED_STEP
+            && at.upto >= self.consumed + limits::CONSUMED_BYTES
             && link.send(&frames::Request::Consumed { offset: at.upto })
         {
             self.consumed = at.upto;
@@ -155,8 +152,11 @@ impl Task {
     fn clear_up(&self, event: &Event) {
         if let Event::AttemptLaunchFailed { attempt, .. } = event {
             let dir = attach::attempt_dir(&self.dir, *attempt);
-            let tasks = self.host.tasks.clone();
-            self.host.tasks.spawn(attach::discard(dir, tasks));
+            let (tasks, ending) = (self.host.tasks.clone(), self.host.ending.clone());
+            self.host.tasks.spawn(async move {
+                // The end of the daemon does not wait for it.
+                ending.run_until_cancelled(attach::discard(dir, tasks)).await;
+            });
         }
     }
 

@@ -100,7 +100,8 @@ impl Task {
     ) {
         let earlier = key.as_ref().map(|key| match decided.under(key) {
             Some(same) => same.map(Some),
-            None => self.host.earlier(key),
+            // A short read of the store; other tasks move to other threads meanwhile.
+            None => tokio::task::block_in_place(|| self.host.earlier(key)),
         });
         let mut answer = Answer { reply, outcome: Ok((0, 0)), earlier: None, key: None };
         match earlier {

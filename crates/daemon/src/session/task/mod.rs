@@ -272,7 +272,7 @@ impl Task {
         if self.journal.adopting && !read.more && self.retry_at.is_none() {
             taken.extend(self.attempt().map(|attempt| Message::Observed(Observation::Adopted { attempt })));
         }
-        let remove = take_removal(&mut taken);
+        let removals = take_removals(&mut taken);
         let decided = self.decide(&mut read, taken, tick);
         if tick && decided.events.is_empty() {
             // A deadline that leads to nothing is a defect; it must not become a busy one.
@@ -282,8 +282,8 @@ impl Task {
         if !self.commit(decided, read).await {
             return false;
         }
-        if let Some((by, reply)) = remove {
-            return self.remove(by, reply).await;
+        if !removals.is_empty() && self.remove(removals).await {
+            return false;
         }
         self.do_duties();
         true
@@ -374,21 +374,34 @@ impl Task {
         }
     }
 
-    async fn remove(&mut self, by: String, reply: oneshot::Sender<Result<(), Refused>>) -> bool {
+    /// Removes the session, if it has ended. True when it is gone.
+    async fn remove(&mut self, removals: Vec<Removal>) -> bool {
         let ended =
             matches!(self.state.life, Life::Ended { .. }) && matches!(self.state.process, Process::Absent);
-        let result = if ended { self.host.remove(&self.state, &by).await } else { Err(Refused::Living) };
-        let gone = result.is_ok();
-        // Whoever asked may have gone away.
-        let _ = reply.send(result);
-        !gone
+        let mut gone = false;
+        for (by, reply) in removals {
+            let result = match (gone, ended) {
+                (true, _) => Err(Refused::Gone),
+                (false, true) => self.host.remove(&self.state, &by).await,
+                (false, false) => Err(Refused::Living),
+            };
+            gone |= result.is_ok();
+            // Whoever asked may have gone away.
+            let _ = reply.send(result);
+        }
+        gone
     }
 }
 
-fn take_removal(messages: &mut Vec<Message>) -> Option<(String, oneshot::Sender<Result<(), Refused>>)> {
-    let at = messages.iter().position(|message| matches!(message, Message::Remove { .. }))?;
-    match messages.remove(at) {
+/// Who asks that the session be removed, and where the answer goes.
+type Removal = (String, oneshot::Sender<Result<(), Refused>>);
+
+fn take_removals(messages: &mut Vec<Message>) -> Vec<Removal> {
+    let (removals, rest) = messages.drain(..).partition(|message| matches!(message, Message::Remove { .. }));
+    *messages = rest;
+    let removal = |message| match message {
         Message::Remove { by, reply } => Some((by, reply)),
         Message::Command { .. } | Message::Look { .. } | Message::Observed(_) | Message::Wake { .. } => None,
-    }
+    };
+    Vec::into_iter(removals).filter_map(removal).collect()
 }
