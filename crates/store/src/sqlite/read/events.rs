@@ -74,13 +74,17 @@ fn span(conn: &Connection, query: &EventQuery, head: Cursor) -> Result<Option<Sp
         let (from, to) = (query.after.0, head.0.min(query.after.0.saturating_add(limits::PAGE_SCAN as u64)));
         return Ok(Some(Span { session: None, from, to, next: Cursor(to), more: to < head.0 }));
     };
-    let mut select = conn.prepare_cached("SELECT pk, seq FROM sessions WHERE id = ?")?;
+    let mut select = conn.prepare_cached("SELECT pk, seq, removed FROM sessions WHERE id = ?")?;
     let found = select
-        .query_row([id.as_str()], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)))
+        .query_row([id.as_str()], |row| Ok((row.get(0)?, row.get(1)?, row.get::<_, i64>(2)? != 0)))
         .optional()?;
-    let Some((pk, last)) = found else { return Ok(None) };
+    let Some((pk, last, removed)) = found else { return Ok(None) };
     let last = unsigned(last);
-    let from = seq_at(conn, pk, last, query.after)?.max(query.above_seq);
+    let mut from = seq_at(conn, pk, last, query.after)?.max(query.above_seq);
+    if removed {
+        // Nothing is told of it but its tombstone, the last.
+        from = from.max(last - 1);
+    }
     let to = last.min(from.saturating_add(limits::PAGE_SCAN as u64));
     let more = to < last;
     let next = if more { pos_of(conn, pk, to)?.map_or(head, Cursor) } else { head };

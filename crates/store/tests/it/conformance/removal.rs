@@ -2,7 +2,7 @@
 
 use lockkeeper_core::id::GateNo;
 use lockkeeper_core::session::Event;
-use lockkeeper_store::{Appended, Cursor, EventQuery, Found, GateFilter, ViewFilter};
+use lockkeeper_store::{Appended, Cursor, EventQuery, Found, GateFilter, ViewFilter, limits};
 
 use super::Place;
 use crate::common::{Session, assert_holds, gate, id, ok, put, read_all, remove};
@@ -50,6 +50,27 @@ pub(super) fn a_removed_session_leaves_its_tombstone_only(place: &dyn Place) {
         assert!(store.gates(&GateFilter::default()).unwrap().gates.is_empty());
         assert_eq!(store.find("gone").unwrap(), Found::None);
         assert_eq!(store.view(&ViewFilter::default()).unwrap().sessions.len(), 1);
+        store.flush().unwrap();
+    }
+}
+
+pub(super) fn the_tombstone_of_a_long_session_is_found_by_those_who_read_from_the_start(place: &dyn Place) {
+    let store = place.open();
+    let mut long = Session::new(1, None);
+    for _ in 0..limits::PAGE_SCAN {
+        long.says("x");
+    }
+    long.put(&*store);
+    ok(&remove(&*store, &long));
+    for store in [store, place.open()] {
+        for after in [Cursor::START, Cursor(5)] {
+            let query = EventQuery { session: Some(id(1)), after, ..EventQuery::default() };
+            let kinds: Vec<String> = read_all(&*store, &query)
+                .iter()
+                .map(|stored| stored.envelope.event.kind().to_owned())
+                .collect();
+            assert_eq!(kinds, ["session.removed"]);
+        }
         store.flush().unwrap();
     }
 }
