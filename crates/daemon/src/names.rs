@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::{Mutex, PoisonError};
 
 use lockkeeper_core::id::{SessionId, SessionName};
-use lockkeeper_core::session::{Command, Life, State};
+use lockkeeper_core::session::{Command, Life, Rename, State};
 
 /// Who bears which name, or is about to.
 #[derive(Debug, Default)]
@@ -38,7 +38,7 @@ impl Names {
     /// Takes the name that a command would give a session. False if another one has it.
     pub(crate) fn admit(&self, state: &State, command: &Command) -> bool {
         let name = match command {
-            Command::Rename { name } => name.as_ref(),
+            Command::Describe { name: Rename::To(name), .. } => Some(name),
             Command::Prompt(_) | Command::Resume if matches!(state.life, Life::Ended { .. }) => {
                 state.profile.name.as_ref()
             }
@@ -51,7 +51,7 @@ impl Names {
             | Command::Kill
             | Command::Decide { .. }
             | Command::Set { .. }
-            | Command::Label { .. } => None,
+            | Command::Describe { .. } => None,
         };
         name.is_none_or(|name| self.take(name, &state.id))
     }

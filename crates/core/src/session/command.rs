@@ -57,6 +57,17 @@ pub struct NewPrompt {
     pub key: Option<String>,
 }
 
+/// What becomes of a session's name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Rename {
+    /// It stays.
+    Keep,
+    /// It has none.
+    Clear,
+    /// It is this.
+    To(SessionName),
+}
+
 /// What can be asked of a session that exists.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
@@ -99,16 +110,13 @@ pub enum Command {
         /// The mode to use from the next turn on.
         mode: Option<String>,
     },
-    /// Call the session something else, or nothing.
-    Rename {
-        /// The name.
-        name: Option<SessionName>,
-    },
-    /// Change labels.
-    Label {
-        /// To be set.
+    /// Change what people call the session and know it by.
+    Describe {
+        /// What becomes of its name.
+        name: Rename,
+        /// Labels to be set.
         set: BTreeMap<String, String>,
-        /// To be removed.
+        /// Labels to be removed.
         remove: BTreeSet<String>,
     },
 }

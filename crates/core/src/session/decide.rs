@@ -1,8 +1,9 @@
 //! Deciding: inputs in, events out, or a rejection that changes nothing.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::command::{Command, NewPrompt, NewSession, Request};
+use super::command::{Command, NewPrompt, NewSession, Rename, Request};
 use super::end::{Closing, End};
 use super::event::{Envelope, Event};
 use super::observation::Observation;
@@ -191,16 +192,7 @@ impl Step<'_> {
             Command::Resume => self.resume(by),
             Command::Decide { gate, decision } => self.decide_gate(gate, decision, by),
             Command::Set { model, mode } => self.set(model, mode, by),
-            Command::Rename { name } => {
-                if self.env.name_taken {
-                    return Err(name_taken(name.as_ref()));
-                }
-                if self.state.profile.name != name {
-                    self.emit(Event::SessionRenamed { name, by });
-                }
-                Ok(())
-            }
-            Command::Label { set, remove } => self.label(set, remove, by),
+            Command::Describe { name, set, remove } => self.describe(name, set, remove, by),
         }
     }
 
@@ -304,19 +296,29 @@ impl Step<'_> {
         Ok(())
     }
 
-    fn label(
+    fn describe(
         &mut self,
-        set: std::collections::BTreeMap<String, String>,
-        remove: std::collections::BTreeSet<String>,
+        name: Rename,
+        set: BTreeMap<String, String>,
+        remove: BTreeSet<String>,
         by: String,
     ) -> Result<(), Rejection> {
-        let mut after = self.state.profile.labels.clone();
-        after.retain(|key, _| !remove.contains(key));
-        after.extend(set.clone());
-        if after.len() > limits::LABELS {
+        let name = match name {
+            Rename::To(name) if self.env.name_taken => return Err(name_taken(Some(&name))),
+            Rename::To(name) => Some(name),
+            Rename::Clear => None,
+            Rename::Keep => self.state.profile.name.clone(),
+        };
+        let mut labels = self.state.profile.labels.clone();
+        labels.retain(|key, _| !remove.contains(key));
+        labels.extend(set.clone());
+        if labels.len() > limits::LABELS {
             return Err(Rejection::TooManyLabels { limit: limits::LABELS });
         }
-        if after != self.state.profile.labels {
+        if self.state.profile.name != name {
+            self.emit(Event::SessionRenamed { name, by: by.clone() });
+        }
+        if self.state.profile.labels != labels {
             self.emit(Event::SessionLabelled { set, remove, by });
         }
         Ok(())

@@ -22,7 +22,7 @@ mod settings;
 mod state;
 mod status;
 
-pub use command::{Command, NewPrompt, NewSession, Request};
+pub use command::{Command, NewPrompt, NewSession, Rename, Request};
 pub use deadline::{Deadline, Why, deadline};
 pub use decide::{Env, Input, Step, create, decide, step};
 pub use duties::{Duty, DutyId, LaunchPlan, duties};

@@ -15,7 +15,7 @@ use lockkeeper_api::{
 };
 use lockkeeper_core::hash;
 use lockkeeper_core::id::{AgentName, SessionId, TurnNo};
-use lockkeeper_core::session::{Command, NewPrompt, NewSession as CoreSession, Request, Status};
+use lockkeeper_core::session::{Command, NewPrompt, NewSession as CoreSession, Rename, Request, Status};
 use lockkeeper_store::{SessionRow, ViewFilter};
 
 use super::answer::{self, Answer, Failure, Json, Query, wire_cursor};
@@ -289,28 +289,23 @@ pub(super) async fn patch(
 ) -> Answer {
     let id = resolve::session(&host, &session).await?;
     let name = match value.name {
-        Change::Keep => None,
-        Change::Clear => Some(None),
-        Change::Set(name) => Some(Some(name)),
+        Change::Keep => Rename::Keep,
+        Change::Clear => Rename::Clear,
+        Change::Set(name) => Rename::To(name),
     };
-    if let Some(name) = name {
-        let request = Request { by: peer.user.clone(), command: Command::Rename { name } };
-        host.command(&id, request, None).await?;
-    }
-    if !value.labels.is_empty() {
-        let (mut set, mut remove) = (BTreeMap::new(), BTreeSet::new());
-        for (key, value) in value.labels {
-            match value {
-                Some(value) => {
-                    set.insert(key, value);
-                }
-                None => {
-                    remove.insert(key);
-                }
+    let (mut set, mut remove) = (BTreeMap::new(), BTreeSet::new());
+    for (key, value) in value.labels {
+        match value {
+            Some(value) => {
+                set.insert(key, value);
+            }
+            None => {
+                remove.insert(key);
             }
         }
-        host.command(&id, Request { by: peer.user, command: Command::Label { set, remove } }, None).await?;
     }
+    let command = Command::Describe { name, set, remove };
+    host.command(&id, Request { by: peer.user, command }, None).await?;
     show(&host, &id).await
 }
 

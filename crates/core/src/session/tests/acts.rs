@@ -1,5 +1,7 @@
 //! Everything that can happen to a session, small enough to be drawn at random or tried exhaustively.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use super::world::*;
 use crate::agent::{AgentSays, ControlAnswer, TaskKind};
 use crate::gate::Decision;
@@ -183,10 +185,14 @@ impl World {
             }
             Act::SetModel(n) => Command::Set { model: Some(format!("model-{n}")), mode: None },
             Act::SetMode(n) => Command::Set { model: None, mode: Some(format!("mode-{n}")) },
-            Act::Rename => Command::Rename { name: Some("other".parse().unwrap()) },
+            Act::Rename => Command::Describe {
+                name: Rename::To("other".parse().unwrap()),
+                set: BTreeMap::new(),
+                remove: BTreeSet::new(),
+            },
             Act::Label => {
                 let set = [("n".to_owned(), state.seq.to_string())].into();
-                Command::Label { set, remove: ["old".to_owned()].into() }
+                Command::Describe { name: Rename::Keep, set, remove: ["old".to_owned()].into() }
             }
             Act::Prompt(class) => Command::Prompt(new_prompt("more", *class)),
             other => panic!("{other:?} is no command"),

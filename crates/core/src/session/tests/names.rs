@@ -7,11 +7,16 @@ use crate::limits;
 use crate::session::*;
 
 fn rename(name: Option<&str>) -> Command {
-    Command::Rename { name: name.map(|name| name.parse().unwrap()) }
+    Command::Describe {
+        name: name.map_or(Rename::Clear, |name| Rename::To(name.parse().unwrap())),
+        set: BTreeMap::new(),
+        remove: BTreeSet::new(),
+    }
 }
 
 fn label(set: &[(&str, &str)], remove: &[&str]) -> Command {
-    Command::Label {
+    Command::Describe {
+        name: Rename::Keep,
         set: set.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
         remove: remove.iter().map(|k| (*k).to_owned()).collect::<BTreeSet<_>>(),
     }
@@ -71,6 +76,22 @@ fn o27_labels_are_set_and_removed_up_to_a_limit() {
     let many: Vec<(&str, &str)> = many.iter().map(|key| (key.as_str(), "")).collect();
     assert_eq!(w.refused(label(&many, &[])), Rejection::TooManyLabels { limit: limits::LABELS });
     w.asks(label(&many, &["a"]));
+}
+
+#[test]
+fn o46_a_name_and_labels_are_changed_together_or_not_at_all() {
+    let mut w = World::idle();
+    let both = |labels: usize| Command::Describe {
+        name: Rename::To("other".parse().unwrap()),
+        set: (0..labels).map(|n| (format!("l{n}"), String::new())).collect(),
+        remove: BTreeSet::new(),
+    };
+    assert_eq!(w.refused(both(limits::LABELS + 1)), Rejection::TooManyLabels { limit: limits::LABELS });
+    w.env.name_taken = true;
+    assert_eq!(w.refused(both(1)), Rejection::NameTaken { name: "other".to_owned() });
+    w.env.name_taken = false;
+    w.asks(both(1));
+    assert_eq!(w.kinds(), ["session.renamed", "session.labelled"]);
 }
 
 #[test]

@@ -200,7 +200,6 @@ fn is_essential(request: &Request) -> bool {
         | Command::EditPrompt { .. }
         | Command::Resume
         | Command::Set { .. }
-        | Command::Rename { .. }
-        | Command::Label { .. } => false,
+        | Command::Describe { .. } => false,
     }
 }
