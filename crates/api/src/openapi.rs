@@ -231,7 +231,7 @@ paths! {
         responses((status = 200, body = PromptReceipt)))]
     drop_prompt;
 
-    /// Lists gates, oldest first: those that are open, unless the query says otherwise.
+    /// Lists gates: those that are open, oldest first, or with `state=all` the closed ones too, latest first.
     #[utoipa::path(get, path = "/v1/gates", tag = "gates", params(GateQuery),
         responses((status = 200, body = List<Gate>)))]
     gates;

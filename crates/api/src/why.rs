@@ -30,10 +30,13 @@ pub struct Why {
 }
 
 /// One reason.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct WhyLine {
     /// A sentence for people.
     pub text: String,
+    /// Since when it is so, where that is another moment than that of the evidence.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub since: Option<Time>,
     /// The event that proves it, if one does.
     pub evidence: Option<Evidence>,
     /// When what is waited for happens at the latest, if it has a bound.

@@ -91,6 +91,11 @@ pub(crate) fn parse_span(text: &str) -> Result<u64, String> {
     number.checked_mul(unit).ok_or_else(|| "the span is too long".to_owned())
 }
 
+/// Reads a span that is longer than none.
+pub(crate) fn parse_some_span(text: &str) -> Result<u64, String> {
+    parse_span(text).and_then(|ms| if ms > 0 { Ok(ms) } else { Err("the span has no length".to_owned()) })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -125,5 +130,7 @@ mod tests {
         for bad in ["", "s", "1.5h", "-1s", "1w", "1 s", "99999999999999999999d"] {
             assert!(parse_span(bad).is_err(), "{bad}");
         }
+        assert!(parse_some_span("0").is_err());
+        assert_eq!(parse_some_span("1ms"), Ok(1));
     }
 }

@@ -14,42 +14,31 @@ pub(crate) fn line(text: &str) -> Cow<'_, str> {
     escape(text, |_| false, false)
 }
 
-/// One line of at most `chars` characters that tells what a text is about: white space runs together.
-pub(crate) fn summary(text: &str, chars: usize) -> String {
-    let mut words = String::new();
-    for word in text.split_whitespace() {
-        if !words.is_empty() {
-            words.push(' ');
-        }
-        words.push_str(word);
-        if words.len() > chars * 4 {
-            break;
-        }
-    }
-    let escaped = line(&words);
-    if escaped.chars().count() <= chars {
-        return escaped.into_owned();
-    }
-    escaped.chars().take(chars.saturating_sub(1)).chain(['…']).collect()
-}
-
-/// Writes the characters of JSON text that a terminal might obey as `\u` escapes, which mean the same.
+/// Writes the characters of JSON text that a terminal might obey as `\u` escapes, which mean the same. White space
+/// between tokens, the only place where JSON may hold a control character, becomes spaces, but for line ends.
 pub(crate) fn json(text: &str) -> Cow<'_, str> {
     if !text.chars().any(|c| is_unsafe(c) && c != '\n') {
         return Cow::Borrowed(text);
     }
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
-        if is_unsafe(c) && c != '\n' {
-            for unit in c.encode_utf16(&mut [0; 2]) {
-                // Writing to a String cannot fail.
-                let _ = write!(out, "\\u{unit:04x}");
+        match c {
+            '\t' | '\r' => out.push(' '),
+            c if is_unsafe(c) && c != '\n' => {
+                for unit in c.encode_utf16(&mut [0; 2]) {
+                    // Writing to a String cannot fail.
+                    let _ = write!(out, "\\u{unit:04x}");
+                }
             }
-        } else {
-            out.push(c);
+            c => out.push(c),
         }
     }
     Cow::Owned(out)
+}
+
+/// The same on one line.
+pub(crate) fn json_line(text: &str) -> String {
+    json(text).replace('\n', " ")
 }
 
 fn escape(text: &str, keep: fn(char) -> bool, drop_returns: bool) -> Cow<'_, str> {
@@ -58,11 +47,13 @@ fn escape(text: &str, keep: fn(char) -> bool, drop_returns: bool) -> Cow<'_, str
     }
     let mut out = String::with_capacity(text.len() + 8);
     let mut chars = text.chars().peekable();
+    let mut before = ' ';
     while let Some(c) = chars.next() {
         if drop_returns && c == '\r' && chars.peek() == Some(&'\n') {
             continue;
         }
-        if !is_unsafe(c) || keep(c) {
+        let before = std::mem::replace(&mut before, c);
+        if !is_unsafe(c) || keep(c) || chooses_look(before, c) {
             out.push(c);
             continue;
         }
@@ -78,18 +69,30 @@ fn escape(text: &str, keep: fn(char) -> bool, drop_returns: bool) -> Cow<'_, str
     Cow::Owned(out)
 }
 
-/// Whether a terminal might obey the character, or show nothing for it.
+/// Whether a character only says how the symbol before it looks: as text or as an emoji. Anywhere else it hides.
+fn chooses_look(before: char, c: char) -> bool {
+    matches!(c, '\u{fe0e}' | '\u{fe0f}')
+        && !before.is_ascii()
+        && !before.is_alphabetic()
+        && !is_unsafe(before)
+}
+
+/// Whether a terminal might obey the character, or show nothing for it: controls, and all that Unicode calls default
+/// ignorable, with separators of lines and annotations.
 fn is_unsafe(c: char) -> bool {
     c.is_control()
         || matches!(c,
-            // Soft hyphen; Arabic letter mark; Mongolian vowel separator; Hangul and Khmer fillers.
-            '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{3164}' | '\u{ffa0}'
+            // Soft hyphen, grapheme joiner, Arabic letter mark, Hangul and Khmer fillers, Mongolian selectors.
+            '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}'
+            | '\u{180b}'..='\u{180f}' | '\u{3164}' | '\u{ffa0}'
             // Zero width, direction marks, separators, embeddings and overrides.
             | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
             // Joiners, invisible operators, isolates.
             | '\u{2060}'..='\u{206f}'
-            // Byte order mark, interlinear annotation, tags, the further variation selectors.
-            | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e01ef}')
+            // Variation selectors, byte order mark, interlinear annotation.
+            | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{fff0}'..='\u{fffb}'
+            // Controls of shorthand and of musical notation; tags and the further variation selectors.
+            | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
 }
 
 #[cfg(test)]
@@ -131,9 +134,25 @@ mod tests {
     }
 
     #[test]
-    fn a_summary_is_one_short_line() {
-        assert_eq!(summary("  npm \n\n test ", 20), "npm test");
-        assert_eq!(summary("0123456789", 5), "0123…");
-        assert_eq!(summary("a\u{1b}b", 20), "a\\eb");
+    fn json_with_white_space_between_its_tokens_stays_json_on_its_lines() -> serde_json::Result<()> {
+        let text = "{\t\"a\":\r\n[1,\r2]\n}";
+        let shown = json(text);
+        assert!(!shown.contains('\r'), "{shown:?}");
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&shown)?, serde_json::json!({"a": [1, 2]}));
+        Ok(())
+    }
+
+    #[test]
+    fn what_takes_no_room_is_written_out() {
+        for c in
+            ['\u{34f}', '\u{180b}', '\u{180f}', '\u{fe00}', '\u{fff0}', '\u{1bca0}', '\u{1d173}', '\u{e0fff}']
+        {
+            assert_eq!(line(&format!("a{c}b")), format!("a\\u{{{:x}}}b", u32::from(c)));
+        }
+        // How an emoji looks is no secret; a selector behind a letter would be.
+        assert_eq!(
+            line("⚠\u{fe0f} ⚠\u{fe0f}\u{fe0f} ls\u{fe0f}"),
+            "⚠\u{fe0f} ⚠\u{fe0f}\\u{fe0f} ls\\u{fe0f}"
+        );
     }
 }

@@ -67,6 +67,40 @@ impl Shown {
     }
 }
 
+/// What a command did to several things: each is shown as soon as it is done, but for the one JSON document.
+pub(crate) struct Series<'a, T> {
+    context: &'a Context,
+    output: Format,
+    items: Vec<T>,
+}
+
+impl<'a, T: Serialize> Series<'a, T> {
+    /// Nothing so far.
+    pub(crate) fn new(context: &'a Context, shown: Shown) -> Self {
+        Self { context, output: shown.output, items: Vec::new() }
+    }
+
+    /// Shows one thing: as JSON if that is wanted, else as the text.
+    pub(crate) fn push(&mut self, item: T, text: impl FnOnce(&T) -> String) -> io::Result<()> {
+        match self.output {
+            Format::Table => self.context.out.raw(text(&item).as_bytes()),
+            Format::Json => {
+                self.items.push(item);
+                Ok(())
+            }
+            Format::Jsonl => print_jsonl(self.context, &item),
+        }
+    }
+
+    /// Shows the document, if one is wanted. To be called whatever went wrong: what was done was done.
+    pub(crate) fn finish(self) -> io::Result<()> {
+        match self.output {
+            Format::Table | Format::Jsonl => Ok(()),
+            Format::Json => self.context.out.line(escape::json(&serde_json::to_string_pretty(&self.items)?)),
+        }
+    }
+}
+
 /// A path as people write it: from their home directory, if it is in there.
 pub(crate) fn path(path: &str) -> String {
     let home = std::env::var("HOME").unwrap_or_default();
@@ -83,5 +117,5 @@ pub(crate) fn print_table(context: &Context, table: &Table) -> io::Result<()> {
 
 /// Shows one thing on one line.
 pub(crate) fn print_jsonl(context: &Context, item: &impl Serialize) -> io::Result<()> {
-    context.out.line(escape::json(&serde_json::to_string(item)?))
+    context.out.line(escape::json_line(&serde_json::to_string(item)?))
 }

@@ -8,6 +8,7 @@ mod cli;
 mod clock;
 mod commands;
 mod context;
+mod cut;
 mod entry;
 mod escape;
 mod exit;

@@ -44,6 +44,8 @@ pub(crate) struct Signs {
     pub(crate) prompt: &'static str,
     pub(crate) top: &'static str,
     pub(crate) side: &'static str,
+    /// Where a line of a box goes on that was too long.
+    pub(crate) wrapped: &'static str,
     pub(crate) bottom: &'static str,
     pub(crate) more: &'static str,
 }
@@ -60,6 +62,7 @@ const UNICODE: Signs = Signs {
     prompt: "❯",
     top: "╭─",
     side: "│",
+    wrapped: "┆",
     bottom: "╰─",
     more: "…",
 };
@@ -76,6 +79,7 @@ const ASCII: Signs = Signs {
     prompt: ">",
     top: "+-",
     side: "|",
+    wrapped: ":",
     bottom: "+-",
     more: "...",
 };

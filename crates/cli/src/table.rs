@@ -2,6 +2,7 @@
 
 use unicode_width::UnicodeWidthStr as _;
 
+use crate::cut;
 use crate::escape;
 use crate::style::{Ink, Style};
 
@@ -29,8 +30,10 @@ impl<T: AsRef<str>> From<T> for Cell {
 #[derive(Debug, Clone)]
 pub(crate) struct Table {
     headings: Vec<&'static str>,
-    /// Columns that give way on a narrow terminal, the first to do so first.
+    /// Columns that get narrower on a narrow terminal, the first to do so first.
     giving_way: Vec<usize>,
+    /// Columns that go where even that is not enough, the first to do so first.
+    going: Vec<usize>,
     rows: Vec<Vec<Cell>>,
 }
 
@@ -39,12 +42,14 @@ const GAP: usize = 2;
 const NARROWEST: usize = 8;
 
 impl Table {
-    /// An empty table. The columns with these headings give way on a narrow terminal, in this order.
-    pub(crate) fn new(headings: &[&'static str], giving_way: &[&str]) -> Self {
+    /// An empty table. On a terminal that is too narrow for it empty columns go; then those that are `giving_way` get
+    /// narrower, in this order; then those that are `going` go, in this order, and then the last ones.
+    pub(crate) fn new(headings: &[&'static str], giving_way: &[&str], going: &[&str]) -> Self {
         let find = |name: &&str| headings.iter().position(|heading| heading == name);
         Self {
             headings: headings.to_vec(),
             giving_way: giving_way.iter().filter_map(find).collect(),
+            going: going.iter().filter_map(find).collect(),
             rows: Vec::new(),
         }
     }
@@ -66,7 +71,7 @@ impl Table {
             for (cell, width) in columns.iter().filter_map(|(column, width)| Some((row.get(*column)?, width)))
             {
                 line.extend(std::iter::repeat_n(' ', pad));
-                let shown = fit(&cell.text, *width, style);
+                let shown = cut::fit(&cell.text, *width, style);
                 pad = width + GAP - shown.width().min(*width);
                 line.push_str(&style.ink(cell.ink, &shown));
             }
@@ -76,8 +81,7 @@ impl Table {
         text
     }
 
-    /// The columns that are shown, and how wide. On a narrow terminal those that give way do so; if that is not enough,
-    /// empty columns go, then those that give way, then the last ones.
+    /// The columns that are shown, and how wide.
     fn columns(&self, terminal: Option<usize>) -> Vec<(usize, usize)> {
         let mut columns: Vec<(usize, usize)> = (0..self.headings.len())
             .map(|column| {
@@ -86,22 +90,29 @@ impl Table {
             })
             .collect();
         let Some(terminal) = terminal else { return columns };
+        let empty = |column: &usize| self.rows.iter().all(|row| row[*column].text.is_empty());
+        drop_columns(&mut columns, terminal, (1..self.headings.len()).filter(empty));
         for giving_way in &self.giving_way {
             let over = over(&columns, terminal);
-            let width = &mut columns[*giving_way].1;
+            let Some((_, width)) = columns.iter_mut().find(|(column, _)| column == giving_way) else {
+                continue;
+            };
             let least = NARROWEST.max(self.headings[*giving_way].width()).min(*width);
             *width = width.saturating_sub(over).max(least);
         }
-        let empty = |column: &usize| self.rows.iter().all(|row| row[*column].text.is_empty());
-        let going = (0..self.headings.len()).filter(empty);
-        let going = going.chain(self.giving_way.iter().copied()).chain((0..self.headings.len()).rev());
-        for column in going.filter(|column| *column > 0) {
-            if over(&columns, terminal) == 0 {
-                break;
-            }
-            columns.retain(|(shown, _)| *shown != column);
-        }
+        let last = (1..self.headings.len()).rev();
+        drop_columns(&mut columns, terminal, self.going.iter().copied().chain(last));
         columns
+    }
+}
+
+/// Takes columns away until the others fit.
+fn drop_columns(columns: &mut Vec<(usize, usize)>, terminal: usize, going: impl Iterator<Item = usize>) {
+    for column in going {
+        if over(columns, terminal) == 0 {
+            return;
+        }
+        columns.retain(|(shown, _)| *shown != column);
     }
 }
 
@@ -111,32 +122,12 @@ fn over(columns: &[(usize, usize)], terminal: usize) -> usize {
     total.saturating_sub(GAP).saturating_sub(terminal)
 }
 
-/// Cuts a text to a width.
-pub(crate) fn fit(text: &str, width: usize, style: Style) -> String {
-    if text.width() <= width {
-        return text.to_owned();
-    }
-    let more = style.signs().more;
-    let room = width.saturating_sub(more.width());
-    let mut cut = String::new();
-    let mut used = 0;
-    for c in text.chars() {
-        let next = unicode_width::UnicodeWidthChar::width(c).unwrap_or(0);
-        if used + next > room {
-            break;
-        }
-        used += next;
-        cut.push(c);
-    }
-    cut + more
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn table() -> Table {
-        let mut table = Table::new(&["NAME", "STATUS", "REASON", "DIR"], &["DIR", "REASON"]);
+        let mut table = Table::new(&["NAME", "STATUS", "REASON", "DIR"], &["DIR", "REASON"], &["DIR"]);
         table.row(["fix-tests", "running", "", "/code/app"].map(Cell::from));
         table.row(
             ["修复", "awaiting_input", "Bash: npm test\u{1b}[2J -- --watch=false", "/code/a-long/way/down"]

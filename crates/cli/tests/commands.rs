@@ -107,7 +107,7 @@ fn a_wrong_command_line_is_refused_before_anything_happens() -> Result {
 fn a_workspace_that_is_not_there_is_refused() -> Result {
     let home = tempfile::tempdir()?;
     let output = lk(home.path(), &["run", "-C", "nowhere", "x"])?;
-    assert_eq!(code(&output), 1);
+    assert_eq!(code(&output), 2);
     assert!(String::from_utf8_lossy(&output.stderr).contains("nowhere"));
     assert!(!home.path().join("lk").exists());
     Ok(())

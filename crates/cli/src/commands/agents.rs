@@ -28,7 +28,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
 
 /// The table of agents.
 pub(crate) fn table(agents: &[Found]) -> Table {
-    let mut table = Table::new(&["AGENT", "VERSION", "STATE", "PATH"], &["PATH", "STATE"]);
+    let mut table = Table::new(&["AGENT", "VERSION", "STATE", "PATH"], &["PATH", "STATE"], &["PATH"]);
     for agent in agents {
         let (state, ink) = state(agent);
         table.row([

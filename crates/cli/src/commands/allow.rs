@@ -9,8 +9,9 @@ use crate::context::Context;
 use crate::escape;
 use crate::exit;
 use crate::failure::{Failure, Outcome};
-use crate::format::Shown;
+use crate::format::{Series, Shown};
 use crate::refs;
+use crate::style::Style;
 use crate::view;
 
 /// Let a step go on
@@ -32,27 +33,48 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
         return Err(Failure::usage("--edit is for one gate"));
     }
     let input = args.edit.as_ref().map(read_json).transpose()?;
-    for name in &args.gates {
-        let gate = refs::gate(context, name).await?;
-        let decision = input.clone().map_or(Decision::Allow, |input| Decision::Edit { input });
-        decide(context, &gate, decision, args.shown).await?;
-    }
-    Ok(exit::OK)
+    decide_all(
+        context,
+        &args.gates,
+        &input.map_or(Decision::Allow, |input| Decision::Edit { input }),
+        args.shown,
+    )
+    .await
 }
 
-/// Decides at a gate as it was just read, and says what was decided about.
-pub(crate) async fn decide(context: &Context, gate: &Gate, decision: Decision, shown: Shown) -> Outcome<()> {
+/// Decides the same at several gates.
+pub(super) async fn decide_all(
+    context: &Context,
+    gates: &[String],
+    decision: &Decision,
+    shown: Shown,
+) -> Outcome {
+    let mut done = Series::new(context, shown);
+    let all = async {
+        for name in gates {
+            let gate = refs::gate(context, name).await?;
+            let decided = decide(context, &gate, decision.clone()).await?;
+            done.push(decided, |gate| sentence(gate, context.out.style))?;
+        }
+        Ok(exit::OK)
+    };
+    let code = all.await;
+    done.finish()?;
+    code
+}
+
+/// Decides at a gate as it was just read.
+pub(super) async fn decide(context: &Context, gate: &Gate, decision: Decision) -> Outcome<Gate> {
     let request =
         DecisionRequest { input_hash: Some(gate.input_hash.clone()), ..DecisionRequest::from(decision) };
-    let decided = context.client.decide(&refs::gate_reference(gate), &request).await?;
-    shown.one(context, &decided, || sentence(&decided))?;
-    Ok(())
+    Ok(context.client.decide(&refs::gate_reference(gate), &request).await?)
 }
 
-fn sentence(gate: &Gate) -> String {
+/// What was decided, and about what.
+pub(super) fn sentence(gate: &Gate, style: Style) -> String {
     const INPUT: usize = 100;
     let word = gate.decision.as_ref().map_or("decided", |decision| decision.decision.past());
-    let input = view::tool_summary(&gate.tool, &gate.input, &gate.dir, INPUT);
+    let input = view::tool_summary(&gate.tool, &gate.input, &gate.dir, INPUT, style);
     let what = format!("{}  {input}", escape::line(&gate.tool));
     format!("{} {word}: {}\n", refs::gate_title(gate), what.trim_end())
 }

@@ -1,6 +1,6 @@
 //! `lk answer`: answers an agent's questions.
 
-use super::allow::decide;
+use super::allow::{decide, sentence};
 use crate::context::Context;
 use crate::exit;
 use crate::failure::{Failure, Outcome};
@@ -43,6 +43,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
     }
     let answers: Vec<String> =
         questions.iter().zip(&args.answers).map(|(question, answer)| question.answer(answer)).collect();
-    decide(context, &gate, answered(&questions, &answers), args.shown).await?;
+    let decided = decide(context, &gate, answered(&questions, &answers)).await?;
+    args.shown.one(context, &decided, || sentence(&decided, context.out.style))?;
     Ok(exit::OK)
 }

@@ -8,7 +8,6 @@ use crate::exit;
 use crate::failure::Outcome;
 use crate::follow::{AtGate, Face, Goal, Plan, follow};
 use crate::refs;
-use crate::style::status_ink;
 use crate::view::Prompts;
 
 /// Follow a session
@@ -27,14 +26,9 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
     let session = context.client.session(&args.session).await?;
     let id: Reference = session.id.clone().into();
     let style = context.out.note_style;
-    let status = style.ink(status_ink(session.status), session.status.word());
     let times = Times::Relative(clock::now());
     let title = refs::title(&session);
-    context.out.note(format_args!(
-        "{} {status} {}",
-        style.bold(&title),
-        style.dim(&times.lasting(session.since))
-    ));
+    context.out.note(super::sentence(&title, session.status, session.since, times, style));
     if session.status.is_end() {
         context.out.note(
             style.dim(&format!("it has ended; `lk logs {title}` shows it, `lk send {title} PROMPT` goes on")),

@@ -2,13 +2,11 @@
 
 use lockkeeper_api::Decision;
 
-use super::allow::decide;
+use super::allow::decide_all;
 use crate::context::Context;
-use crate::exit;
 use crate::failure::Outcome;
 use crate::follow::asking::DENIED;
 use crate::format::Shown;
-use crate::refs;
 
 /// Refuse a step
 #[derive(Debug, clap::Args)]
@@ -25,9 +23,5 @@ pub(crate) struct Args {
 
 /// Runs the command.
 pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
-    for name in &args.gates {
-        let gate = refs::gate(context, name).await?;
-        decide(context, &gate, Decision::Deny { message: args.message.clone() }, args.shown).await?;
-    }
-    Ok(exit::OK)
+    decide_all(context, &args.gates, &Decision::Deny { message: args.message }, args.shown).await
 }

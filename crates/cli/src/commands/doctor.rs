@@ -73,7 +73,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
     match args.output {
         Format::Table => context.out.raw(report(&checks, context.out.style).as_bytes())?,
         Format::Json | Format::Jsonl => {
-            shown.list(context, &checks, || crate::table::Table::new(&[], &[]))?;
+            shown.list(context, &checks, || crate::table::Table::new(&[], &[], &[]))?;
         }
     }
     let bad = checks.iter().any(|check| check.state == State::Bad);

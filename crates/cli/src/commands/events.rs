@@ -4,6 +4,7 @@ use lockkeeper_api::client::ClientError;
 use lockkeeper_api::{Cursor, Event, EventQuery, Frame, Reference};
 
 use crate::context::Context;
+use crate::cut;
 use crate::escape;
 use crate::exit;
 use crate::failure::{Failure, Outcome};
@@ -91,7 +92,7 @@ async fn follow(args: &Args, kind: Option<String>, context: &Context) -> Outcome
 
 fn table(events: &[Event], shown: Shown) -> Table {
     let times = shown.times();
-    let mut table = Table::new(&["AGE", "SESSION", "SEQ", "KIND", "DATA"], &["DATA"]);
+    let mut table = Table::new(&["AGE", "SESSION", "SEQ", "KIND", "DATA"], &["DATA"], &["DATA"]);
     for event in events {
         table.row([
             times.show(event.at).into(),
@@ -114,7 +115,9 @@ fn line(event: &Event, shown: Shown, context: &Context) -> String {
     let session = refs::short_id(event.session.as_str(), []);
     let head = format!("{time}  {session}  {:>4}  {:<24}", event.seq, event.kind);
     let room = context.out.width.map_or(usize::MAX / 8, |width| width.saturating_sub(head.len() + 2).max(20));
-    format!("{}  {}", escape::line(&head), escape::summary(event.data.as_str(), room)).trim_end().to_owned()
+    format!("{}  {}", escape::line(&head), cut::summary(event.data.as_str(), room, context.out.style))
+        .trim_end()
+        .to_owned()
 }
 
 #[cfg(test)]

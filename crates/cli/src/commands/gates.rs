@@ -9,7 +9,7 @@ use crate::exit;
 use crate::failure::Outcome;
 use crate::format::{Format, Shown};
 use crate::refs;
-use crate::style::Ink;
+use crate::style::{Ink, Style};
 use crate::table::{Cell, Table};
 use crate::view;
 
@@ -34,18 +34,19 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
         }
         Err(error) => return Err(error.into()),
     };
-    args.shown.list(context, &gates, || table(&gates, args.shown.times()))?;
+    args.shown.list(context, &gates, || table(&gates, args.shown.times(), context.out.style))?;
     if gates.is_empty() && context.out.terminal && args.shown.output == Format::Table {
-        context.out.note("no gate is open");
+        context.out.note(if args.all { "there are no gates" } else { "no gate is open" });
     }
     Ok(exit::OK)
 }
 
 /// The table of gates.
-pub(crate) fn table(gates: &[Gate], times: Times) -> Table {
+pub(crate) fn table(gates: &[Gate], times: Times, style: Style) -> Table {
     const INPUT: usize = 200;
     let headings = ["GATE", "SESSION", "TOOL", "INPUT", "RISK", "RULE", "STATE", "AGE"];
-    let mut table = Table::new(&headings, &["INPUT", "SESSION"]);
+    let mut table =
+        Table::new(&headings, &["INPUT", "SESSION"], &["RULE", "RISK", "SESSION", "AGE", "STATE"]);
     let ids: Vec<&str> = gates.iter().map(|gate| gate.session.as_str()).collect();
     for gate in gates {
         let short = refs::short_id(gate.session.as_str(), ids.iter().copied());
@@ -54,7 +55,7 @@ pub(crate) fn table(gates: &[Gate], times: Times) -> Table {
             Cell::inked(format!("{short}.{}", gate.no), Ink::Bold),
             gate.session_name.as_ref().map(ToString::to_string).unwrap_or_default().into(),
             gate.tool.as_str().into(),
-            view::tool_summary(&gate.tool, &gate.input, &gate.dir, INPUT).into(),
+            view::tool_summary(&gate.tool, &gate.input, &gate.dir, INPUT, style).into(),
             gate.risk.as_str().into(),
             gate.rule.as_str().into(),
             Cell::inked(state, if gate.is_open() { Ink::Yellow } else { Ink::Dim }),

@@ -2,10 +2,11 @@
 
 use lockkeeper_api::{Reference, WaitFor, WaitQuery};
 
+use super::how_it_is;
 use crate::context::Context;
 use crate::exit;
 use crate::failure::Outcome;
-use crate::refs;
+use crate::format::{Series, Shown};
 
 /// End the processes of sessions by force
 ///
@@ -15,6 +16,8 @@ pub(crate) struct Args {
     /// The sessions
     #[arg(required = true, value_name = "REF")]
     sessions: Vec<Reference>,
+    #[command(flatten)]
+    shown: Shown,
 }
 
 /// Runs the command.
@@ -22,10 +25,15 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
     for session in &args.sessions {
         context.client.kill(session).await?;
     }
-    for reference in &args.sessions {
-        let query = WaitQuery { wait: Some(WaitFor::End), timeout: None };
-        let session = context.client.wait(reference, query).await?;
-        context.out.line(format_args!("{} {}", refs::title(&session), session.status))?;
-    }
-    Ok(exit::OK)
+    let mut ended = Series::new(context, args.shown);
+    let all = async {
+        for reference in &args.sessions {
+            let query = WaitQuery { wait: Some(WaitFor::End), timeout: None };
+            ended.push(context.client.wait(reference, query).await?, how_it_is)?;
+        }
+        Ok(exit::OK)
+    };
+    let code = all.await;
+    ended.finish()?;
+    code
 }

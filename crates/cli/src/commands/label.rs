@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use lockkeeper_api::{Reference, SessionPatch};
+use lockkeeper_api::{Reference, Session, SessionPatch};
 
 use crate::context::Context;
+use crate::escape;
 use crate::exit;
 use crate::failure::{Failure, Outcome};
 use crate::format::Shown;
+use crate::refs;
 
 /// Set and remove labels
 #[derive(Debug, clap::Args)]
@@ -27,14 +29,17 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
     let labels = changes(&args.labels)?;
     let session =
         context.client.patch(&args.session, &SessionPatch { labels, ..SessionPatch::default() }).await?;
-    args.shown.one(context, &session, || {
-        session
-            .labels
-            .iter()
-            .map(|(key, value)| crate::escape::line(&format!("{key}={value}")).into_owned() + "\n")
-            .collect()
-    })?;
+    args.shown.one(context, &session, || sentence(&session))?;
     Ok(exit::OK)
+}
+
+fn sentence(session: &Session) -> String {
+    let title = refs::title(session);
+    if session.labels.is_empty() {
+        return format!("{title} has no labels\n");
+    }
+    let labels: Vec<String> = session.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    format!("{title} has {}\n", escape::line(&labels.join(" ")))
 }
 
 fn changes(labels: &[String]) -> Outcome<BTreeMap<String, Option<String>>> {
@@ -45,8 +50,11 @@ fn changes(labels: &[String]) -> Outcome<BTreeMap<String, Option<String>>> {
             (None, Some(key)) => (key, None),
             (None, None) => return Err(Failure::usage(format!("{label} is neither KEY=VALUE nor KEY-"))),
         };
-        if key.is_empty() || changes.insert(key.to_owned(), value).is_some() {
-            return Err(Failure::usage(format!("the label of {label} is empty or given twice")));
+        if key.is_empty() {
+            return Err(Failure::usage(format!("{label} has no key")));
+        }
+        if changes.insert(key.to_owned(), value).is_some() {
+            return Err(Failure::usage(format!("the label {key} is given twice")));
         }
     }
     Ok(changes)

@@ -37,9 +37,12 @@ use std::collections::BTreeMap;
 use std::io::Read as _;
 
 use clap::ValueEnum;
-use lockkeeper_api::Class;
+use lockkeeper_api::{Class, Session, Status, Time};
 
+use crate::clock::Times;
 use crate::failure::{Failure, Outcome};
+use crate::refs;
+use crate::style::{Style, status_ink};
 
 /// How urgent a prompt is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -69,6 +72,24 @@ pub(crate) fn class_word(class: Class) -> &'static str {
         Class::Normal => "normal",
         Class::Urgent => "urgent",
     }
+}
+
+/// A status and since when: `running for 3m`, `completed 3m ago`.
+pub(crate) fn status_since(status: Status, since: Time, times: Times, style: Style) -> String {
+    let when = if status.is_end() { times.ago(since) } else { times.lasting(since) };
+    format!("{} {}", style.ink(status_ink(status), status.word()), style.dim(&when))
+}
+
+/// The same as a sentence about a session: `fix is running for 3m`, `fix completed 3m ago`.
+pub(crate) fn sentence(title: &str, status: Status, since: Time, times: Times, style: Style) -> String {
+    let verb = if status.is_end() { "" } else { "is " };
+    format!("{} {verb}{}", style.bold(title), status_since(status, since, times, style))
+}
+
+/// A session and its status, with a line end: `fix is idle`, `fix stopped`.
+pub(crate) fn how_it_is(session: &Session) -> String {
+    let verb = if session.status.is_end() { "" } else { "is " };
+    format!("{} {verb}{}\n", refs::title(session), session.status)
 }
 
 /// Reads a prompt: `-` stands for standard input.
@@ -108,6 +129,16 @@ pub(crate) fn unique(what: &str, pairs: Vec<(String, String)>) -> Outcome<BTreeM
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_end_was_and_everything_else_is() {
+        let at = Time::from_wall_ms;
+        let told =
+            |status, times| sentence("fix", status, at(0), times, Style { colour: false, unicode: true });
+        assert_eq!(told(Status::Running, Times::Relative(at(60_000))), "fix is running for 1m");
+        assert_eq!(told(Status::Stopped, Times::Relative(at(60_000))), "fix stopped 1m ago");
+        assert_eq!(told(Status::Failed, Times::Exact), "fix failed 1970-01-01T00:00:00.000Z");
+    }
 
     #[test]
     fn a_pair_needs_a_key_and_keeps_every_later_sign() {

@@ -6,11 +6,12 @@ use lockkeeper_api::{PromptEdit, QueuedPrompt, Reference};
 
 use super::class_word;
 use crate::context::Context;
-use crate::escape;
+use crate::cut;
 use crate::exit;
 use crate::failure::Outcome;
-use crate::format::Shown;
+use crate::format::{Format, Series, Shown};
 use crate::refs;
+use crate::style::Style;
 use crate::table::Table;
 
 /// List and change the prompts that wait
@@ -41,12 +42,16 @@ enum Action {
         /// Its text from now on; - reads it from standard input
         #[arg(required = true, value_name = "TEXT")]
         text: Vec<String>,
+        #[command(flatten)]
+        shown: Shown,
     },
     /// Take prompts out of the queue
     Rm {
         /// The prompts: p3 p4
         #[arg(required = true, value_name = "PROMPT")]
         prompts: Vec<String>,
+        #[command(flatten)]
+        shown: Shown,
     },
 }
 
@@ -55,42 +60,52 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
     match args.action {
         None => list(&args.session, args.shown, context).await,
         Some(Action::Ls { shown }) => list(&args.session, shown, context).await,
-        Some(Action::Edit { prompt, text }) => {
+        Some(Action::Edit { prompt, text, shown }) => {
             let prompt = refs::with_id(context, refs::inside::<PromptNo>(&args.session, &prompt)?).await?;
             let text = super::read_prompt(&text)?;
-            context.client.edit_prompt(&prompt, &PromptEdit { text }).await?;
-            context.out.line(format_args!("{} changed", prompt.no))?;
+            let receipt = context.client.edit_prompt(&prompt, &PromptEdit { text }).await?;
+            shown.one(context, &receipt, || format!("{} changed\n", prompt.no))?;
             Ok(exit::OK)
         }
-        Some(Action::Rm { prompts }) => {
-            for prompt in prompts {
-                let prompt =
-                    refs::with_id(context, refs::inside::<PromptNo>(&args.session, &prompt)?).await?;
-                context.client.drop_prompt(&prompt).await?;
-                context.out.line(format_args!("{} removed", prompt.no))?;
-            }
-            Ok(exit::OK)
+        Some(Action::Rm { prompts, shown }) => {
+            let mut removed = Series::new(context, shown);
+            let all = async {
+                for prompt in prompts {
+                    let prompt = refs::inside::<PromptNo>(&args.session, &prompt)?;
+                    let prompt = refs::with_id(context, prompt).await?;
+                    let receipt = context.client.drop_prompt(&prompt).await?;
+                    removed.push(receipt, |_| format!("{} removed\n", prompt.no))?;
+                }
+                Ok(exit::OK)
+            };
+            let code = all.await;
+            removed.finish()?;
+            code
         }
     }
 }
 
 async fn list(session: &Reference, shown: Shown, context: &Context) -> Outcome {
     let queue = context.client.queue(session).await?.items;
-    shown.list(context, &queue, || table(&queue, shown))?;
+    shown.list(context, &queue, || table(&queue, shown, context.out.style))?;
+    if queue.is_empty() && context.out.terminal && shown.output == Format::Table {
+        context.out.note("no prompt waits");
+    }
     Ok(exit::OK)
 }
 
-fn table(queue: &[QueuedPrompt], shown: Shown) -> Table {
+fn table(queue: &[QueuedPrompt], shown: Shown, style: Style) -> Table {
     const PREVIEW: usize = 200;
     let times = shown.times();
-    let mut table = Table::new(&["PROMPT", "CLASS", "CALLER", "AGE", "TEXT"], &["TEXT"]);
+    let mut table =
+        Table::new(&["PROMPT", "CLASS", "CALLER", "AGE", "TEXT"], &["TEXT"], &["CLASS", "CALLER", "AGE"]);
     for prompt in queue {
         table.row([
             prompt.id.rsplit('.').next().unwrap_or_default().into(),
             class_word(prompt.class).into(),
             prompt.caller.as_str().into(),
             times.show(prompt.accepted).into(),
-            escape::summary(&prompt.text, PREVIEW).into(),
+            cut::summary(&prompt.text, PREVIEW, style).into(),
         ]);
     }
     table

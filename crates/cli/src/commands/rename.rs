@@ -6,6 +6,7 @@ use lockkeeper_api::{Change, Reference, SessionPatch};
 use crate::context::Context;
 use crate::exit;
 use crate::failure::Outcome;
+use crate::format::Shown;
 
 /// Give a session another name
 #[derive(Debug, clap::Args)]
@@ -19,6 +20,8 @@ pub(crate) struct Args {
     /// Take its name away
     #[arg(long)]
     none: bool,
+    #[command(flatten)]
+    shown: Shown,
 }
 
 /// Runs the command.
@@ -26,9 +29,9 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
     let name = args.name.map_or(Change::Clear, Change::Set);
     let session =
         context.client.patch(&args.session, &SessionPatch { name, ..SessionPatch::default() }).await?;
-    let now = session
-        .name
-        .map_or_else(|| format!("{} has no name", session.id), |name| format!("{} is {name}", session.id));
-    context.out.line(now)?;
+    args.shown.one(context, &session, || match &session.name {
+        Some(name) => format!("{} is called {name}\n", session.id),
+        None => format!("{} has no name\n", session.id),
+    })?;
     Ok(exit::OK)
 }

@@ -2,11 +2,11 @@
 
 use lockkeeper_api::Reference;
 
+use super::how_it_is;
 use crate::context::Context;
 use crate::exit;
 use crate::failure::Outcome;
 use crate::format::Shown;
-use crate::refs;
 use crate::start;
 
 /// Start the agent of a session again
@@ -25,6 +25,6 @@ pub(crate) struct Args {
 pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
     start::ensure_and_tell(context).await?;
     let session = context.client.resume(&args.session).await?;
-    args.shown.one(context, &session, || format!("{} is {}\n", refs::title(&session), session.status))?;
+    args.shown.one(context, &session, || how_it_is(&session))?;
     Ok(exit::OK)
 }

@@ -1,10 +1,11 @@
 //! `lk rm`: removes ended sessions.
 
-use lockkeeper_api::{Reference, WaitFor, WaitQuery};
+use lockkeeper_api::{Reference, Session, WaitFor, WaitQuery};
 
 use crate::context::Context;
 use crate::exit;
 use crate::failure::Outcome;
+use crate::format::{Series, Shown};
 
 /// Remove ended sessions
 ///
@@ -17,10 +18,19 @@ pub(crate) struct Args {
     /// Kill those that have not ended
     #[arg(short, long)]
     force: bool,
+    #[command(flatten)]
+    shown: Shown,
 }
 
 /// Runs the command.
 pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
+    let mut removed = Series::new(context, args.shown);
+    let code = remove(&args, context, &mut removed).await;
+    removed.finish()?;
+    code
+}
+
+async fn remove(args: &Args, context: &Context, removed: &mut Series<'_, Session>) -> Outcome {
     for reference in &args.sessions {
         let session = context.client.session(reference).await?;
         let id: Reference = session.id.clone().into();
@@ -29,7 +39,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
             context.client.wait(&id, WaitQuery { wait: Some(WaitFor::End), timeout: None }).await?;
         }
         context.client.remove(&id).await?;
-        context.out.line(format_args!("{reference} removed"))?;
+        removed.push(session, |_| format!("{reference} removed\n"))?;
     }
     Ok(exit::OK)
 }

@@ -5,7 +5,6 @@ use std::env;
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 
-use anyhow::Context as _;
 use lockkeeper_api::id::{AgentName, SessionName};
 use lockkeeper_api::{Cursor, InnerReference, NewSession, Secrets};
 
@@ -15,6 +14,7 @@ use crate::context::Context;
 use crate::exit;
 use crate::failure::{Failure, Outcome};
 use crate::follow::{AtGate, Face, Goal, Plan, follow};
+use crate::format::{Format, Shown};
 use crate::start::{self, Started};
 use crate::view::Prompts;
 
@@ -55,7 +55,7 @@ pub(crate) struct Args {
     #[arg(long, value_enum, default_value = "normal")]
     class: Urgency,
     /// Interrupt a turn that takes longer
-    #[arg(long, value_name = "SPAN", value_parser = clock::parse_span)]
+    #[arg(long, value_name = "SPAN", value_parser = clock::parse_some_span)]
     turn_timeout: Option<u64>,
     /// Set a variable for the agent, beside those of this environment
     #[arg(short = 'e', long = "env", value_name = "KEY=VALUE", value_parser = super::pair)]
@@ -78,6 +78,9 @@ pub(crate) struct Args {
     /// In a pipe: wait at gates until somebody else decides
     #[arg(long)]
     wait_gates: bool,
+    /// With -d: the form of the output
+    #[arg(short, long, value_enum, default_value = "table", value_name = "FORMAT", requires = "detach")]
+    output: Format,
 }
 
 /// Runs the command.
@@ -88,7 +91,8 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
     }
     let created = context.client.create(&request, args.key.as_deref()).await?;
     if args.detach {
-        context.out.line(&created.session.id)?;
+        let shown = Shown { output: args.output, exact: false };
+        shown.one(context, &created, || format!("{}\n", created.session.id))?;
         return Ok(exit::OK);
     }
     let receipt =
@@ -130,8 +134,9 @@ fn request(args: &Args) -> Outcome<NewSession> {
 
 fn workspace(dir: Option<&Path>) -> Outcome<String> {
     let dir = dir.unwrap_or(Path::new("."));
-    let whole =
-        dir.canonicalize().with_context(|| format!("failed to find the workspace {}", dir.display()))?;
+    let whole = dir.canonicalize().map_err(|error| {
+        Failure::usage(format!("the workspace {} cannot be used: {error}", dir.display()))
+    })?;
     if !whole.is_dir() {
         return Err(Failure::usage(format!("the workspace {} is not a directory", dir.display())));
     }

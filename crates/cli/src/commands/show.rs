@@ -9,7 +9,7 @@ use crate::escape;
 use crate::exit;
 use crate::failure::Outcome;
 use crate::format::Shown;
-use crate::style::{Style, outcome_ink, status_ink};
+use crate::style::{Style, outcome_ink};
 
 /// Tell everything about a session
 #[derive(Debug, clap::Args)]
@@ -33,13 +33,13 @@ fn card(session: &Session, times: Times, style: Style) -> String {
     let ago = |time: Time| times.ago(time);
     card.line("id", Some(session.id.as_str()));
     card.line("name", session.name.as_ref().map(lockkeeper_api::id::SessionName::as_str));
-    let status = style.ink(status_ink(session.status), session.status.word());
+    let status = super::status_since(session.status, session.since, times, style);
     let reason = if session.reason.is_empty() {
         String::new()
     } else {
         format!(": {}", escape::line(&session.reason))
     };
-    card.ready("status", &format!("{status} {}{reason}", times.lasting(session.since)));
+    card.ready("status", &format!("{status}{reason}"));
     card.line("because of", Some(&format!("event #{} {}", session.cause.seq, session.cause.kind)));
     card.line(
         "until",

@@ -147,6 +147,7 @@ fn table(all: &[Held], sessions: &[Session], times: Times) -> Table {
     let mut table = Table::new(
         &["NAME", "STATUS", "FOR", "HOLDER", "CLASS", "TURN", "SINCE", "WAITERS"],
         &["HOLDER", "NAME"],
+        &["SINCE", "CLASS", "TURN", "WAITERS", "HOLDER"],
     );
     let ids: Vec<&str> = sessions.iter().map(|session| session.id.as_str()).collect();
     for (held, session) in all.iter().zip(sessions) {
@@ -173,12 +174,11 @@ fn table(all: &[Held], sessions: &[Session], times: Times) -> Table {
 
 fn card(held: &Held, session: &Session, times: Times, style: Style) -> String {
     let mut text = String::new();
-    let status = style.ink(status_ink(session.status), held.status);
+    let sentence = super::sentence(&refs::title(session), session.status, held.since, times, style);
     let reason =
         if held.reason.is_empty() { String::new() } else { format!(": {}", escape::line(&held.reason)) };
-    let lasting = style.dim(&times.lasting(held.since));
     // Writing to a String cannot fail.
-    let _ = writeln!(text, "{} is {status} {lasting}{reason}", style.bold(&refs::title(session)));
+    let _ = writeln!(text, "{sentence}{reason}");
     if let (Some(turn), Some(since), Some(holder)) = (&held.turn, held.turn_since, &held.holder) {
         let class = held.class.map(|class| format!(" ({class})")).unwrap_or_default();
         let _ = writeln!(

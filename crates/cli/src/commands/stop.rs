@@ -1,12 +1,13 @@
 //! `lk stop`: ends sessions in order.
 
-use lockkeeper_api::{ErrorCode, Reference, WaitFor, WaitQuery};
+use lockkeeper_api::{ErrorCode, Reference, Session, WaitFor, WaitQuery};
 
+use super::how_it_is;
 use crate::clock;
 use crate::context::Context;
 use crate::exit;
 use crate::failure::Outcome;
-use crate::refs;
+use crate::format::{Series, Shown};
 
 /// End sessions in order
 ///
@@ -19,6 +20,8 @@ pub(crate) struct Args {
     /// Kill those that have not ended by then
     #[arg(short, long, value_name = "SPAN", value_parser = clock::parse_span)]
     timeout: Option<u64>,
+    #[command(flatten)]
+    shown: Shown,
 }
 
 /// Runs the command.
@@ -26,6 +29,13 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
     for session in &args.sessions {
         context.client.stop(session).await?;
     }
+    let mut ended = Series::new(context, args.shown);
+    let code = wait(&args, context, &mut ended).await;
+    ended.finish()?;
+    code
+}
+
+async fn wait(args: &Args, context: &Context, ended: &mut Series<'_, Session>) -> Outcome {
     for reference in &args.sessions {
         let query = WaitQuery { wait: Some(WaitFor::End), timeout: args.timeout };
         let session = match context.client.wait(reference, query).await {
@@ -38,7 +48,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
             }
             answer => answer?,
         };
-        context.out.line(format_args!("{} {}", refs::title(&session), session.status))?;
+        ended.push(session, how_it_is)?;
     }
     Ok(exit::OK)
 }

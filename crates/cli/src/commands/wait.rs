@@ -1,14 +1,16 @@
 //! `lk wait`: waits until sessions are idle, ask something, or end.
 
 use clap::ValueEnum;
+use lockkeeper_api::client::ClientError;
 use lockkeeper_api::{ErrorCode, OutcomeWord, Problem, Reference, Session, Status, WaitFor, WaitQuery};
 use tokio::task::JoinSet;
 
+use super::how_it_is;
 use crate::clock;
 use crate::context::Context;
 use crate::exit;
 use crate::failure::{Failure, Outcome};
-use crate::refs;
+use crate::format::{Series, Shown};
 
 /// Wait until sessions are idle, ask something, or end
 ///
@@ -25,6 +27,8 @@ pub(crate) struct Args {
     /// Give up after this span, with exit code 124
     #[arg(long, value_name = "SPAN", value_parser = clock::parse_span)]
     timeout: Option<u64>,
+    #[command(flatten)]
+    shown: Shown,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -53,27 +57,45 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
         let client = context.client.clone();
         waits.spawn(async move { (no, client.wait(&reference, query).await) });
     }
-    let mut ended: Vec<Option<Session>> = vec![None; args.sessions.len()];
-    while let Some(done) = waits.join_next().await {
-        let (no, answer) = done.map_err(|error| Failure::new(exit::FAILED, error.to_string()))?;
+    let mut done = Series::new(context, args.shown);
+    let code = first_failure(&args, what, waits, &mut done).await;
+    done.finish()?;
+    code
+}
+
+/// Waits for all; tells the code of the first session, in the order of the command line, that has another than 0.
+async fn first_failure(
+    args: &Args,
+    what: WaitFor,
+    mut waits: JoinSet<(usize, Result<Session, ClientError>)>,
+    done: &mut Series<'_, Session>,
+) -> Outcome {
+    let mut codes = vec![exit::OK; args.sessions.len()];
+    while let Some(ended) = waits.join_next().await {
+        let (no, answer) = ended.map_err(|error| Failure::new(exit::FAILED, error.to_string()))?;
         match answer {
             Ok(session) => {
-                context.out.line(format_args!("{} {}", refs::title(&session), session.status))?;
-                ended[no] = Some(session);
+                codes[no] = code(&session, what);
+                done.push(session, how_it_is)?;
             }
             Err(error) if error.problem().and_then(Problem::known_code) == Some(ErrorCode::WaitTimeout) => {
-                return Err(Failure::new(exit::TIMEOUT, format!("{} is not {what} yet", args.sessions[no]))
-                    .next(format!("`lk why {}` says why", args.sessions[no])));
+                let session = &args.sessions[no];
+                return Err(Failure::new(exit::TIMEOUT, format!("{session} {}", not_yet(what)))
+                    .next(format!("`lk why {session}` says why")));
             }
             Err(error) => return Err(error.into()),
         }
     }
-    Ok(ended
-        .iter()
-        .flatten()
-        .map(|session| code(session, what))
-        .find(|code| *code != exit::OK)
-        .unwrap_or(exit::OK))
+    Ok(codes.into_iter().find(|code| *code != exit::OK).unwrap_or(exit::OK))
+}
+
+fn not_yet(what: WaitFor) -> &'static str {
+    match what {
+        WaitFor::Settled => "is not settled yet",
+        WaitFor::Idle => "is not idle yet",
+        WaitFor::Input => "has asked nothing yet",
+        WaitFor::End => "has not ended yet",
+    }
 }
 
 fn code(session: &Session, what: WaitFor) -> u8 {

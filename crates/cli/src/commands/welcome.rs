@@ -30,7 +30,7 @@ pub(crate) async fn run(context: &Context) -> Outcome {
     }
     let times = Times::Relative(clock::now());
     if !gates.is_empty() {
-        print_table(context, &gates::table(&gates, times))?;
+        print_table(context, &gates::table(&gates, times, context.out.style))?;
         context.out.line(context.out.style.dim(&format!("{}\n", refs::ways(&gates[0]))))?;
     }
     print_table(context, &ls::table(&sessions, times))?;

@@ -8,7 +8,7 @@ use crate::escape;
 use crate::exit;
 use crate::failure::Outcome;
 use crate::format::Shown;
-use crate::style::{Style, status_ink};
+use crate::style::Style;
 
 /// Explain the status of a session
 ///
@@ -31,12 +31,12 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
 
 fn explain(why: &Why, times: Times, style: Style) -> String {
     let name = why.name.as_ref().map_or_else(|| why.session.to_string(), ToString::to_string);
-    let status = style.ink(status_ink(why.status), why.status.word());
-    let mut text = format!("{} is {status} {}\n", style.bold(&name), times.lasting(why.since));
+    let mut text = super::sentence(&name, why.status, why.since, times, style) + "\n";
     for line in &why.lines {
         text.push_str("  ");
         text.push_str(&escape::line(&line.text));
         let mut facts = Vec::new();
+        facts.extend(line.since.map(|since| times.lasting(since)));
         facts.extend(line.until.map(|until| times.ahead(until)));
         facts.extend(
             line.evidence
@@ -71,9 +71,18 @@ mod tests {
                 WhyLine {
                     text: "gate g1 is open: Bash \u{1b}[2J".to_owned(),
                     evidence: Some(Evidence { seq: 42, kind: "gate.opened".to_owned(), at: at(0) }),
-                    until: None,
+                    ..WhyLine::default()
                 },
-                WhyLine { text: "the agent must speak".to_owned(), evidence: None, until: Some(at(300_000)) },
+                WhyLine {
+                    text: "the tool Bash is at work".to_owned(),
+                    since: Some(at(65_000)),
+                    ..WhyLine::default()
+                },
+                WhyLine {
+                    text: "the agent must speak".to_owned(),
+                    until: Some(at(300_000)),
+                    ..WhyLine::default()
+                },
             ],
             cursor: Cursor::at(9),
         };

@@ -6,6 +6,7 @@ use std::io;
 use lockkeeper_api::{Decision, Gate, GateKind, Json};
 use serde_json::{Map, Value};
 
+use crate::cut;
 use crate::escape;
 use crate::style::Style;
 use crate::terminal;
@@ -77,7 +78,8 @@ impl Asking {
             Stage::Reason => format!("{} ", style.bold("why? (what the agent is told)")),
             Stage::Questions(answers) => {
                 let questions = view::questions(&self.gate);
-                let text = questions.get(answers.len()).map(|question| escape::summary(&question.text, 60));
+                let text =
+                    questions.get(answers.len()).map(|question| cut::summary(&question.text, 60, style));
                 let text = if questions.len() > 1 { text.unwrap_or_default() } else { "answer".to_owned() };
                 format!("{} ", style.bold(&format!("{text} (a number, your own words, or [s]kip)")))
             }

@@ -204,21 +204,19 @@ impl Track {
         self.open.values().find(|gate| !self.aside.contains(&gate.no)).cloned()
     }
 
-    /// The word for what is at work, if anything is.
-    pub(crate) fn at_work(&self) -> Option<&'static str> {
+    /// What one waits for, in a few words; `None` once there is nothing to wait for.
+    pub(crate) fn under_way(&self) -> Option<&'static str> {
         match self.status {
             Status::Queued => Some("queued"),
             Status::Starting => Some("starting"),
             Status::Running => Some("working"),
+            Status::AwaitingInput => Some("waiting for a decision"),
             Status::Interrupting => Some("interrupting"),
             Status::Stopping => Some("finishing"),
-            Status::Idle
-            | Status::AwaitingInput
-            | Status::Suspended
-            | Status::Unknown
-            | Status::Completed
-            | Status::Failed
-            | Status::Stopped => None,
+            Status::Idle => Some("idle"),
+            Status::Suspended => Some("suspended"),
+            Status::Unknown => Some("finding out how it is"),
+            Status::Completed | Status::Failed | Status::Stopped => None,
         }
     }
 }

@@ -1,13 +1,16 @@
-//! Messages, tools and their results.
+//! Tools, their results and gates.
 
 use lockkeeper_api::id::{GateNo, ItemKey};
 use lockkeeper_api::{
     DecisionWord, EventGate, Extent, Gate, Item, ItemBody, ItemKind, ToolOutcome, Verdict, Withdrawal,
 };
 
-use super::{Messages, View, cut_mark, draw_gate, rest_of, tool_summary};
+use unicode_width::UnicodeWidthStr as _;
+
+use super::{View, draw_gate, tool_summary};
+use crate::cut;
 use crate::escape;
-use crate::style::Ink;
+use crate::style::{Ink, Style};
 
 /// Tools whose result is something that was there before.
 const READING: [&str; 4] = ["Read", "Glob", "Grep", "NotebookRead"];
@@ -21,55 +24,24 @@ impl View {
             ItemBody::Message { text, extent } => match parent {
                 None => self.message(key, text, *extent),
                 Some(_) => {
-                    self.note(Ink::Dim, self.style.signs().dot, &format!("subagent: {}", self.short(text)));
+                    self.note(Ink::Dim, self.style.signs().dot, &self.short_after("subagent: ", text));
                 }
             },
             ItemBody::Reasoning { text, .. } => self.reasoning(key, text),
             ItemBody::ToolCall { tool, input } => {
-                let room = self.width.saturating_sub(tool.len() + 8);
-                let summary = tool_summary(tool, input, &self.about.session.dir, room);
-                self.tool(key, parent, tool, &summary);
+                let name = escape::line(tool).into_owned();
+                let room = self.width().saturating_sub(name.width() + 6);
+                let summary = tool_summary(tool, input, &self.session.dir, room, self.style);
+                self.tool(key, parent, name, &summary);
             }
             ItemBody::ToolResult { call, outcome, text } => self.tool_ended(call, *outcome, text),
             ItemBody::Notice { text } => self.note(Ink::Dim, self.style.signs().dot, &self.short(text)),
         }
     }
 
-    fn message(&mut self, key: &ItemKey, text: &str, extent: Extent) {
-        if self.messages == Messages::Hidden || text.trim().is_empty() {
-            self.finish_line();
-            return;
-        }
-        let broken_off = self.streaming.as_ref().is_none_or(|(streaming, _)| streaming != key);
-        let written = self.resume_message(key);
-        self.streaming = None;
-        self.whole.insert(key.clone());
-        let rest = rest_of(text, written).trim_end();
-        let alone = broken_off && rest.is_empty();
-        let mark = if alone { cut_mark(extent).trim_start() } else { cut_mark(extent) };
-        if alone && mark.is_empty() {
-            return;
-        }
-        self.out.push_str(&escape::block(rest));
-        self.out.push_str(&self.style.dim(mark));
-        self.out.push('\n');
-        self.last_tool = None;
-        self.fresh = false;
-    }
-
-    fn reasoning(&mut self, key: &ItemKey, text: &str) {
-        if self.messages == Messages::Hidden || self.thinking.as_ref() == Some(key) || text.trim().is_empty()
-        {
-            return;
-        }
-        self.thinking = Some(key.clone());
-        self.note(Ink::Dim, self.style.signs().thinking, &self.short(text));
-    }
-
-    fn tool(&mut self, key: &ItemKey, parent: Option<&ItemKey>, tool: &str, summary: &str) {
+    fn tool(&mut self, key: &ItemKey, parent: Option<&ItemKey>, name: String, summary: &str) {
         self.finish_line();
         let signs = self.style.signs();
-        let name = escape::line(tool).into_owned();
         let indent = if parent.is_some() { "  " } else { "" };
         if self.last_tool.is_none() && parent.is_none() {
             self.paragraph();
@@ -89,11 +61,16 @@ impl View {
             ToolOutcome::Ok => ("", Ink::Dim),
             ToolOutcome::Failed => ("failed", Ink::Red),
             ToolOutcome::Denied => ("denied, it did not run", Ink::Yellow),
+            ToolOutcome::Cut if self.gates.values().any(|waiting| waiting.as_ref() == Some(call)) => {
+                ("cut, it did not run", Ink::Yellow)
+            }
             ToolOutcome::Cut => ("cut, it may have run in part", Ink::Yellow),
             ToolOutcome::Unknown => ("nobody can know whether it ran", Ink::Yellow),
         };
         let reads = outcome == ToolOutcome::Ok && name.as_deref().is_some_and(|name| READING.contains(&name));
-        let mut tail = if reads { counted(text) } else { tail(text, self.width.saturating_sub(6)) };
+        let lead_width = signs.result.width();
+        let room = self.width().saturating_sub(lead_width + 3);
+        let mut tail = if reads { counted(text) } else { tail(text, room, self.style) };
         let mut first = word.to_owned();
         // Results that do not stand below their call name it.
         if self.last_tool.as_ref() != Some(call)
@@ -103,8 +80,7 @@ impl View {
         }
         let mut lines: Vec<(String, Ink)> = Vec::new();
         if !first.is_empty() && tail.hidden == 0 && tail.lines.len() == 1 {
-            let room = self.width.saturating_sub(4);
-            first = crate::table::fit(&format!("{first}: {}", tail.lines.remove(0)), room, self.style);
+            first = cut::fit(&format!("{first}: {}", tail.lines.remove(0)), room, self.style);
         }
         if !first.is_empty() {
             lines.push((first, ink));
@@ -121,27 +97,30 @@ impl View {
             lines.push(("done".to_owned(), Ink::Dim));
         }
         for (no, (line, ink)) in lines.into_iter().enumerate() {
-            let lead = if no == 0 { signs.result } else { " " };
-            self.line(&format!("  {} {}", self.style.dim(lead), self.style.ink(ink, &line)));
+            let lead = if no == 0 { signs.result } else { "" };
+            let lead = self.style.dim(&format!("{lead:lead_width$}"));
+            self.line(&format!("  {lead} {}", self.style.ink(ink, &line)));
         }
         self.last_tool = None;
         self.fresh = false;
     }
 
     pub(super) fn gate_opened(&mut self, gate: &EventGate) {
-        let session = &self.about.session;
-        let gate = Gate::new(&session.id, session.name.as_ref(), &session.agent, &session.dir, gate);
-        self.draw_gate(&gate);
+        let session = &self.session;
+        let shown = Gate::new(&session.id, session.name.as_ref(), &session.agent, &session.dir, gate);
+        self.draw_gate(&shown);
+        self.gates.insert(gate.no, gate.ask.call.clone());
     }
 
     /// Shows a gate, unless it stands there already.
     pub(super) fn draw_gate(&mut self, gate: &Gate) {
-        if !self.gates.insert(gate.no) {
+        if self.gates.contains_key(&gate.no) {
             return;
         }
+        self.gates.insert(gate.no, None);
         self.finish_line();
         self.paragraph();
-        self.out.push_str(&draw_gate(gate, self.style));
+        self.out.push_str(&draw_gate(gate, self.columns, self.style));
         self.last_tool = None;
         self.fresh = false;
     }
@@ -150,13 +129,14 @@ impl View {
         let decision = lockkeeper_api::GateDecision::from(verdict);
         let (sign, ink) = match decision.decision {
             DecisionWord::Allow | DecisionWord::Edit | DecisionWord::Answer => {
+                self.gates.insert(gate, None);
                 (self.style.signs().ok, Ink::Green)
             }
             DecisionWord::Deny => (self.style.signs().bad, Ink::Yellow),
         };
         let mut text = format!("{gate} {} by {}", decision.decision.past(), escape::line(&decision.by));
         if let Some(message) = decision.message {
-            text = format!("{text}: {}", self.short(&message));
+            text = self.short_after(&format!("{text}: "), &message);
         }
         self.note(ink, sign, &text);
     }
@@ -187,20 +167,12 @@ struct Tail {
     lines: Vec<String>,
 }
 
-fn tail(text: &str, width: usize) -> Tail {
+fn tail(text: &str, columns: usize, style: Style) -> Tail {
     let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
     let hidden = lines.len().saturating_sub(RESULT_LINES);
     // One line more takes no more room than saying that it is hidden.
     let hidden = if hidden == 1 { 0 } else { hidden };
-    let shorten = |line: &&str| {
-        let line = escape::line(line.trim_end());
-        let mut short: String = line.chars().take(width).collect();
-        if short.len() < line.len() {
-            short.pop();
-            short.push('…');
-        }
-        short
-    };
+    let shorten = |line: &&str| cut::fit(&escape::line(line.trim_end()), columns, style);
     Tail { hidden, lines: lines[hidden..].iter().map(shorten).collect() }
 }
 

@@ -1,39 +1,54 @@
 //! A gate as people see it before they decide: all of the exact input, escaped and never shortened.
 
-use lockkeeper_api::{Gate, GateKind, Json};
-use serde_json::Value;
+use std::fmt;
 
+use lockkeeper_api::{Gate, GateKind, Json};
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde_json::Value;
+use serde_json::value::RawValue;
+use unicode_width::UnicodeWidthStr as _;
+
+use crate::cut;
 use crate::escape;
 use crate::refs;
 use crate::style::{Ink, Style};
 
-/// The box of a gate, with a line end.
-pub(crate) fn draw(gate: &Gate, style: Style) -> String {
+/// The box of a gate, with a line end. On a terminal of so many columns nothing of it stands outside of the box.
+pub(crate) fn draw(gate: &Gate, columns: Option<usize>, style: Style) -> String {
     let signs = style.signs();
-    let edge = |sign: &str| style.ink(Ink::Yellow, sign);
     let tool = escape::line(&gate.tool);
     let asks = match gate.kind {
-        GateKind::Permission => format!("{} asks for permission", style.bold(&tool)),
-        GateKind::Question => style.bold("the agent asks"),
-        GateKind::Plan => style.bold("the agent proposes a plan"),
-        GateKind::Login => style.bold("the agent needs a login"),
+        GateKind::Permission => format!("{tool} asks for permission"),
+        GateKind::Question => "the agent asks".to_owned(),
+        GateKind::Plan => "the agent proposes a plan".to_owned(),
+        GateKind::Login => "the agent needs a login".to_owned(),
     };
-    let mut text =
-        format!("{} {asks} {} {}\n", edge(signs.top), style.dim(signs.dot), refs::gate_title(gate));
-    let mut side = |line: &str| {
-        text.push_str(format!("{} {line}", edge(signs.side)).trim_end());
-        text.push('\n');
+    let mut text = String::new();
+    let mut side = |first_sign: &str, ink: Ink, line: &str| {
+        let room = columns.map(|columns| columns.saturating_sub(first_sign.width() + 1).max(1));
+        let pieces = room.map_or_else(|| vec![line], |room| cut::wrap(line, room));
+        for (no, piece) in pieces.into_iter().enumerate() {
+            let sign = style.ink(Ink::Yellow, if no == 0 { first_sign } else { signs.wrapped });
+            text.push_str(&sign);
+            if !piece.is_empty() {
+                text.push(' ');
+                text.push_str(&style.ink(ink, piece));
+            }
+            text.push('\n');
+        }
     };
+    side(signs.top, Ink::Bold, &format!("{asks} {} {}", signs.dot, refs::gate_title(gate)));
     for line in input(gate) {
-        side(&line);
+        side(signs.side, Ink::Plain, &line);
     }
-    let mut facts =
-        vec![format!("in {}", escape::line(&gate.dir)), format!("risk {}", escape::line(&gate.risk))];
-    facts.push(format!("asked by {}", escape::line(&gate.rule)));
+    let mut facts = vec![
+        format!("in {}", escape::line(&gate.dir)),
+        format!("risk {}", escape::line(&gate.risk)),
+        format!("asked by {}", escape::line(&gate.rule)),
+    ];
     facts.extend(gate.reason.as_ref().map(|reason| escape::line(reason).into_owned()));
-    side(&style.dim(&facts.join(&format!(" {} ", signs.dot))));
-    text.push_str(&edge(signs.bottom));
-    text.push('\n');
+    side(signs.side, Ink::Dim, &facts.join(&format!(" {} ", signs.dot)));
+    side(signs.bottom, Ink::Plain, "");
     text
 }
 
@@ -42,32 +57,30 @@ pub(crate) fn raw(gate: &Gate) -> String {
     escape::block(gate.input.as_str()).into_owned()
 }
 
+/// The input as it stands: its members in their order, repeated names too.
 fn input(gate: &Gate) -> Vec<String> {
-    let value = gate.input.value();
     if gate.kind == GateKind::Question {
         let asked = questions(gate);
         if !asked.is_empty() {
             return asked.iter().flat_map(Question::lines).collect();
         }
     }
-    let Value::Object(members) = &value else { return vec![escape::block(gate.input.as_str()).into_owned()] };
-    // A name that comes twice is read by some as the first and by others as the last: show what stands there.
-    if members.len() != top_level_members(gate.input.as_str()) {
-        return escape::block(gate.input.as_str()).lines().map(str::to_owned).collect();
-    }
+    let Ok(Members(members)) = serde_json::from_str(gate.input.as_str()) else {
+        return json_lines(gate.input.as_str());
+    };
     let mut lines = Vec::new();
-    let alone = members.len() == 1;
-    for (name, value) in members {
-        match value {
-            Value::String(text) if alone || name == "command" => lines.extend(text_lines(text, "")),
-            Value::String(text) if text.contains('\n') => {
-                lines.push(format!("{}:", escape::line(name)));
-                lines.extend(text_lines(text, "    "));
+    for (name, value) in &members {
+        let repeated = members.iter().filter(|(other, _)| other == name).count() > 1;
+        let telling = members.len() == 1 || name == "command" && !repeated;
+        let name = escape::line(name);
+        match serde_json::from_str::<String>(value.get()) {
+            Ok(text) if telling => lines.extend(text_lines(&text, "")),
+            Ok(text) if text.contains('\n') => {
+                lines.push(format!("{name}:"));
+                lines.extend(text_lines(&text, "    "));
             }
-            Value::String(text) => lines.push(format!("{}: {}", escape::line(name), escape::line(text))),
-            Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => {
-                lines.push(format!("{}: {}", escape::line(name), escape::json(&value.to_string())));
-            }
+            Ok(text) => lines.push(format!("{name}: {}", escape::line(&text))),
+            Err(_) => lines.extend(json_lines(&format!("{name}: {}", value.get()))),
         }
     }
     if lines.is_empty() {
@@ -76,27 +89,37 @@ fn input(gate: &Gate) -> Vec<String> {
     lines
 }
 
+/// The members of a JSON object as they stand.
+struct Members<'a>(Vec<(String, &'a RawValue)>);
+
+impl<'a> Deserialize<'a> for Members<'a> {
+    fn deserialize<D: Deserializer<'a>>(from: D) -> Result<Self, D::Error> {
+        struct InOrder;
+        impl<'a> Visitor<'a> for InOrder {
+            type Value = Members<'a>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+            fn visit_map<A: MapAccess<'a>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut members = Vec::new();
+                while let Some(member) = map.next_entry()? {
+                    members.push(member);
+                }
+                Ok(Members(members))
+            }
+        }
+        from.deserialize_map(InOrder)
+    }
+}
+
+/// Lines of JSON as it stands.
+fn json_lines(text: &str) -> Vec<String> {
+    escape::json(text).split('\n').map(str::to_owned).collect()
+}
+
 /// Lines of a text; tabs are written out, a line end at the end is shown by an empty line.
 fn text_lines(text: &str, indent: &str) -> Vec<String> {
     text.split('\n').map(|line| format!("{indent}{}", escape::line(line))).collect()
-}
-
-/// Counts the members of a JSON object as they stand, repeated names too.
-fn top_level_members(text: &str) -> usize {
-    let (mut depth, mut quoted, mut escaped, mut colons) = (0_usize, false, false, 0);
-    for byte in text.bytes() {
-        match byte {
-            _ if escaped => escaped = false,
-            b'\\' if quoted => escaped = true,
-            b'"' => quoted = !quoted,
-            _ if quoted => {}
-            b'{' | b'[' => depth += 1,
-            b'}' | b']' => depth = depth.saturating_sub(1),
-            b':' if depth == 1 => colons += 1,
-            _ => {}
-        }
-    }
-    colons
 }
 
 /// A question of the agent.

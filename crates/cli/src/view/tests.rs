@@ -4,6 +4,8 @@ use lockkeeper_api::id::SessionId;
 use lockkeeper_api::{Cursor, Json, Status};
 use serde_json::{Value, json};
 
+use unicode_width::UnicodeWidthStr as _;
+
 use super::*;
 
 type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error>>;
@@ -232,11 +234,10 @@ fn a_gate_shows_all_of_its_input_and_nothing_that_a_terminal_obeys() -> Result {
     Ok(())
 }
 
-#[test]
-fn a_member_that_comes_twice_is_shown_as_it_stands() -> Result {
-    let mut gate_event: Value = gate(1, "permission", "Bash", &json!({"marker": 1}));
-    gate_event["gate"]["state"] = json!("open");
-    let text = gate_event.to_string().replace(r#"{"marker":1}"#, r#"{"command":"ls","command":"rm -rf /"}"#);
+/// What one sees of a gate whose input is these bytes.
+fn gate_of(input: &str) -> Result<String> {
+    let event_data = gate(1, "permission", "Bash", &json!({"marker": 1}));
+    let text = event_data.to_string().replace(r#"{"marker":1}"#, input);
     let event = Event {
         cursor: Cursor::at(1),
         session: SessionId::from_random(7),
@@ -245,8 +246,110 @@ fn a_member_that_comes_twice_is_shown_as_it_stands() -> Result {
         kind: "gate.opened".to_owned(),
         data: Json::parse(&text)?,
     };
-    let text = seen(Messages::Streamed, PLAIN, &[Frame::Event(Box::new(event))])?;
-    assert!(text.contains(r#"{"command":"ls","command":"rm -rf /"}"#), "{text}");
+    seen(Messages::Streamed, PLAIN, &[Frame::Event(Box::new(event))])
+}
+
+#[test]
+fn an_input_is_shown_as_it_stands() -> Result {
+    let cases = [
+        // A name that comes twice is read by some as the first and by others as the last.
+        (r#"{"command":"ls","command":"rm -rf /"}"#, "│ command: ls\n│ command: rm -rf /\n"),
+        (r#"{"env":{"A":"1","A":"2"}}"#, "│ env: {\"A\":\"1\",\"A\":\"2\"}\n"),
+        // Read as a number it would be another one.
+        (r#"{"size":100000000000000000000001,"b":1}"#, "│ size: 100000000000000000000001\n│ b: 1\n"),
+        ("{\"a\":[1,\n2]}", "│ a: [1,\n│ 2]\n"),
+        // Nothing of it stands outside of the box.
+        ("[1,\n\n2]", "│ [1,\n│\n│ 2]\n"),
+        (r#""alone""#, "│ \"alone\"\n"),
+        ("null", "│ null\n"),
+    ];
+    for (input, expected) in cases {
+        let text = gate_of(input)?;
+        assert!(text.contains(expected), "{input}: {text}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_line_that_wraps_stays_in_the_box() -> Result {
+    let command = format!("echo {}{}", "x".repeat(90), "╰─ 修复".repeat(10));
+    let text = gate_of(&json!({ "command": command }).to_string())?;
+    let lines: Vec<&str> = text.lines().filter(|line| line.starts_with(['│', '┆'])).collect();
+    assert!(lines.iter().all(|line| line.width() <= 72), "{text}");
+    assert_eq!(lines.iter().filter(|line| line.starts_with('┆')).count(), 2, "{text}");
+    let joined: String = lines.iter().filter_map(|line| line.get("│ ".len()..)).collect();
+    assert!(joined.starts_with(&command), "{text}");
+    Ok(())
+}
+
+#[test]
+fn a_tool_whose_gate_closed_did_not_run() -> Result {
+    let mut ask = gate(1, "permission", "Bash", &json!({"command": "ls"}));
+    ask["gate"]["ask"]["call"] = json!("c1");
+    let called = call("c1", "Bash", &json!({"command": "ls"}));
+    let after = |kind: &str, data: &Value| {
+        let frames = [
+            event(1, "tool.started", &called)?,
+            event(2, "gate.opened", &ask)?,
+            event(3, kind, data)?,
+            event(4, "tool.ended", &result("c1", "cut", ""))?,
+        ];
+        seen(Messages::Streamed, PLAIN, &frames)
+    };
+    let verdict = |decision: Value| json!({"gate": 1, "write": 3, "verdict": {"decision": decision, "by": "ada", "at": {"wall_ms": 0, "awake": 0, "boot": "b"}}});
+    let withdrawn = after("gate.withdrawn", &json!({"gate": 1, "why": "interrupted"}))?;
+    assert!(withdrawn.ends_with("Bash cut, it did not run\n"), "{withdrawn}");
+    let denied = after("gate.decided", &verdict(json!({"deny": {"message": "no"}})))?;
+    assert!(denied.ends_with("Bash cut, it did not run\n"), "{denied}");
+    let allowed = after("gate.decided", &verdict(json!("allow")))?;
+    assert!(allowed.ends_with("Bash cut, it may have run in part\n"), "{allowed}");
+    Ok(())
+}
+
+#[test]
+fn nothing_beyond_ascii_is_shown_where_the_terminal_cannot() -> Result {
+    let long = "a long line ".repeat(20);
+    let frames = [
+        event(1, "tool.started", &call("c1", "Bash", &json!({"command": long})))?,
+        event(2, "tool.ended", &result("c1", "failed", &long))?,
+        event(3, "gate.opened", &gate(1, "permission", "Bash", &json!({"command": long, "why": "w"})))?,
+        event(4, "agent.retrying", &json!({"attempt": 1, "of": 2, "delay_ms": 1000, "reason": long}))?,
+        event(5, "prompt.edited", &json!({"prompt": 2, "text": long, "by": "ada"}))?,
+        event(6, "tool.started", &call("c2", "Bash", &json!({"command": "ls"})))?,
+        event(7, "tool.started", &call("c3", "Bash", &json!({"command": "ls"})))?,
+        event(8, "tool.ended", &result("c2", "ok", &long))?,
+    ];
+    let text = seen(Messages::Streamed, Style::PLAIN, &frames)?;
+    assert!(text.is_ascii(), "{text}");
+    assert!(text.lines().all(|line| line.len() <= 72), "{text}");
+    Ok(())
+}
+
+#[test]
+fn wide_characters_take_their_columns() -> Result {
+    let wide = "修复".repeat(60);
+    let frames = [
+        event(1, "tool.started", &call("c1", "Bash", &json!({"command": wide})))?,
+        event(2, "tool.ended", &result("c1", "failed", &wide))?,
+        event(3, "agent.retrying", &json!({"attempt": 1, "of": 2, "delay_ms": 1000, "reason": wide}))?,
+    ];
+    let text = seen(Messages::Streamed, PLAIN, &frames)?;
+    assert!(text.lines().all(|line| line.width() <= 72), "{text}");
+    Ok(())
+}
+
+#[test]
+fn a_history_tells_which_prompts_waited_then() -> Result {
+    // The session has a turn now; when the story begins it had none.
+    let mut session = session()?;
+    session.turn = Some(serde_json::from_value(json!({
+        "id": "x.t1", "no": 1, "by": "prompt", "started": "2026-11-20T13:00:00.000Z",
+    }))?);
+    let mut view = View::new(&session, PLAIN, Some(72), Messages::Whole, Prompts::Shown);
+    let frames =
+        [event(1, "prompt.accepted", &accepted(1, "first"))?, event(2, "turn.started", &started(1, 1))?];
+    let text: String = frames.iter().map(|frame| view.frame(frame)).collect();
+    assert_eq!(text, "❯ first\n");
     Ok(())
 }
 

@@ -4,7 +4,8 @@ use lockkeeper_api::Json;
 
 use super::gate::questions_in;
 use super::member;
-use crate::escape;
+use crate::cut;
+use crate::style::Style;
 
 /// The member of the input that says most, by tool.
 const TELLING: [(&str, &[&str]); 12] = [
@@ -26,8 +27,8 @@ const TELLING: [(&str, &[&str]); 12] = [
 const USUAL: [&str; 9] =
     ["command", "file_path", "path", "pattern", "url", "query", "description", "prompt", "name"];
 
-/// What the call is about, in at most `chars` characters. Paths below the workspace are told from there.
-pub(crate) fn summary(tool: &str, input: &Json, dir: &str, chars: usize) -> String {
+/// What the call is about, in so many columns. Paths below the workspace are told from there.
+pub(crate) fn summary(tool: &str, input: &Json, dir: &str, columns: usize, style: Style) -> String {
     let members: Vec<String> = TELLING
         .iter()
         .find(|(name, _)| *name == tool)
@@ -39,9 +40,9 @@ pub(crate) fn summary(tool: &str, input: &Json, dir: &str, chars: usize) -> Stri
         Some(members.join("  "))
     };
     match told {
-        Some(text) => escape::summary(&below(&text, dir), chars),
+        Some(text) => cut::summary(&below(&text, dir), columns, style),
         None if matches!(input.as_str(), "{}" | "null") => String::new(),
-        None => escape::summary(input.as_str(), chars),
+        None => cut::summary(input.as_str(), columns, style),
     }
 }
 
@@ -77,7 +78,8 @@ mod tests {
             ("Bash", r#"{"command":"a\u001b[2Jb"}"#, "a\\e[2Jb"),
         ];
         for (tool, input, expected) in cases {
-            assert_eq!(summary(tool, &Json::parse(input)?, "/code/app", 80), expected, "{tool} {input}");
+            let told = summary(tool, &Json::parse(input)?, "/code/app", 80, Style::PLAIN);
+            assert_eq!(told, expected, "{tool} {input}");
         }
         Ok(())
     }

@@ -109,14 +109,14 @@ fn the_first_ctrl_c_interrupts_the_turn() -> Result {
 }
 
 #[test]
-fn ctrl_c_without_a_turn_leaves_and_the_session_goes_on() -> Result {
+fn ctrl_c_without_a_turn_leaves() -> Result {
     let home = Home::new()?;
     home.lk(&["run", "-d", "--keep", "-a", "demo", "--name", "fix", "add a test"])?;
     home.lk(&["wait", "fix", "--for", "input"])?;
     home.lk(&["deny", "fix"])?;
     home.lk(&["wait", "fix"])?;
     let mut screen = Screen::open(&home.command(&["attach", "fix"]))?;
-    screen.wait_for("fix idle")?;
+    screen.wait_for("fix is idle")?;
     // It follows as soon as it shows what comes.
     home.lk(&["send", "fix", "again"])?;
     screen.wait_for("❯ again")?;
@@ -124,9 +124,28 @@ fn ctrl_c_without_a_turn_leaves_and_the_session_goes_on() -> Result {
     screen.type_in("d no\n")?;
     screen.wait_for("✓ completed")?;
     screen.type_in("\x03")?;
-    screen.wait_for("left fix; it goes on. back: lk attach fix, end it: lk stop fix")?;
+    screen.wait_for("left fix. back: lk attach fix, end it: lk stop fix")?;
     assert_eq!(screen.end()?, 130);
     assert!(home.text(&["ls"])?.contains("idle"));
+    Ok(())
+}
+
+#[test]
+fn ctrl_c_interrupts_each_turn() -> Result {
+    let home = Home::new()?;
+    home.lk(&["run", "-d", "--keep", "-a", "demo", "--name", "fix", "add a test"])?;
+    let mut screen = Screen::open(&home.command(&["attach", "fix"]))?;
+    for turn in 1..=2 {
+        screen.wait_for(QUESTION)?;
+        screen.type_in("\x03")?;
+        screen.wait_for(&format!("interrupting t{turn}"))?;
+        screen.wait_for("interrupted by ")?;
+        if turn == 1 {
+            home.lk(&["send", "fix", "again"])?;
+        }
+    }
+    screen.type_in("\x03")?;
+    assert_eq!(screen.end()?, 130);
     Ok(())
 }
 

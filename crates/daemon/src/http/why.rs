@@ -4,9 +4,12 @@ use std::sync::Arc;
 
 use axum::extract::{Path, State};
 use lockkeeper_api::{Evidence, OutcomeWord, SessionEnd, Time, Why, WhyLine};
+use lockkeeper_core::gate::GateState;
+use lockkeeper_core::id::{ItemKey, TurnNo};
 use lockkeeper_core::session::{
     ClosingWhy, Event, InterruptCause, Life, Process, Stage, State as Session, Status, Why as Wait, deadline,
 };
+use lockkeeper_core::turn::Outcome;
 use lockkeeper_store::EventQuery;
 
 use super::answer::{self, Answer, wire_cursor};
@@ -33,13 +36,14 @@ pub(super) async fn why(State(host): State<Arc<Host>>, Path(session): Path<Strin
             .map_or(convert::time(&state.status.since), |stored| convert::time(&stored.envelope.at)),
     };
     let text = event.as_ref().map_or_else(|| cause.kind.clone(), |stored| tell(&stored.envelope.event));
-    let mut lines = vec![WhyLine { text, evidence: Some(evidence), until: None }];
-    lines.extend(reasons(&state).into_iter().map(|text| WhyLine { text, evidence: None, until: None }));
+    let mut lines = vec![WhyLine { text, evidence: Some(evidence), ..WhyLine::default() }];
+    lines.extend(reasons(&state).into_iter().map(|text| WhyLine { text, ..WhyLine::default() }));
+    lines.extend(tools(&state));
     if let Some(due) = deadline(&state, host.clock.boot()) {
         lines.push(WhyLine {
             text: wait(due.why).to_owned(),
-            evidence: None,
             until: Some(Time::from_wall_ms(due.wall_ms)),
+            ..WhyLine::default()
         });
     }
     let body = Why {
@@ -80,14 +84,12 @@ fn reasons(state: &Session) -> Vec<String> {
             lines.push("every step was taken; the process has not ended yet".to_owned());
         }
     }
-    for gate in
-        state.gates.values().filter(|gate| matches!(gate.state, lockkeeper_core::gate::GateState::Open))
-    {
+    for gate in state.gates.values().filter(|gate| gate.state == GateState::Open) {
         lines.push(format!("gate {} waits for a decision about {}", gate.no.of(&state.id), gate.ask.tool));
     }
     if let Some(turn) = &state.turn {
         lines.push(format!(
-            "turn {} works on prompt {} of {}: {}",
+            "turn {} is for prompt {} of {}: {}",
             turn.no,
             turn.prompt.no,
             turn.prompt.caller,
@@ -96,9 +98,6 @@ fn reasons(state: &Session) -> Vec<String> {
     }
     if let Some(turn) = &state.own_turn {
         lines.push(format!("turn {} was begun by the agent itself", turn.no));
-    }
-    for tool in state.open_tools.values() {
-        lines.push(format!("the tool {} is at work since {}", tool.tool, convert::time(&tool.started)));
     }
     for task in state.tasks.values() {
         lines.push(format!("a task of the agent is at work: {}", task.title));
@@ -113,20 +112,32 @@ fn reasons(state: &Session) -> Vec<String> {
         });
     }
     if matches!(state.status.status, Status::Idle | Status::Suspended | Status::Queued)
+        && state.status.cause.kind != "turn.ended"
         && let Some((turn, outcome)) = &state.last_turn
     {
-        let (word, kind, message) = OutcomeWord::parts(outcome);
-        let more: Vec<String> = [kind, message].into_iter().flatten().collect();
-        let more = if more.is_empty() { String::new() } else { format!(" ({})", more.join(": ")) };
-        lines.push(format!("turn {turn} ended {word}{more}"));
+        lines.push(turn_ended(*turn, outcome));
     }
     if matches!(state.process, Process::Absent)
         && let Some(exit) = &state.last_exit
     {
-        lines.push(format!("the last process {}", exit.status));
+        if state.status.cause.kind != "attempt.exited" {
+            lines.push(format!("the last process {}", exit.status));
+        }
         lines.extend(exit.stderr.last().map(|line| format!("its last words: {line}")));
     }
     lines
+}
+
+/// The tools that are at work. One whose gate is open waits for the decision.
+fn tools(state: &Session) -> impl Iterator<Item = WhyLine> {
+    let waits = |call: &ItemKey| {
+        state.gates.values().any(|gate| gate.state == GateState::Open && gate.ask.call.as_ref() == Some(call))
+    };
+    state.open_tools.iter().filter(move |(call, _)| !waits(call)).map(|(_, tool)| WhyLine {
+        text: format!("the tool {} is at work", tool.tool),
+        since: Some(convert::time(&tool.started)),
+        ..WhyLine::default()
+    })
 }
 
 fn closing_text(why: &ClosingWhy) -> String {
@@ -143,6 +154,13 @@ fn closing_text(why: &ClosingWhy) -> String {
         ClosingWhy::Relaunch { what } => format!("the agent did not answer ({what}) and is started again"),
         ClosingWhy::HandshakeTimeout => "the agent was not ready in time".to_owned(),
     }
+}
+
+fn turn_ended(turn: TurnNo, outcome: &Outcome) -> String {
+    let (word, kind, message) = OutcomeWord::parts(outcome);
+    let more: Vec<String> = [kind, message].into_iter().flatten().collect();
+    let more = if more.is_empty() { String::new() } else { format!(" ({})", more.join(": ")) };
+    format!("turn {turn} ended: {word}{more}")
 }
 
 fn stage(stage: Stage) -> &'static str {
@@ -174,7 +192,7 @@ fn wait(why: Wait) -> &'static str {
 )]
 fn tell(event: &Event) -> String {
     match event {
-        Event::TurnEnded { turn, outcome, .. } => format!("turn {turn} ended: {}", outcome.word()),
+        Event::TurnEnded { turn, outcome, .. } => turn_ended(*turn, outcome),
         Event::TurnStarted { turn, .. } => format!("turn {turn} was started"),
         Event::PromptAccepted { prompt } => format!("prompt {} of {} was accepted", prompt.no, prompt.caller),
         Event::GateOpened { gate } => format!("the agent asks to use {}", gate.ask.tool),

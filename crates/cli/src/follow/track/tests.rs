@@ -115,14 +115,14 @@ fn a_gate_is_asked_about_until_somebody_closes_it() -> Result {
 }
 
 #[test]
-fn something_is_at_work_while_somebody_waits_for_it() -> Result {
+fn somebody_who_waits_is_told_what_for() -> Result {
     let change = |to: Status| {
         ("session.status_changed", json!({"from": null, "to": to, "cause": {"seq": 1, "kind": "k"}}))
     };
     for (status, expected) in
-        [(Status::Starting, Some("starting")), (Status::AwaitingInput, None), (Status::Idle, None)]
+        [(Status::Starting, Some("starting")), (Status::Idle, Some("idle")), (Status::Completed, None)]
     {
-        assert_eq!(after(Goal::End, Lifetime::Kept, &[change(status)])?.at_work(), expected);
+        assert_eq!(after(Goal::End, Lifetime::Kept, &[change(status)])?.under_way(), expected);
     }
     Ok(())
 }

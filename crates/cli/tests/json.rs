@@ -1,0 +1,112 @@
+//! What programs get: one JSON document per command, or one per line, exact and without anything that a terminal obeys.
+//!
+//! With the demonstration agent and a daemon of its own.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error>>;
+
+/// A home with a session `fix` whose agent waits at a gate. Its daemon and agents end with it.
+struct Home(tempfile::TempDir);
+
+/// What a terminal might obey, in a prompt and a label.
+const HOSTILE: &str = "add\u{202e}a\u{1b}[2J\u{200b}test\r\n";
+
+impl Home {
+    fn new() -> Result<Self> {
+        let home = Self(tempfile::tempdir()?);
+        home.json(&["run", "-d", "--keep", "-a", "demo", "--name", "fix", HOSTILE])?;
+        home.json(&["wait", "fix", "--for", "input"])?;
+        Ok(home)
+    }
+
+    fn lk(&self, args: &[&str]) -> std::io::Result<Output> {
+        let home: &Path = self.0.path();
+        Command::new(env!("CARGO_BIN_EXE_lk"))
+            .args(args)
+            .current_dir(home)
+            .env_clear()
+            .env("LK_HOME", home.join("lk"))
+            .env("PATH", "/usr/bin:/bin")
+            .output()
+    }
+
+    /// What a command tells as one document.
+    fn json(&self, args: &[&str]) -> Result<Value> {
+        let output = self.lk(&[args, &["-o", "json"]].concat())?;
+        let text = String::from_utf8(output.stdout)?;
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        let safe =
+            text.chars().all(|c| c == '\n' || !c.is_control() && !('\u{200b}'..='\u{202e}').contains(&c));
+        assert!(safe, "{args:?}: {text:?}");
+        Ok(serde_json::from_str(&text).map_err(|error| format!("{args:?}: {error}: {text}{said}"))?)
+    }
+}
+
+impl Drop for Home {
+    fn drop(&mut self) {
+        // There may be no daemon any more.
+        let _ = self.lk(&["daemon", "stop", "--kill"]);
+    }
+}
+
+#[test]
+fn every_command_that_looks_prints_one_document() -> Result {
+    let home = Home::new()?;
+    for args in [
+        ["ls"].as_slice(),
+        &["ls", "-a"],
+        &["status"],
+        &["status", "fix"],
+        &["show", "fix"],
+        &["why", "fix"],
+        &["events"],
+        &["queue", "fix"],
+        &["queue", "fix", "ls"],
+        &["gates"],
+        &["agents"],
+        &["doctor"],
+        &["version"],
+        &["daemon", "status"],
+    ] {
+        home.json(args)?;
+    }
+    let events = home.json(&["events", "fix", "--kind", "prompt.accepted"])?;
+    assert_eq!(events[0]["data"]["prompt"]["text"], HOSTILE);
+    let lines = String::from_utf8(home.lk(&["events", "-o", "jsonl"])?.stdout)?;
+    assert!(lines.lines().count() > 10);
+    for line in lines.lines() {
+        serde_json::from_str::<Value>(line)?;
+    }
+    Ok(())
+}
+
+#[test]
+fn every_command_that_does_something_prints_what_came_of_it() -> Result {
+    let home = Home::new()?;
+    let label = format!("a={HOSTILE}");
+    assert_eq!(home.json(&["label", "fix", &label])?["labels"]["a"], HOSTILE);
+    assert_eq!(home.json(&["rename", "fix", "fast"])?["name"], "fast");
+    assert_eq!(home.json(&["send", "fast", "second"])?["queued_behind"], 1);
+    home.json(&["send", "fast", "third"])?;
+    assert_eq!(home.json(&["queue", "fast", "edit", "p2", "other"])?["state"], "accepted");
+    let removed = home.json(&["queue", "fast", "rm", "p2", "p3"])?;
+    assert_eq!((&removed[0]["state"], &removed[1]["state"]), (&"dropped".into(), &"dropped".into()));
+    // What was done is told, whatever goes wrong after it.
+    let decided = home.lk(&["allow", "fast", "nobody", "-o", "json"])?;
+    assert_eq!(decided.status.code(), Some(3));
+    let decided: Value = serde_json::from_slice(&decided.stdout)?;
+    assert_eq!(decided[0]["decision"]["decision"], "allow");
+    assert_eq!(home.json(&["wait", "fast"])?[0]["last_turn"]["outcome"], "completed");
+    assert_eq!(home.json(&["interrupt", "fast"])?["state"], "idle");
+    assert_eq!(home.json(&["set", "fast", "model=other"])?["name"], "fast");
+    assert_eq!(home.json(&["resume", "fast"])?["name"], "fast");
+    assert_eq!(home.json(&["stop", "fast"])?[0]["status"], "stopped");
+    assert_eq!(home.json(&["kill", "fast"])?[0]["status"], "stopped");
+    assert_eq!(home.json(&["rm", "fast"])?[0]["name"], "fast");
+    assert_eq!(home.json(&["ls", "-a"])?, Value::Array(Vec::new()));
+    Ok(())
+}
