@@ -1,5 +1,7 @@
 //! Gates and decisions.
 
+use std::fmt;
+
 use lockkeeper_core::gate::{Decision, GateKind, GateState, Withdrawal};
 use lockkeeper_core::id::{AgentName, GateNo, SessionId, SessionName};
 use lockkeeper_core::json::Json;
@@ -210,6 +212,17 @@ impl DecisionWord {
     }
 }
 
+impl fmt::Display for DecisionWord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Allow => "allow",
+            Self::Edit => "edit",
+            Self::Deny => "deny",
+            Self::Answer => "answer",
+        })
+    }
+}
+
 /// The body of `POST /v1/gates/{gate}/decision`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -248,7 +261,7 @@ impl From<Decision> for DecisionRequest {
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum BadDecision {
     /// A field that the decision needs is absent.
-    #[error("the decision {decision:?} needs the field {field}")]
+    #[error("the decision {decision} needs the field {field}")]
     Missing {
         /// The decision.
         decision: DecisionWord,
@@ -256,7 +269,7 @@ pub enum BadDecision {
         field: &'static str,
     },
     /// A field is there that the decision has no use for.
-    #[error("the decision {decision:?} does not take the field {field}")]
+    #[error("the decision {decision} does not take the field {field}")]
     Surplus {
         /// The decision.
         decision: DecisionWord,
@@ -312,8 +325,10 @@ mod tests {
         let kept = Json::parse(r#"{ "b":1, "a":2 }"#).ok();
         let edit = read(r#"{"decision":"edit","input":{ "b":1, "a":2 }}"#);
         assert_eq!(edit.ok(), kept.map(|input| Decision::Edit { input }), "the bytes of the input are kept");
-        assert!(read(r#"{"decision":"edit"}"#).is_err());
-        assert!(read(r#"{"decision":"allow","input":{}}"#).is_err());
+        let missing = Err("the decision edit needs the field input".to_owned());
+        assert_eq!(read(r#"{"decision":"edit"}"#), missing);
+        let surplus = Err("the decision allow does not take the field input".to_owned());
+        assert_eq!(read(r#"{"decision":"allow","input":{}}"#), surplus);
         assert!(read(r#"{"decision":"allow","always":true}"#).is_err(), "an unknown field is refused");
     }
 }

@@ -8,6 +8,7 @@
 //! a session is named `SESSION.g1` (gate), `SESSION.t1` (turn), `SESSION.p1` (prompt).
 
 mod agent;
+mod attempt;
 mod cursor;
 mod daemon;
 mod event;
@@ -17,7 +18,9 @@ pub mod headers;
 mod item;
 pub mod limits;
 mod list;
+mod new_session;
 mod openapi;
+mod patch;
 mod problem;
 mod prompt;
 mod query;
@@ -33,6 +36,7 @@ mod why;
 pub mod client;
 
 pub use agent::AgentInfo;
+pub use attempt::Attempt;
 pub use cursor::{BadCursor, Cursor};
 pub use daemon::{CgroupState, DaemonState, DaemonStatus, Stop, StopRequest, StoreStatus, Version};
 pub use event::{Event, EventPage};
@@ -54,17 +58,16 @@ pub use lockkeeper_core::{
     },
     turn::{FailureKind, Outcome, TurnBy},
 };
+pub use new_session::{Created, NewSession, Secrets};
 pub use openapi::{openapi, openapi_json, routes};
+pub use patch::{Change, SessionPatch, SettingsRequest};
 pub use problem::{ErrorCode, Problem};
 pub use prompt::{PromptEdit, PromptReceipt, PromptRequest, PromptState, QueuedPrompt};
 pub use query::{
     EventQuery, GateFilter, GateQuery, ItemQuery, JournalQuery, JournalStream, SessionQuery, WaitQuery,
 };
 pub use reference::{InnerReference, Reference};
-pub use session::{
-    Attempt, Cause, Change, Created, EndKind, Exit, FullSession, NewSession, Secrets, Session, SessionEnd,
-    SessionPatch, SettingsRequest, Until, Usage,
-};
+pub use session::{Cause, EndKind, Exit, FullSession, Session, SessionEnd, Until, Usage};
 pub use time::{BadTime, Time};
 pub use turn::{InterruptReceipt, InterruptRequest, InterruptState, OutcomeWord, Turn, TurnEnd, TurnNow};
 pub use wait::WaitFor;

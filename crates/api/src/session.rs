@@ -1,15 +1,13 @@
 //! Sessions.
 
 use std::collections::BTreeMap;
-use std::fmt;
 
 use lockkeeper_core::id::{AgentName, AgentSessionId, AttemptNo, SessionId, SessionName};
-use lockkeeper_core::prompt::Class;
 use lockkeeper_core::session::{ExitVerdict, Lifetime, Status};
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::{Cursor, Event, Gate, PromptReceipt, Time, Turn, TurnEnd, TurnNow, schema};
+use crate::{Attempt, Cursor, Event, Gate, Time, Turn, TurnEnd, TurnNow, schema};
 
 /// A session as it is at the answer's cursor.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -220,198 +218,6 @@ impl From<&lockkeeper_core::turn::Usage> for Usage {
     }
 }
 
-/// The body of `POST /v1/sessions`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct NewSession {
-    /// The agent: `claude`, `demo`.
-    #[schema(value_type = String)]
-    pub agent: AgentName,
-    /// The workspace: an absolute path to a directory that exists.
-    pub dir: String,
-    /// What people call it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>)]
-    pub name: Option<SessionName>,
-    /// The model to ask for.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub model: Option<String>,
-    /// The permission mode to ask for.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub mode: Option<String>,
-    /// Whether it stays until it is stopped. Otherwise it ends as its turn did.
-    #[serde(default)]
-    pub keep: bool,
-    /// Free labels.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub labels: BTreeMap<String, String>,
-    /// Where it works: `dev`, `prod`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub environment: Option<String>,
-    /// On whose behalf, if not the caller's.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub submitter: Option<String>,
-    /// Limit of a turn in milliseconds; the turn is interrupted then.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub turn_timeout_ms: Option<u64>,
-    /// The whole environment of the agent's processes. It is kept for every attempt and never shown. Variables of
-    /// Lockkeeper itself and marks of outer agents are taken out.
-    #[serde(default, skip_serializing_if = "Secrets::is_empty")]
-    #[schema(value_type = BTreeMap<String, String>)]
-    pub env: Secrets,
-    /// Its first prompt.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub prompt: Option<String>,
-    /// How urgent that prompt is. Required with a prompt, refused without.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(schema_with = schema::class)]
-    pub class: Option<Class>,
-}
-
-impl NewSession {
-    /// A session with nothing but an agent and a workspace.
-    pub fn new(agent: AgentName, dir: String) -> Self {
-        Self {
-            agent,
-            dir,
-            name: None,
-            model: None,
-            mode: None,
-            keep: false,
-            labels: BTreeMap::new(),
-            environment: None,
-            submitter: None,
-            turn_timeout_ms: None,
-            env: Secrets::default(),
-            prompt: None,
-            class: None,
-        }
-    }
-
-    /// Whether it ends with its turn.
-    pub fn lifetime(&self) -> Lifetime {
-        if self.keep { Lifetime::Kept } else { Lifetime::OneShot }
-    }
-}
-
-/// Variables of an environment. Their values are never printed.
-#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Secrets(pub BTreeMap<String, String>);
-
-impl Secrets {
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-}
-
-impl fmt::Debug for Secrets {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_set().entries(self.0.keys()).finish()
-    }
-}
-
-/// The answer to `POST /v1/sessions`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct Created {
-    /// The session.
-    pub session: Session,
-    /// What became of its first prompt, if it had one.
-    pub prompt: Option<PromptReceipt>,
-    /// The cursor that the answer is true at.
-    #[schema(value_type = String)]
-    pub cursor: Cursor,
-}
-
-/// The body of `PATCH /v1/sessions/{session}`. What is absent stays.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct SessionPatch {
-    /// Another name; null takes the name away.
-    #[serde(default, skip_serializing_if = "Change::is_keep")]
-    #[schema(value_type = Option<String>)]
-    pub name: Change<SessionName>,
-    /// Labels to set; null removes one.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub labels: BTreeMap<String, Option<String>>,
-}
-
-/// A change of something that may be absent: no field keeps it, null takes it away, a value sets it.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub enum Change<T> {
-    /// It stays as it is.
-    #[default]
-    Keep,
-    /// It is taken away.
-    Clear,
-    /// It becomes this.
-    Set(T),
-}
-
-impl<T> Change<T> {
-    /// Whether it stays as it is.
-    pub fn is_keep(&self) -> bool {
-        matches!(self, Self::Keep)
-    }
-}
-
-impl<T: Serialize> Serialize for Change<T> {
-    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        match self {
-            Self::Keep | Self::Clear => to.serialize_none(),
-            Self::Set(value) => value.serialize(to),
-        }
-    }
-}
-
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for Change<T> {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        Ok(Option::deserialize(from)?.map_or(Self::Clear, Self::Set))
-    }
-}
-
-/// The body of `PATCH /v1/sessions/{session}/settings`: what to use from the next turn on. At least one of them.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct SettingsRequest {
-    /// The model.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub model: Option<String>,
-    /// The permission mode.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub mode: Option<String>,
-}
-
-/// One launch of the agent's process.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct Attempt {
-    /// Its number.
-    #[schema(value_type = u32)]
-    pub no: AttemptNo,
-    /// Its process, once it ran.
-    pub pid: Option<u32>,
-    /// The agent's version, where it tells.
-    pub version: Option<String>,
-    /// The conversation that it continues.
-    #[schema(value_type = Option<String>)]
-    pub resume: Option<AgentSessionId>,
-    /// The model that it was launched with.
-    pub model: Option<String>,
-    /// The permission mode that it was launched with.
-    pub mode: Option<String>,
-    /// When the launch was decided.
-    #[schema(value_type = String, format = DateTime)]
-    pub launched: Time,
-    /// When it ended, or failed to start.
-    #[schema(value_type = Option<String>, format = DateTime)]
-    pub ended: Option<Time>,
-    /// How it ended; absent while it runs and when nobody can know.
-    pub exit: Option<Exit>,
-    /// Why it could not be started, or what is not known of its end.
-    pub problem: Option<String>,
-}
-
 /// The answer to `GET /v1/sessions/{session}/full`: everything about a session, true at one cursor.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct FullSession {
@@ -428,37 +234,4 @@ pub struct FullSession {
     /// The cursor that the answer is true at.
     #[schema(value_type = String)]
     pub cursor: Cursor,
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_patch_tells_an_absent_name_from_null() -> Result<(), Box<dyn std::error::Error>> {
-        let cases = [
-            ("{}", Change::Keep),
-            (r#"{"name":null}"#, Change::Clear),
-            (r#"{"name":"a"}"#, Change::Set("a".parse()?)),
-        ];
-        for (text, name) in cases {
-            let patch: SessionPatch = serde_json::from_str(text)?;
-            assert_eq!(patch.name, name);
-            assert_eq!(serde_json::to_string(&patch)?, text);
-        }
-        Ok(())
-    }
-
-    #[test]
-    fn a_request_with_a_field_that_is_not_known_is_refused() {
-        let read = |text: &str| serde_json::from_str::<NewSession>(text).is_ok();
-        assert!(read(r#"{"agent":"demo","dir":"/"}"#));
-        assert!(!read(r#"{"agent":"demo","dir":"/","budget":1}"#));
-    }
-
-    #[test]
-    fn the_values_of_an_environment_are_never_printed() {
-        let env = Secrets(BTreeMap::from([("TOKEN".to_owned(), "s3cret".to_owned())]));
-        assert_eq!(format!("{env:?}"), r#"{"TOKEN"}"#);
-    }
 }

@@ -27,6 +27,11 @@ pub(super) enum Deadline {
     Never,
 }
 
+impl Deadline {
+    /// That of a request that waits for nothing.
+    pub(super) const ANSWER: Self = Self::Within(Duration::from_millis(limits::ANSWER_MS));
+}
+
 /// A request to be made.
 pub(super) struct Call<'a> {
     pub(super) method: Method,
@@ -47,7 +52,7 @@ impl Call<'_> {
             key: None,
             last_event_id: None,
             accept: "application/json",
-            deadline: Deadline::Within(Duration::from_millis(limits::ANSWER_MS)),
+            deadline: Deadline::ANSWER,
         }
     }
 
@@ -95,15 +100,18 @@ impl Drop for Connection {
 }
 
 impl RawBody {
-    /// The next piece; `None` at the end.
+    /// The next piece; `None` at the end. Each piece has the deadline of an answer.
     pub async fn next(&mut self) -> Answer<Option<Bytes>> {
-        while let Some(frame) = self.body.frame().await {
-            // What is no data is a trailer, which nothing here uses.
-            if let Ok(data) = frame.map_err(broken)?.into_data() {
-                return Ok(Some(data));
+        within(Deadline::ANSWER, async {
+            while let Some(frame) = self.body.frame().await {
+                // What is no data is a trailer, which nothing here uses.
+                if let Ok(data) = frame.map_err(broken)?.into_data() {
+                    return Ok(Some(data));
+                }
             }
-        }
-        Ok(None)
+            Ok(None)
+        })
+        .await
     }
 
     async fn all(mut self) -> Answer<Vec<u8>> {

@@ -115,7 +115,7 @@ pub(crate) enum Refused {
     #[error("the session is gone")]
     Gone,
     /// The session has not ended.
-    #[error("the session has not ended; stop it first")]
+    #[error("the session has not ended")]
     Living,
     /// The daemon is going down.
     #[error("the daemon is stopping")]
