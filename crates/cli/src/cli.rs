@@ -4,9 +4,11 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 
 use crate::commands as c;
 use crate::context::Context;
+use crate::escape;
 use crate::exit;
 use crate::failure::Outcome;
 use crate::out::Out;
+use crate::style::Ink;
 
 /// Supervises coding-agent sessions
 #[derive(Debug, Parser)]
@@ -107,27 +109,38 @@ pub(crate) fn run(parsed: Result<Cli, clap::Error>) -> u8 {
     let out = Out::detect();
     let cli = match parsed {
         Ok(cli) => cli,
-        Err(error) => {
-            // A reader who has gone needs no help.
-            let _ = error.print();
-            return if error.use_stderr() { exit::USAGE } else { exit::OK };
-        }
+        Err(error) => return refuse(&error, &out),
     };
     match dispatch(cli.command, &out) {
         Ok(code) => code,
         Err(failure) => {
             if !failure.what.is_empty() {
-                let sign = out.note_style.ink(crate::style::Ink::Red, "lk:");
                 // Some causes draw their place over several lines.
-                let what = crate::escape::block(failure.what.trim_end()).replace('\n', "\n    ");
-                out.note(format_args!("{sign} {what}"));
+                complain(&out, &escape::block(failure.what.trim_end()).replace('\n', "\n    "));
             }
             if let Some(next) = failure.next {
-                out.note(format_args!("    {}", crate::escape::line(&next)));
+                out.note(format_args!("    {}", escape::line(&next)));
             }
             failure.exit
         }
     }
+}
+
+/// Says what is wrong with a command line, which may hold words of an agent; or the help that it asks for.
+fn refuse(error: &clap::Error, out: &Out) -> u8 {
+    let text = error.render().to_string();
+    match text.strip_prefix("error: ") {
+        Some(what) => complain(out, escape::block(what).trim_end()),
+        None => {
+            // A reader who has gone needs no help.
+            let _ = error.print();
+        }
+    }
+    if error.use_stderr() { exit::USAGE } else { exit::OK }
+}
+
+fn complain(out: &Out, what: &str) {
+    out.note(format_args!("{} {what}", out.note_style.ink(Ink::Red, "lk:")));
 }
 
 fn dispatch(verb: Option<Verb>, out: &Out) -> Outcome {

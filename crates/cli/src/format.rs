@@ -52,6 +52,14 @@ impl Shown {
         }
     }
 
+    /// Shows that there is nothing to list, where programs want to read it.
+    pub(crate) fn nothing(self, context: &Context) -> io::Result<()> {
+        match self.output {
+            Format::Table | Format::Jsonl => Ok(()),
+            Format::Json => context.out.line("[]"),
+        }
+    }
+
     /// Shows one thing: as JSON if that is wanted, else as the text.
     pub(crate) fn one<T: Serialize>(
         self,

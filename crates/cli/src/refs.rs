@@ -68,7 +68,9 @@ pub(crate) fn inside<N: FromStr<Err = BadName>>(
     text: &str,
 ) -> Outcome<InnerReference<N>> {
     if !text.contains('.') {
-        return Ok(InnerReference { session: session.clone(), no: text.parse()? });
+        let what = "name inside a session";
+        let no = text.parse().map_err(|error: BadName| BadName { what, ..error })?;
+        return Ok(InnerReference { session: session.clone(), no });
     }
     let inner: InnerReference<N> = text.parse()?;
     if inner.session != *session {

@@ -162,6 +162,22 @@ mod tests {
     }
 
     #[test]
+    fn an_empty_column_goes_before_another_one_is_cut() {
+        let mut table = Table::new(&["NAME", "QUEUE", "REASON", "RULE"], &["REASON"], &["RULE"]);
+        table.row(["fix-tests", "", "1 gate is open", "agent"].map(Cell::from));
+        let style = Style { colour: false, unicode: true };
+        assert_eq!(
+            table.render(style, Some(32)),
+            "NAME       REASON          RULE\nfix-tests  1 gate is open  agent\n"
+        );
+        assert_eq!(
+            table.render(style, Some(28)),
+            "NAME       REASON      RULE\nfix-tests  1 gate is…  agent\n"
+        );
+        assert_eq!(table.render(style, Some(20)), "NAME       REASON\nfix-tests  1 gate …\n");
+    }
+
+    #[test]
     fn colours_do_not_change_the_columns() {
         let coloured = table().render(Style { colour: true, unicode: false }, None);
         assert!(coloured.contains("\x1b[2mNAME\x1b[0m"));

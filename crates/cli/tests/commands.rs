@@ -36,6 +36,46 @@ fn looking_starts_nothing_and_says_that_nothing_runs() -> Result {
 }
 
 #[test]
+fn programs_read_an_empty_list_where_nothing_runs() -> Result {
+    let home = tempfile::tempdir()?;
+    for args in [["ls"].as_slice(), &["status"], &["gates"]] {
+        let output = lk(home.path(), &[args, &["-o", "json"]].concat())?;
+        assert_eq!(
+            (code(&output), String::from_utf8(output.stdout.clone())?.as_str()),
+            (0, "[]\n"),
+            "{args:?}"
+        );
+        let lines = lk(home.path(), &[args, &["-o", "jsonl"]].concat())?;
+        assert!(lines.stdout.is_empty(), "{args:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_complaint_holds_nothing_that_a_terminal_obeys() -> Result {
+    let home = tempfile::tempdir()?;
+    let hostile = "\u{1b}[2J\u{202e}";
+    for args in [
+        [hostile].as_slice(),
+        &["show", hostile],
+        &["run", "-a", hostile, "x"],
+        &["run", "-C", hostile, "x"],
+        &["ls", "-f", hostile],
+        &["label", "x", hostile],
+        &["help", hostile],
+        &["interrupt", "x", "--turn", hostile],
+        &["logs", "x", "--since", hostile],
+    ] {
+        let output = lk(home.path(), args)?;
+        let said = String::from_utf8(output.stderr.clone())?;
+        assert_eq!(code(&output), 2, "{args:?}: {said}");
+        assert!(said.starts_with("lk: "), "{args:?}: {said}");
+        assert!(!said.contains(['\u{1b}', '\u{202e}']), "{args:?}: {said:?}");
+    }
+    Ok(())
+}
+
+#[test]
 fn what_needs_a_daemon_ends_with_its_own_code() -> Result {
     let home = tempfile::tempdir()?;
     for args in [

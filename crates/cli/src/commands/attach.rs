@@ -1,5 +1,6 @@
 //! `lk attach`: follows a session.
 
+use lockkeeper_api::id::TurnNo;
 use lockkeeper_api::{Item, ItemQuery, List, Reference, Session};
 
 use crate::clock::{self, Times};
@@ -23,8 +24,7 @@ pub(crate) struct Args {
 
 /// Runs the command.
 pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
-    let session = context.client.session(&args.session).await?;
-    let id: Reference = session.id.clone().into();
+    let (session, begin) = present(context, &args.session).await?;
     let style = context.out.note_style;
     let times = Times::Relative(clock::now());
     let title = refs::title(&session);
@@ -35,7 +35,6 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
         );
         return Ok(exit::OK);
     }
-    let begin = present_turn(context, &session, &id).await?;
     let plan = Plan {
         goal: Goal::End,
         at_gate: if context.out.terminal { AtGate::Ask } else { AtGate::Wait },
@@ -47,9 +46,19 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
     follow(context, session, plan, &begin.items).await
 }
 
-/// The content of the turn that runs so far, and the cursor behind it.
-async fn present_turn(context: &Context, session: &Session, id: &Reference) -> Outcome<List<Item>> {
-    // A turn that nobody can have means no content, and the cursor all the same.
-    let turn = session.turn.as_ref().map_or_else(|| "t4294967295".to_owned(), |turn| turn.no.to_string());
-    Ok(context.client.items(id, &ItemQuery { turn: Some(turn) }).await?)
+/// A session with the content of the turn that runs so far, and the cursor behind it.
+async fn present(context: &Context, reference: &Reference) -> Outcome<(Session, List<Item>)> {
+    let mut session = context.client.session(reference).await?;
+    let id: Reference = session.id.clone().into();
+    loop {
+        // A turn that nobody can have means no content, and the cursor all the same.
+        let turn = session.turn.as_ref().map_or(TurnNo(u32::MAX), |turn| turn.no);
+        let begin = context.client.items(&id, &ItemQuery { turn: Some(turn.to_string()) }).await?;
+        let now = context.client.session(&id).await?;
+        // Otherwise a turn began or ended before the cursor, and nobody would tell of it.
+        if now.turn.as_ref().map(|turn| turn.no) == session.turn.as_ref().map(|turn| turn.no) {
+            return Ok((now, begin));
+        }
+        session = now;
+    }
 }

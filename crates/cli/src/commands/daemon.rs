@@ -143,9 +143,10 @@ async fn stop(context: &Context, agents: Stop) -> Outcome<()> {
     match agents {
         Stop::Drain => {
             let running = status.sessions.get("running").copied().unwrap_or(0);
+            let turns = if running == 1 { "turn" } else { "turns" };
             if running > 0 {
                 context.out.note(format_args!(
-                    "waiting for {running} running turns; Ctrl-C leaves the wait, not the drain"
+                    "waiting for {running} running {turns}; Ctrl-C leaves the wait, not the drain"
                 ));
             }
             wait_for_end(status.pid, None).await?;

@@ -109,8 +109,8 @@ fn table(events: &[Event], shown: Shown) -> Table {
 fn line(event: &Event, shown: Shown, context: &Context) -> String {
     let time = match shown.times() {
         crate::clock::Times::Exact => event.at.to_string(),
-        // The time of day tells more than `0s`, again and again.
-        crate::clock::Times::Relative(_) => event.at.to_string().chars().skip(11).take(12).collect(),
+        // The time of day, in UTC, tells more than `0s`, again and again.
+        crate::clock::Times::Relative(_) => event.at.to_string().chars().skip(11).collect(),
     };
     let session = refs::short_id(event.session.as_str(), []);
     let head = format!("{time}  {session}  {:>4}  {:<24}", event.seq, event.kind);

@@ -30,6 +30,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
         Ok(list) => list.items,
         Err(ClientError::NoDaemon { .. }) => {
             context.out.note("no daemon runs; `lk run` starts one");
+            args.shown.nothing(context)?;
             return Ok(exit::OK);
         }
         Err(error) => return Err(error.into()),

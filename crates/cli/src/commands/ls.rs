@@ -38,7 +38,10 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
     if args.watch {
         return watch::run(&query, args.shown, context).await;
     }
-    let Some(list) = listed(context, &query).await? else { return Ok(exit::OK) };
+    let Some(list) = listed(context, &query).await? else {
+        args.shown.nothing(context)?;
+        return Ok(exit::OK);
+    };
     if args.quiet {
         for session in &list {
             context.out.line(&session.id)?;

@@ -79,7 +79,8 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
         Some(session) => vec![context.client.session(session).await?],
         None => match ls::listed(context, &SessionQuery::default()).await? {
             Some(sessions) => sessions,
-            None => return Ok(exit::OK),
+            None if args.output == StatusFormat::Table => return Ok(exit::OK),
+            None => Vec::new(),
         },
     };
     let mut all = Vec::new();
