@@ -14,7 +14,7 @@ use crate::view;
 impl Follower<'_> {
     /// A gate opened, or was open when this began.
     pub(super) async fn gate(&mut self, gate: Gate) -> Outcome<Option<u8>> {
-        if !self.track.is_open(gate.no) {
+        if !self.track.is_open(gate.no) || !self.is_open_now(&gate).await? {
             return Ok(None);
         }
         let allowed = gate.kind == GateKind::Permission
@@ -24,7 +24,7 @@ impl Follower<'_> {
             return Ok(None);
         }
         match (self.plan.at_gate, &self.terminal) {
-            (AtGate::Leave, _) => return self.leave_at(&gate).await,
+            (AtGate::Leave, _) => return self.leave_at(&gate).map(Some),
             (AtGate::Ask, Some(_)) if self.asking.is_none() => self.ask(gate)?,
             // Another question is on the screen; this one comes after it.
             (AtGate::Ask, Some(_)) => {}
@@ -35,17 +35,18 @@ impl Follower<'_> {
         Ok(None)
     }
 
-    async fn leave_at(&mut self, gate: &Gate) -> Outcome<Option<u8>> {
-        // The stream may still be telling of the past.
+    /// The stream may still be telling of the past.
+    async fn is_open_now(&self, gate: &Gate) -> Outcome<bool> {
         let query = GateQuery { session: Some(gate.session.to_string()), ..GateQuery::default() };
-        if !self.context.client.gates(&query).await?.items.iter().any(|open| open.no == gate.no) {
-            return Ok(None);
-        }
+        Ok(self.context.client.gates(&query).await?.items.iter().any(|open| open.no == gate.no))
+    }
+
+    fn leave_at(&mut self, gate: &Gate) -> Outcome<u8> {
         let title = refs::gate_title(gate);
         self.screen.data_alone(&gate.id)?;
         self.say(&format!("waits at gate {title}: {}", refs::ways(gate)))?;
         self.say(&format!("then: lk attach {}", refs::title(&self.session)))?;
-        Ok(Some(exit::AWAITING_INPUT))
+        Ok(exit::AWAITING_INPUT)
     }
 
     /// Puts a gate to whoever is at the terminal. The view has shown it already, unless another one stood in between.

@@ -95,6 +95,19 @@ fn what_was_typed_before_the_gate_decides_nothing() -> Result {
 }
 
 #[test]
+fn a_gate_of_the_past_is_nobodys_question() -> Result {
+    let home = Home::new()?;
+    let args = ["run", "-a", "demo", "--key", "k", "--allow", "*", "add a test"];
+    home.lk(&args)?;
+    // The same session again, from its beginning.
+    let again = home.lk(&args)?;
+    let said = String::from_utf8(again.stderr)?;
+    assert_eq!(again.status.code(), Some(0), "{said}");
+    assert!(said.contains("g1 allowed by ") && !said.contains("already"), "{said}");
+    Ok(())
+}
+
+#[test]
 fn the_first_ctrl_c_interrupts_the_turn() -> Result {
     let home = Home::new()?;
     let mut screen = Screen::open(&home.command(&["run", "-a", "demo", "--name", "fix", "add a test"]))?;
