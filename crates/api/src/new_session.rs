@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::num::NonZeroU64;
 
 use lockkeeper_core::id::{AgentName, SessionName};
 use lockkeeper_core::prompt::Class;
@@ -44,7 +45,8 @@ pub struct NewSession {
     pub submitter: Option<String>,
     /// Limit of a turn in milliseconds; the turn is interrupted then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub turn_timeout_ms: Option<u64>,
+    #[schema(value_type = Option<u64>, minimum = 1)]
+    pub turn_timeout_ms: Option<NonZeroU64>,
     /// The whole environment of the agent's processes. It is kept for every attempt and never shown. Variables of
     /// Lockkeeper itself and marks of outer agents are taken out.
     #[serde(default, skip_serializing_if = "Secrets::is_empty")]

@@ -126,7 +126,7 @@ paths! {
 
     /// Makes a session, and queues its first prompt if it has one. With a prompt, `class` is required.
     #[utoipa::path(post, path = "/v1/sessions", tag = "sessions", request_body = NewSession,
-        params(("idempotency-key" = Option<String>, Header, description = "The same key and body give the same answer.")),
+        params(("idempotency-key" = Option<String>, Header, description = "The same key and body give the same answer; the environment may differ.")),
         responses((status = 201, body = Created)))]
     create_session;
 

@@ -1,6 +1,7 @@
 //! Now, and how long ago something was. The only place of the command line that reads a clock.
 
 use lockkeeper_api::Time;
+use std::num::NonZeroU64;
 
 /// The wall clock.
 pub(crate) fn now() -> Time {
@@ -92,8 +93,8 @@ pub(crate) fn parse_span(text: &str) -> Result<u64, String> {
 }
 
 /// Reads a span that is longer than none.
-pub(crate) fn parse_some_span(text: &str) -> Result<u64, String> {
-    parse_span(text).and_then(|ms| if ms > 0 { Ok(ms) } else { Err("the span has no length".to_owned()) })
+pub(crate) fn parse_some_span(text: &str) -> Result<NonZeroU64, String> {
+    parse_span(text).and_then(|ms| NonZeroU64::new(ms).ok_or_else(|| "the span has no length".to_owned()))
 }
 
 #[cfg(test)]
@@ -131,6 +132,6 @@ mod tests {
             assert!(parse_span(bad).is_err(), "{bad}");
         }
         assert!(parse_some_span("0").is_err());
-        assert_eq!(parse_some_span("1ms"), Ok(1));
+        assert_eq!(parse_some_span("1ms"), Ok(NonZeroU64::MIN));
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::env;
 use std::io::IsTerminal as _;
+use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 
 use lockkeeper_api::id::{AgentName, SessionName};
@@ -56,7 +57,7 @@ pub(crate) struct Args {
     class: Urgency,
     /// Interrupt a turn that takes longer
     #[arg(long, value_name = "SPAN", value_parser = clock::parse_some_span)]
-    turn_timeout: Option<u64>,
+    turn_timeout: Option<NonZeroU64>,
     /// Set a variable for the agent, beside those of this environment
     #[arg(short = 'e', long = "env", value_name = "KEY=VALUE", value_parser = super::pair)]
     env: Vec<(String, String)>,

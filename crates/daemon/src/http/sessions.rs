@@ -1,6 +1,7 @@
 //! Sessions: making, listing, changing, ending.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroU64;
 use std::path::Path as FilePath;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +12,7 @@ use axum::response::{IntoResponse as _, Response};
 use lockkeeper_agents::{Program, registry};
 use lockkeeper_api::{
     Change, Created, ErrorCode, InterruptReceipt, InterruptRequest, InterruptState, List, NewSession,
-    Problem, Session, SessionPatch, SessionQuery, SettingsRequest, WaitQuery,
+    Problem, Secrets, Session, SessionPatch, SessionQuery, SettingsRequest, WaitQuery,
 };
 use lockkeeper_core::hash;
 use lockkeeper_core::id::{AgentName, SessionId, TurnNo};
@@ -38,12 +39,13 @@ pub(super) async fn create(
     State(host): State<Arc<Host>>,
     ConnectInfo(peer): ConnectInfo<Peer>,
     head: HeaderMap,
-    Json { value, bytes }: Json<NewSession>,
+    Json { value, .. }: Json<NewSession>,
 ) -> Answer {
+    let body_hash = request_hash(&value)?;
     let intent = prompts::key(&head)?.map(|key| KeyIntent {
         scope: "session".to_owned(),
         key,
-        body_hash: hash::sha256(&bytes),
+        body_hash,
         respond: Box::new(|state, events| {
             prompts::print(&created(&SessionRow::of(state), prompts::accepted(state, events)))
         }),
@@ -88,7 +90,7 @@ pub(super) async fn create(
         labels: value.labels,
         environment: value.environment,
         submitter: value.submitter,
-        turn_ms: value.turn_timeout_ms,
+        turn_ms: value.turn_timeout_ms.map(NonZeroU64::get),
         prompt,
     };
     let environment = value.env.0.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
@@ -99,6 +101,12 @@ pub(super) async fn create(
     let mut body = created(&SessionRow::of(&done.state), prompts::accepted(&done.state, &done.events));
     body.cursor = wire_cursor(done.cursor);
     answer::json(StatusCode::CREATED, &body, done.cursor)
+}
+
+/// What tells two requests for a session apart. Its environment does not: it is never quite the same in two terminals.
+fn request_hash(new: &NewSession) -> Result<String, Failure> {
+    let bare = NewSession { env: Secrets::default(), ..new.clone() };
+    Ok(hash::sha256(serde_json::to_string(&bare)?.as_bytes()))
 }
 
 fn created(row: &SessionRow, prompt: Option<lockkeeper_api::PromptReceipt>) -> Created {

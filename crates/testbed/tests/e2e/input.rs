@@ -56,6 +56,7 @@ fn o46_bodies_that_make_no_session_are_refused() -> Fallible {
             ("labels", json!({"a": 1}), "body_invalid"),
             ("labels", json!([]), "body_invalid"),
             ("turn_timeout_ms", json!(-1), "body_invalid"),
+            ("turn_timeout_ms", json!(0), "body_invalid"),
             ("env", json!({"A=B": "x"}), "body_invalid"),
             ("env", json!({"A": "x\u{0}y"}), "body_invalid"),
             ("env", json!({}), "agent_missing"),

@@ -48,6 +48,9 @@ fn a_key_with_another_body_is_a_conflict_and_changes_nothing() -> Fallible {
         assert_eq!(cursor()?, before);
         let body = Spec::kept().with("name", "a").body(home);
         api.keyed("/v1/sessions", "k", &body)?.good()?;
+        let elsewhere = Spec::kept().with("name", "a").env("TERM", "other").body(home);
+        let again = api.keyed("/v1/sessions", "k", &elsewhere)?.good()?;
+        assert_eq!(again["session"]["name"], "a", "another terminal is no other request");
         let other = Spec::kept().with("name", "b").body(home);
         api.keyed("/v1/sessions", "k", &other)?.is_problem(409, "key_conflict")?;
         std::fs::write(&go, "")?;
