@@ -299,7 +299,7 @@ impl Host {
         let store = self.store.clone();
         match tokio::task::spawn_blocking(move || store.read(&query)).await {
             Ok(Ok(page)) => {
-                self.hub.tell(Told { session: id.clone(), events: page.events, live: Vec::new() });
+                self.hub.tell(Told { session: id.clone(), at, events: page.events, live: Vec::new() });
             }
             Ok(Err(error)) => tracing::warn!(%error, "could not tell of a removed session"),
             Err(error) => tracing::warn!(%error, "could not tell of a removed session"),

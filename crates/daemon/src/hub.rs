@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use lockkeeper_core::id::SessionId;
-use lockkeeper_store::Stored;
+use lockkeeper_store::{Cursor, Stored};
 use tokio::sync::broadcast;
 
 use crate::limits;
@@ -14,6 +14,8 @@ use crate::session::live::Live;
 pub(crate) struct Told {
     /// The session.
     pub(crate) session: SessionId,
+    /// The position behind its events, and before all that the session does next.
+    pub(crate) at: Cursor,
     /// Its events, in order.
     pub(crate) events: Vec<Stored>,
     /// Streaming text that follows them.

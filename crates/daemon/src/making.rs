@@ -169,7 +169,7 @@ impl Host {
 
     fn tell_created(&self, id: &SessionId, events: &[Envelope], last: Cursor) {
         let stored = stored(id, events, last);
-        self.hub.tell(Told { session: id.clone(), events: stored, live: Vec::new() });
+        self.hub.tell(Told { session: id.clone(), at: last, events: stored, live: Vec::new() });
     }
 }
 

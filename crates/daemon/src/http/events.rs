@@ -338,8 +338,14 @@ impl Subscriber {
             self.cursor = last.cursor;
             self.last_seq = self.session.as_ref().map(|_| last.envelope.seq);
         }
-        if self.kinds.is_none() {
-            for piece in &told.live {
+        if self.kinds.is_some() || told.live.is_empty() {
+            return;
+        }
+        // What was told before something that was read from the log may belong to an item that came since.
+        let streaming = (told.at < self.cursor).then(|| self.streaming(&told.session));
+        for piece in &told.live {
+            let is_void = streaming.as_ref().is_some_and(|keys| !keys.contains(piece.key()));
+            if !is_void || matches!(piece, Live::Dropped { .. }) {
                 self.push_live(&told.session, piece);
             }
         }
@@ -435,3 +441,6 @@ fn item_of(event: &lockkeeper_api::Event) -> Option<ItemKey> {
     }
     serde_json::from_str(event.data.as_str()).ok().map(|brings: Brings| brings.item.key)
 }
+
+#[cfg(test)]
+mod tests;

@@ -135,7 +135,7 @@ impl Task {
         let live = self.order_live(&events, &ends, read.live);
         let stored =
             if self.host.hub.is_heard() { host::stored(&self.state.id, &events, last) } else { Vec::new() };
-        self.host.hub.tell(Told { session: self.state.id.clone(), events: stored, live });
+        self.host.hub.tell(Told { session: self.state.id.clone(), at: last, events: stored, live });
         for answer in answers {
             let done = answer.outcome.map(|(from, to)| Done {
                 state: self.state.clone(),

@@ -1,0 +1,45 @@
+//! What only a race could show from outside.
+
+use lockkeeper_core::id::AttemptNo;
+
+use super::*;
+use crate::making::tests::{host, new};
+
+type Outcome = Result<(), Box<dyn std::error::Error>>;
+
+fn piece(key: &str) -> Result<Live, Box<dyn std::error::Error>> {
+    let (attempt, kind, text) = (AttemptNo(1), DeltaKind::Message, "text".into());
+    Ok(Live::Text { attempt, key: key.parse()?, kind, offset: 0, text })
+}
+
+#[tokio::test]
+async fn a_piece_that_was_told_before_the_end_of_its_item_was_read_is_left_out() -> Outcome {
+    let (_home, host) = host()?;
+    let made = host.create(new(7)?, "me".to_owned(), Vec::new(), None).await?;
+    let crate::session::Made::Now(made) = made else { return Err("made before".into()) };
+    let handle = host.session(&made.state.id).await?;
+    let streams = piece("streams")?;
+    handle.live.lock().map_err(|_| "poisoned")?.push(streams.clone());
+    let told = |at, live| Told { session: made.state.id.clone(), at, events: Vec::new(), live };
+    let mut subscriber = Subscriber {
+        host: host.clone(),
+        session: Some(made.state.id.clone()),
+        kinds: None,
+        told: host.hub.listen(),
+        cursor: Cursor(made.cursor.0 + 1),
+        last_seq: None,
+        behind: false,
+        open: BTreeMap::new(),
+        missed: BTreeSet::new(),
+        frames: VecDeque::new(),
+        beat: heartbeat(),
+    };
+    subscriber.take(&told(made.cursor, vec![piece("finished")?]));
+    assert!(subscriber.frames.is_empty(), "{:?}", subscriber.frames);
+    subscriber.take(&told(made.cursor, vec![streams]));
+    assert_eq!(subscriber.frames.len(), 1);
+    subscriber.take(&told(subscriber.cursor, vec![piece("begins")?]));
+    assert_eq!(subscriber.frames.len(), 2);
+    host.ending.cancel();
+    Ok(())
+}
