@@ -4,7 +4,7 @@ use lockkeeper_api as api;
 use lockkeeper_api::{Cause, Exit, Gate, Session, SessionEnd, Time, TurnEnd, TurnNow, Until};
 use lockkeeper_core::id::AttemptNo;
 use lockkeeper_core::json::Json;
-use lockkeeper_core::session::Status;
+use lockkeeper_core::session::{Status, Why};
 use lockkeeper_core::time::Stamp;
 use lockkeeper_store::{GateRow, RawEvent, SessionRow, Stored};
 
@@ -78,8 +78,20 @@ pub(super) fn reason(row: &SessionRow) -> String {
     match row.status {
         Status::Queued => match &row.held {
             Some(by) => format!("held by {by}"),
-            None if row.until.is_some() => "waits after a crash".to_owned(),
-            None => "waits for its turn".to_owned(),
+            None => match row.until.map(|until| until.why) {
+                Some(Why::Backoff) => "waits after a crash".to_owned(),
+                Some(Why::ControlReply) => "waits for a switch of the model or mode".to_owned(),
+                Some(
+                    Why::Spawn
+                    | Why::Handshake
+                    | Why::StdinWrite
+                    | Why::Silence
+                    | Why::Turn
+                    | Why::Rung
+                    | Why::Settle,
+                )
+                | None => "waits for its turn".to_owned(),
+            },
         },
         Status::AwaitingInput => match row.open_gates {
             1 => "1 gate is open".to_owned(),
@@ -134,4 +146,46 @@ pub(super) fn stored_event(stored: &Stored) -> Result<api::Event, serde_json::Er
         kind: stored.envelope.event.kind().to_owned(),
         data: Json::parse(&stored.envelope.event.data())?,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use lockkeeper_core::agent::AgentSays;
+    use lockkeeper_core::prompt::Class;
+    use lockkeeper_core::session::{
+        Command, Env, Input, NewPrompt, Observation, ProcessIdentity, Request, create, step,
+    };
+
+    use super::*;
+    use crate::clock::Clock;
+    use crate::making::tests::new;
+
+    #[test]
+    fn a_prompt_that_waits_for_a_switch_of_the_model_does_not_wait_after_a_crash()
+    -> Result<(), Box<dyn std::error::Error>> {
+        let manner = lockkeeper_agents::registry::find("demo").ok_or("no demo")?.manner();
+        let clock = Clock::new();
+        let env = Env { now: clock.now(), manner: Arc::new(manner), name_taken: false, draining: false };
+        let command = |command| Input::Command(Request { by: "me".to_owned(), command });
+        let (mut state, _) = create(new(7)?, "me", &env)?;
+        let attempt = AttemptNo(1);
+        let process = ProcessIdentity { pid: 1, start_ticks: 1, boot: clock.boot().clone() };
+        let ready = AgentSays::Ready { version: None };
+        let prompt = NewPrompt { text: "x".into(), class: Class::Normal, key: None };
+        for input in [
+            command(Command::Resume),
+            Input::Observation(Observation::Spawned { attempt, process }),
+            Input::Observation(Observation::Agent { attempt, says: ready }),
+            command(Command::Set { model: Some("other".to_owned()), mode: None }),
+            command(Command::Prompt(prompt)),
+        ] {
+            step(&mut state, input, &env)?;
+        }
+        let row = SessionRow::of(&state);
+        assert_eq!(row.status, Status::Queued);
+        assert_eq!(reason(&row), "waits for a switch of the model or mode");
+        Ok(())
+    }
 }
