@@ -154,7 +154,7 @@ impl Task {
             let dir = attach::attempt_dir(&self.dir, *attempt);
             let (tasks, ending) = (self.host.tasks.clone(), self.host.ending.clone());
             self.host.tasks.spawn(async move {
-                // The end of the daemon does not wait for it.
+                // The end of the daemon does not wait for it; the next one looks again.
                 ending.run_until_cancelled(attach::discard(dir, tasks)).await;
             });
         }
@@ -184,10 +184,14 @@ impl Task {
     }
 }
 
-/// Tells everybody who asked that nothing happened.
+/// Tells everybody who asked that nothing happened. A refusal may rest on what was decided before it and is not stored,
+/// unless the request was wrong in any state.
 fn refuse_all(answers: Vec<Answer>, error: &Arc<StoreError>) {
     for answer in answers {
-        let refused = answer.outcome.err().unwrap_or_else(|| Refused::Store(error.clone()));
+        let refused = match answer.outcome {
+            Err(Refused::Rejected(rejection)) if rejection.is_bad_input() => Refused::Rejected(rejection),
+            Ok(_) | Err(_) => Refused::Store(error.clone()),
+        };
         // Whoever asked may have gone away.
         let _ = answer.reply.send(Err(refused));
     }
@@ -215,5 +219,34 @@ fn tell_log(event: &Event) {
         }
         Event::SessionEnded { end } => tracing::info!(?end, "session ended"),
         _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lockkeeper_core::session::Rejection;
+    use tokio::sync::oneshot;
+
+    use super::*;
+
+    #[test]
+    fn a_refusal_that_rests_on_what_was_not_stored_is_not_told() -> Result<(), oneshot::error::TryRecvError> {
+        let refusal = |outcome| {
+            let (reply, mut told) = oneshot::channel();
+            refuse_all(
+                vec![Answer { reply, outcome, earlier: None, key: None }],
+                &Arc::new(StoreError::Full),
+            );
+            told.try_recv()
+        };
+        // Somebody else's stop was decided right before, and was not stored.
+        let stopping = refusal(Err(Refused::Rejected(Rejection::Stopping)))?;
+        assert!(matches!(stopping, Err(Refused::Store(_))), "{stopping:?}");
+        let taken = refusal(Err(Refused::KeyConflict { key: "k".to_owned() }))?;
+        assert!(matches!(taken, Err(Refused::Store(_))), "{taken:?}");
+        assert!(matches!(refusal(Ok((0, 1)))?, Err(Refused::Store(_))));
+        let empty = refusal(Err(Refused::Rejected(Rejection::EmptyPrompt)))?;
+        assert!(matches!(empty, Err(Refused::Rejected(Rejection::EmptyPrompt))), "{empty:?}");
+        Ok(())
     }
 }
