@@ -1,18 +1,19 @@
 //! What a starting daemon does before it is ready, and what it clears up afterwards.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use std::{fs, io};
 
-use lockkeeper_core::id::SessionId;
+use futures_util::future::join_all;
+use lockkeeper_core::id::{AttemptNo, SessionId};
 use lockkeeper_holder::HolderState;
-use lockkeeper_store::{EventQuery, Store, StoreError, ViewFilter};
+use lockkeeper_store::{EventQuery, SessionRow, Store, StoreError, ViewFilter};
 use tokio::sync::{Semaphore, oneshot};
 
 use crate::host::Host;
 use crate::limits;
-use crate::session::{Message, Refused};
+use crate::session::{Message, attach};
 
 /// Settles what an earlier daemon left: every session that has a process first says that it does not know.
 pub(crate) async fn boot(host: Arc<Host>) -> Result<(), StoreError> {
@@ -49,34 +50,24 @@ pub(crate) async fn boot(host: Arc<Host>) -> Result<(), StoreError> {
     host.tasks.spawn(forget_keys(host.clone()));
     let (store, sessions) = (host.store.clone(), host.paths.sessions());
     let clearing = tokio::task::spawn_blocking(move || clear(&*store, &sessions, directories));
-    if let Err(error) = clearing.await {
-        tracing::error!(%error, "could not clear the directories of sessions that are gone");
+    match clearing.await {
+        Ok(given_up) => {
+            let ends = given_up.into_iter().map(|dir| attach::discard(dir, host.tasks.clone()));
+            // The end of the daemon does not wait for it; the next one looks again.
+            host.ending.run_until_cancelled(join_all(ends)).await;
+        }
+        Err(error) => tracing::error!(%error, "could not clear up what an earlier daemon left"),
     }
     Ok(())
 }
 
 /// Starts a session's task and waits until it has said that it does not know.
 async fn wake(host: &Arc<Host>, id: &SessionId) {
-    loop {
-        match host.session(id).await {
-            Ok(handle) => {
-                let (done, woke) = oneshot::channel();
-                if handle.mailbox.send(Message::Wake { done }).await.is_ok() {
-                    // The task ends with the daemon; then it does not matter.
-                    let _ = woke.await;
-                }
-                return;
-            }
-            // What is damaged stays so; it is told when somebody asks for it.
-            Err(Refused::Store(error)) if !matches!(*error, StoreError::Damaged { .. }) => {
-                tracing::error!(session = %id, %error, "could not load a session; trying again");
-            }
-            Err(error) => return tracing::error!(session = %id, %error, "could not load a session"),
-        }
-        tokio::select! {
-            () = tokio::time::sleep(Duration::from_millis(limits::RETRY_MS)) => {}
-            () = host.ending.cancelled() => return,
-        }
+    let Some(handle) = host.rouse(id).await else { return };
+    let (done, woke) = oneshot::channel();
+    if handle.mailbox.send(Message::Wake { done }).await.is_ok() {
+        // The task ends with the daemon; then it does not matter.
+        let _ = woke.await;
     }
 }
 
@@ -112,31 +103,47 @@ fn directories(sessions: &Path) -> Vec<SessionId> {
     entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
 }
 
-/// Removes the directories of sessions that were removed, or never made, by a daemon that was killed in the middle.
-fn clear(store: &dyn Store, sessions: &Path, directories: Vec<SessionId>) {
+/// Removes the directories of sessions that were removed, or never made, by a daemon that was killed in the middle. Tells
+/// the directories of launches that were given up and may still come to life.
+fn clear(store: &dyn Store, sessions: &Path, directories: Vec<SessionId>) -> Vec<PathBuf> {
+    let mut given_up = Vec::new();
     for id in directories {
         let dir = sessions.join(id.as_str());
-        match is_left_over(store, &id, &dir) {
-            Ok(false) => {}
-            Ok(true) => match fs::remove_dir_all(&dir) {
-                Ok(()) => tracing::info!(session = %id, "cleared the directory of a session that is gone"),
-                Err(error) => tracing::warn!(session = %id, %error, "could not clear a directory"),
-            },
+        let row = match store.session_row(&id) {
+            Ok(row) => row,
+            Err(error) => {
+                tracing::warn!(session = %id, %error, "the directory of a session is not looked at");
+                continue;
+            }
+        };
+        if let Some(row) = row {
+            given_up.extend(may_begin(&row, &dir));
+            continue;
+        }
+        match close_left_over(store, &id, &dir).and_then(|()| fs::remove_dir_all(&dir).map_err(tell)) {
+            Ok(()) => tracing::info!(session = %id, "cleared the directory of a session that is gone"),
             Err(why) => tracing::warn!(session = %id, why, "the directory of a session that is gone is left"),
         }
     }
+    given_up
 }
 
-/// Whether a directory has no session. That the store does not know one is not enough, for it may be a copy that is older
-/// than the directory: either it has the tombstone, or no agent was ever launched there.
-fn is_left_over(store: &dyn Store, id: &SessionId, dir: &Path) -> Result<bool, String> {
-    let tell = |error: StoreError| error.to_string();
-    if store.session_row(id).map_err(tell)?.is_some() {
-        return Ok(false);
-    }
+/// The directories of a session's attempts that are over and whose holder is not gone. Ends are told by holders that go,
+/// so these are launches that were given up.
+fn may_begin(row: &SessionRow, dir: &Path) -> impl Iterator<Item = PathBuf> {
+    let over = row.attempts.saturating_sub(u32::from(row.attempt.is_some()));
+    let attempts = (1..=over).map(|no| attach::attempt_dir(dir, AttemptNo(no)));
+    // Where there is no directory nothing can begin.
+    attempts.filter(|dir| dir.exists() && !matches!(lockkeeper_holder::probe(dir), Ok(HolderState::Gone)))
+}
+
+/// Sees to it that nothing begins in a directory that has no session, or says why it has to be left. That the store does not
+/// know the session is not enough, for it may be a copy that is older than the directory: either it has the tombstone, or no
+/// agent was ever launched there.
+fn close_left_over(store: &dyn Store, id: &SessionId, dir: &Path) -> Result<(), String> {
     let tombstone = EventQuery { session: Some(id.clone()), limit: 1, ..EventQuery::default() };
     let was_removed = !store.read_raw(&tombstone).map_err(tell)?.events.is_empty();
-    let attempts = attempts(dir).map_err(|error| error.to_string())?;
+    let attempts = attempts(dir).map_err(tell)?;
     if !was_removed && !attempts.is_empty() {
         return Err("the store never had it, and an agent was launched in it".to_owned());
     }
@@ -148,11 +155,15 @@ fn is_left_over(store: &dyn Store, id: &SessionId, dir: &Path) -> Result<bool, S
             Err(error) => return Err(format!("{}: {error}", attempt.display())),
         }
     }
-    Ok(true)
+    Ok(())
+}
+
+fn tell(error: impl std::error::Error) -> String {
+    error.to_string()
 }
 
 /// The directories of attempts in that of a session.
-fn attempts(dir: &Path) -> io::Result<Vec<std::path::PathBuf>> {
+fn attempts(dir: &Path) -> io::Result<Vec<PathBuf>> {
     let mut attempts = Vec::new();
     for entry in fs::read_dir(dir)? {
         let entry = entry?;
@@ -162,3 +173,6 @@ fn attempts(dir: &Path) -> io::Result<Vec<std::path::PathBuf>> {
     }
     Ok(attempts)
 }
+
+#[cfg(test)]
+mod tests;

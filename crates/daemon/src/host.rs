@@ -184,12 +184,37 @@ impl Host {
                 tracing::error!(session = %id, %error, "a session's task ended by a defect; it is started again");
             }
         }
-        tokio::select! {
-            () = tokio::time::sleep(Duration::from_millis(limits::RETRY_MS)) => {}
-            () = self.ending.cancelled() => return,
+        if self.lets_pass().await {
+            Box::pin(self.rouse(&id)).await;
         }
-        if let Err(error) = Box::pin(self.session(&id)).await {
-            tracing::error!(session = %id, %error, "a session's task could not be started again");
+    }
+
+    /// The way to the task of a session that nobody may ask for, and that has work to do all the same. Tries until the
+    /// session can be loaded; `None` if it never can, or the daemon ends.
+    pub(crate) async fn rouse(self: &Arc<Self>, id: &SessionId) -> Option<Handle> {
+        loop {
+            match self.session(id).await {
+                Ok(handle) => return Some(handle),
+                // What is damaged stays so; it is told when somebody asks for it.
+                Err(Refused::Store(error)) if !matches!(*error, StoreError::Damaged { .. }) => {
+                    tracing::error!(session = %id, %error, "could not load a session; trying again");
+                }
+                Err(error) => {
+                    tracing::error!(session = %id, %error, "could not load a session");
+                    return None;
+                }
+            }
+            if !self.lets_pass().await {
+                return None;
+            }
+        }
+    }
+
+    /// Lets some time pass before what failed is tried again. False if the daemon ends meanwhile.
+    async fn lets_pass(&self) -> bool {
+        tokio::select! {
+            () = tokio::time::sleep(Duration::from_millis(limits::RETRY_MS)) => true,
+            () = self.ending.cancelled() => false,
         }
     }
 

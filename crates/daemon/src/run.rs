@@ -282,8 +282,7 @@ async fn until_none(host: &Arc<Host>, busy: impl Fn(&SessionRow) -> bool) {
     loop {
         match living(host).await {
             Some(rows) if !rows.iter().any(&busy) => return,
-            Some(_) => {}
-            None => tracing::warn!("could not look at the sessions; looking again"),
+            Some(_) | None => {}
         }
         tokio::select! {
             () = next_change(&mut told) => {}
@@ -292,10 +291,14 @@ async fn until_none(host: &Arc<Host>, busy: impl Fn(&SessionRow) -> bool) {
     }
 }
 
+/// The sessions that have not ended; `None` if that cannot be found out for now.
 async fn living(host: &Arc<Host>) -> Option<Vec<SessionRow>> {
     let store = host.store.clone();
     let filter = ViewFilter { ended: Some(false), limit: usize::MAX, ..ViewFilter::default() };
-    tokio::task::spawn_blocking(move || store.view(&filter)).await.ok()?.ok().map(|view| view.sessions)
+    let view = tokio::task::spawn_blocking(move || store.view(&filter)).await.ok()?;
+    view.inspect_err(|error| tracing::warn!(%error, "could not look at the sessions; looking again"))
+        .ok()
+        .map(|view| view.sessions)
 }
 
 /// Waits for a commit, but not for ever: a look at the store may have failed.
