@@ -59,7 +59,13 @@ impl Tail {
     async fn write(mut self, mut out: Pieces) -> Result<(), pieces::Cut> {
         while self.reader.is_some() {
             let bytes;
-            (self, bytes) = blocking(move || self.read()).await?;
+            (self, bytes) = match blocking(move || self.read()).await {
+                Ok(read) => read,
+                Err(failure) => {
+                    out.finish().await?;
+                    return Err(failure.into());
+                }
+            };
             out.bytes(&bytes);
             out.flow().await?;
         }
@@ -83,7 +89,12 @@ impl Tail {
                     | (Record::Accepted { bytes, .. }, JournalStream::Stdin) => out.extend_from_slice(bytes),
                     _ => {}
                 },
-                Step::Incomplete | Step::Damaged { .. } => self.reader = None,
+                Step::Incomplete => self.reader = None,
+                // What came before it is told first; the reader stays here.
+                Step::Damaged { .. } if !out.is_empty() => break,
+                Step::Damaged { offset } => {
+                    return Err(io::Error::other(format!("it is damaged at byte {offset}")));
+                }
             }
         }
         Ok((self, out))
@@ -101,4 +112,37 @@ async fn blocking<T: Send + 'static>(
         }
         Failure::new(ErrorCode::Internal, format!("the journal cannot be read: {error}"))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::StreamExt as _;
+    use lockkeeper_holder::journal::{BootId, Header, Part};
+
+    use super::*;
+    use crate::making::tests::host;
+
+    type Outcome = Result<(), Box<dyn std::error::Error>>;
+
+    #[tokio::test]
+    async fn a_journal_that_is_damaged_is_told_up_to_there_and_does_not_look_whole() -> Outcome {
+        let (home, host) = host()?;
+        let path = home.path().join(FILE_NAME);
+        let mut bytes =
+            Header { version: 1, boot_id: BootId([7; 16]), wall_us: 1, mono_us: 1 }.encode().to_vec();
+        let line = b"line\n";
+        Record::Output { stream: Stream::Stdout, part: Part::Lines, bytes: line }.encode(1, &mut bytes);
+        let told = async |bytes: &[u8]| -> Result<_, Box<dyn std::error::Error>> {
+            std::fs::write(&path, bytes)?;
+            let tail = Tail::open(&path, JournalStream::Stdout)?;
+            let answer = pieces::answer(&host, "application/octet-stream", move |out| tail.write(out));
+            let mut body = answer.into_body().into_data_stream();
+            let first = body.next().await.ok_or("nothing was told")??;
+            Ok((first, body.next().await.transpose().is_ok()))
+        };
+        assert_eq!(told(&bytes).await?, (bytes::Bytes::from_static(line), true));
+        bytes.extend_from_slice(&[0xff; 64]);
+        assert_eq!(told(&bytes).await?, (bytes::Bytes::from_static(line), false));
+        Ok(())
+    }
 }
