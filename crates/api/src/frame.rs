@@ -128,7 +128,7 @@ pub struct Heartbeat {
 /// The data of a `gap` frame.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Gap {
-    /// The position that was asked for and is gone.
+    /// The position behind which something is missing.
     #[schema(value_type = String)]
     pub after: Cursor,
     /// Where the stream goes on.

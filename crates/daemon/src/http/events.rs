@@ -278,7 +278,7 @@ impl Subscriber {
         };
         for raw in page.events {
             self.last_seq = self.session.as_ref().map(|_| raw.seq);
-            self.push_event(convert::raw_event(raw));
+            self.push_event(raw.cursor, convert::raw_event(raw));
         }
         // With a filter the numbers that were sent do not tell where the session stands.
         if self.kinds.is_some() {
@@ -332,7 +332,7 @@ impl Subscriber {
             for stored in &told.events {
                 let kind = stored.envelope.event.kind();
                 if self.kinds.as_ref().is_none_or(|kinds| kinds.iter().any(|wanted| wanted == kind)) {
-                    self.push_event(convert::stored_event(stored));
+                    self.push_event(stored.cursor, convert::stored_event(stored));
                 }
             }
             self.cursor = last.cursor;
@@ -394,7 +394,7 @@ impl Subscriber {
         }));
     }
 
-    fn push_event(&mut self, event: Result<lockkeeper_api::Event, serde_json::Error>) {
+    fn push_event(&mut self, at: Cursor, event: Result<lockkeeper_api::Event, serde_json::Error>) {
         match event {
             Ok(event) => {
                 if self.open.contains_key(&event.session)
@@ -404,7 +404,14 @@ impl Subscriber {
                 }
                 self.push(&Frame::Event(Box::new(event)));
             }
-            Err(error) => tracing::error!(%error, "an event cannot be printed"),
+            Err(error) => {
+                tracing::error!(%error, at = at.0, "an event cannot be printed");
+                self.push(&Frame::Gap(Gap {
+                    after: wire_cursor(Cursor(at.0.saturating_sub(1))),
+                    cursor: wire_cursor(at),
+                    reason: "the event that stands here cannot be read".to_owned(),
+                }));
+            }
         }
     }
 

@@ -12,6 +12,34 @@ fn piece(key: &str) -> Result<Live, Box<dyn std::error::Error>> {
     Ok(Live::Text { attempt, key: key.parse()?, kind, offset: 0, text })
 }
 
+/// One that has read up to a position.
+fn subscriber(host: &Arc<Host>, session: &SessionId, cursor: Cursor) -> Subscriber {
+    Subscriber {
+        host: host.clone(),
+        session: Some(session.clone()),
+        kinds: None,
+        told: host.hub.listen(),
+        cursor,
+        last_seq: None,
+        behind: false,
+        open: BTreeMap::new(),
+        missed: BTreeSet::new(),
+        frames: VecDeque::new(),
+        beat: heartbeat(),
+    }
+}
+
+#[tokio::test]
+async fn an_event_that_cannot_be_told_is_an_explicit_gap() -> Outcome {
+    let (_home, host) = host()?;
+    let mut subscriber = subscriber(&host, &SessionId::from_random(7), Cursor(3));
+    let broken = serde_json::from_str("{");
+    subscriber.push_event(Cursor(4), broken);
+    let [frame] = subscriber.frames.make_contiguous() else { return Err("no frame".into()) };
+    assert!(frame.starts_with("event: gap"), "{frame}");
+    Ok(())
+}
+
 #[tokio::test]
 async fn a_piece_that_was_told_before_the_end_of_its_item_was_read_is_left_out() -> Outcome {
     let (_home, host) = host()?;
@@ -21,19 +49,7 @@ async fn a_piece_that_was_told_before_the_end_of_its_item_was_read_is_left_out()
     let streams = piece("streams")?;
     handle.live.lock().map_err(|_| "poisoned")?.push(streams.clone());
     let told = |at, live| Told { session: made.state.id.clone(), at, events: Vec::new(), live };
-    let mut subscriber = Subscriber {
-        host: host.clone(),
-        session: Some(made.state.id.clone()),
-        kinds: None,
-        told: host.hub.listen(),
-        cursor: Cursor(made.cursor.0 + 1),
-        last_seq: None,
-        behind: false,
-        open: BTreeMap::new(),
-        missed: BTreeSet::new(),
-        frames: VecDeque::new(),
-        beat: heartbeat(),
-    };
+    let mut subscriber = subscriber(&host, &made.state.id, Cursor(made.cursor.0 + 1));
     subscriber.take(&told(made.cursor, vec![piece("finished")?]));
     assert!(subscriber.frames.is_empty(), "{:?}", subscriber.frames);
     subscriber.take(&told(made.cursor, vec![streams]));
