@@ -60,6 +60,11 @@ impl<N: Ord, R> Rows<N, R> {
         }
     }
 
+    /// No row that there is changes any more.
+    fn end_all(&mut self) {
+        self.open.values_mut().for_each(|(_, ended)| *ended = true);
+    }
+
     /// The rows that have ended and come after none that has not.
     fn ended(&mut self) -> Vec<R> {
         let mut rows = Vec::new();
@@ -299,8 +304,14 @@ fn told(session: &SessionRow, gates: Vec<Gate>) -> Vec<ApiGate> {
 }
 
 impl Fold for Gates {
-    const KINDS: Option<&'static [&'static str]> =
-        Some(&["gate.opened", "gate.decided", "gate.delivered", "gate.withdrawn"]);
+    const KINDS: Option<&'static [&'static str]> = Some(&[
+        "gate.opened",
+        "gate.decided",
+        "gate.delivered",
+        "gate.withdrawn",
+        "attempt.exited",
+        "attempt.lost",
+    ]);
 
     type Row = ApiGate;
 
@@ -320,6 +331,8 @@ impl Fold for Gates {
             Event::GateWithdrawn { gate, why } => {
                 self.rows.end(&gate, |row| row.state = GateState::Withdrawn { why, at: envelope.at });
             }
+            // What was decided by then and not delivered stays so.
+            Event::AttemptExited { .. } | Event::AttemptLost { .. } => self.rows.end_all(),
             _ => {}
         }
         let ended = self.rows.ended();
@@ -350,7 +363,13 @@ impl Fold for Events {
 
 #[cfg(test)]
 mod tests {
+    use lockkeeper_core::gate::{Ask, Decision, GateKind, Verdict};
+    use lockkeeper_core::json::Json;
+    use lockkeeper_core::session::{Env, create};
+
     use super::*;
+    use crate::clock::Clock;
+    use crate::making::tests::new;
 
     #[test]
     fn folds_ask_for_kinds_that_there_are() {
@@ -358,6 +377,63 @@ mod tests {
         for kind in lists.into_iter().flatten().flatten() {
             assert!(lockkeeper_core::session::KINDS.contains(kind), "{kind}");
         }
+    }
+
+    #[test]
+    fn gates_are_told_once_the_process_that_asked_is_gone() -> Result<(), Box<dyn std::error::Error>> {
+        let mut gates = Gates { session: row()?, rows: Rows::new() };
+        gates.rows.begin(GateNo(1), gate()?);
+        let verdict = Verdict { decision: Decision::Allow, by: "me".to_owned(), at: Clock::new().now() };
+        let decided = Event::GateDecided { gate: GateNo(1), verdict, write: 2 };
+        assert!(gates.take(raw(&decided)).map_err(|failure| failure.0.detail)?.is_empty());
+        let lost = Event::AttemptLost { attempt: AttemptNo(1), stderr: Vec::new() };
+        let told = gates.take(raw(&lost)).map_err(|failure| failure.0.detail)?;
+        assert_eq!(told.len(), 1, "it is kept, and all that come after it");
+        assert!(gates.rest().is_empty());
+        Ok(())
+    }
+
+    fn raw(event: &Event) -> RawEvent {
+        RawEvent {
+            cursor: lockkeeper_store::Cursor(1),
+            session: SessionId::from_random(7),
+            seq: 1,
+            at: Clock::new().now(),
+            kind: event.kind().to_owned(),
+            data: event.data(),
+        }
+    }
+
+    fn row() -> Result<SessionRow, Box<dyn std::error::Error>> {
+        let manner = lockkeeper_agents::registry::find("demo").ok_or("no demo")?.manner();
+        let now = Clock::new().now();
+        let env = Env { now, manner: manner.into(), name_taken: false, draining: false };
+        Ok(SessionRow::of(&create(new(7)?, "me", &env)?.0))
+    }
+
+    fn gate() -> Result<Gate, Box<dyn std::error::Error>> {
+        let ask = Ask {
+            request: Json::parse("1")?,
+            kind: GateKind::Permission,
+            tool: "Bash".to_owned(),
+            input: Json::parse("{}")?,
+            title: None,
+            call: None,
+            reason: None,
+            beside_turn: false,
+            suggestions: None,
+        };
+        Ok(Gate {
+            no: GateNo(1),
+            attempt: AttemptNo(1),
+            turn: None,
+            input_hash: ask.input.hash(),
+            ask,
+            rule: "agent".to_owned(),
+            risk: "unrated".to_owned(),
+            opened: Clock::new().now(),
+            state: GateState::Open,
+        })
     }
 
     #[test]
