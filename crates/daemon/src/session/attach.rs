@@ -158,10 +158,10 @@ pub(crate) async fn discard(dir: PathBuf, tasks: TaskTracker) {
                 }
             }
             Ok(Err(error)) => {
-                tracing::warn!(%error, "could not seal the directory of a launch that was given up");
+                tracing::warn!(%error, dir = %dir.display(), "could not seal the directory of a launch that was given up");
             }
             Err(error) => {
-                tracing::warn!(%error, "could not seal the directory of a launch that was given up");
+                tracing::warn!(%error, dir = %dir.display(), "could not seal the directory of a launch that was given up");
             }
         }
         tokio::time::sleep(Duration::from_millis(limits::DISCARD_STEP_MS)).await;
