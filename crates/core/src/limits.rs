@@ -33,12 +33,16 @@ pub const TASKS: usize = 1024;
 /// Open tool calls that are tracked at once in one session.
 pub const OPEN_TOOLS: usize = 1024;
 
-/// The name of a model or a mode, in bytes: the longest known is a quarter of that.
+/// The name of a model or a mode, a label's name or value, and the like, in bytes: the longest known model is a quarter
+/// of that, and every list shows them.
 pub const VALUE_BYTES: usize = 200;
 
 /// Events of one attempt that tell of a line that could not be read: enough to see what is wrong, and no flood if a new
 /// version of an agent has a new kind of message.
 pub const UNREADABLE_LINES: u32 = 200;
+
+/// Writes that wait for an agent that does not read, beyond which it is not told any more that nobody can answer it.
+pub const OUTBOX: usize = 256;
 
 /// Labels of one session.
 pub const LABELS: usize = 64;

@@ -70,9 +70,15 @@ pub fn create(new: NewSession, by: &str, env: &Env) -> Result<(State, Vec<Envelo
     if new.labels.len() > limits::LABELS {
         return Err(Rejection::TooManyLabels { limit: limits::LABELS });
     }
-    for (what, value) in [("the model", &new.model), ("the mode", &new.mode)] {
+    for (what, value) in [
+        ("the model", &new.model),
+        ("the mode", &new.mode),
+        ("the environment", &new.environment),
+        ("the submitter", &new.submitter),
+    ] {
         check_value(what, value.as_deref())?;
     }
+    check_labels(&new.labels)?;
     if let Some(prompt) = &new.prompt {
         check_text(&prompt.text)?;
     }
@@ -309,6 +315,7 @@ impl Step<'_> {
             Rename::Clear => None,
             Rename::Keep => self.state.profile.name.clone(),
         };
+        check_labels(&set)?;
         let mut labels = self.state.profile.labels.clone();
         labels.retain(|key, _| !remove.contains(key));
         labels.extend(set.clone());
@@ -353,6 +360,18 @@ pub(super) fn check_value(what: &'static str, value: Option<&str>) -> Result<(),
         }
         Some(_) | None => Ok(()),
     }
+}
+
+/// The value of a label may be empty.
+fn check_labels(labels: &BTreeMap<String, String>) -> Result<(), Rejection> {
+    for (key, value) in labels {
+        check_value("the name of a label", Some(key))?;
+        check_value(
+            "the value of a label",
+            Some(value).filter(|value| !value.is_empty()).map(String::as_str),
+        )?;
+    }
+    Ok(())
 }
 
 fn name_taken(name: Option<&SessionName>) -> Rejection {

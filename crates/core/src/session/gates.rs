@@ -21,8 +21,7 @@ impl Step<'_> {
         }
         if self.state.gates.len() >= limits::OPEN_GATES {
             let message = format!("more than {} questions are open", limits::OPEN_GATES);
-            self.write(Op::Write(Action::Refuse { request: ask.request, message }));
-            return;
+            return self.refuse(ask.request, message);
         }
         let gate = Gate {
             no: self.state.next_gate,

@@ -12,6 +12,7 @@ use crate::agent::{Action, AgentSays};
 use crate::gate::{GateState, Withdrawal};
 use crate::id::{AttemptNo, GateNo, ItemKey, TaskKey, TurnNo};
 use crate::item::ToolOutcome;
+use crate::json::Json;
 use crate::limits;
 use crate::turn::{Ending, FailureKind, Outcome, TurnBy, Usage};
 
@@ -44,9 +45,7 @@ impl Step<'_> {
             Observation::Accepted { attempt, number } if about(attempt) => self.accepted(attempt, number),
             Observation::Written { attempt, number } if about(attempt) => self.written(attempt, number),
             Observation::WriteFailed { attempt, number, error } if about(attempt) => {
-                if self.pending(number).is_some() {
-                    self.emit(Event::OutboxFailed { attempt, number, error });
-                }
+                self.write_failed(attempt, number, error);
             }
             Observation::Signalled { attempt, number, delivered } if about(attempt) => {
                 let pending = self.state.process.attempt().map(|a| &a.signals.pending);
@@ -113,6 +112,21 @@ impl Step<'_> {
         self.emit(Event::OutboxWritten { attempt, number });
         for gate in answered {
             self.emit(Event::GateDelivered { gate });
+        }
+    }
+
+    fn write_failed(&mut self, attempt: AttemptNo, number: u64, error: String) {
+        let Some(out) = self.pending(number) else { return };
+        let answer = matches!(out.op, Op::Write(Action::Answer { .. }));
+        self.emit(Event::OutboxFailed { attempt, number, error });
+        // Everything else that is written has a deadline of its own; whoever asked would wait for ever.
+        if !answer || self.state.closing.is_some() || self.state.interrupt.is_some() {
+            return;
+        }
+        let what = "the agent takes no answer to what it asked".to_owned();
+        match self.state.running_turn() {
+            Some(turn) => self.cancel(turn, InterruptCause::Deadline { what }),
+            None => self.close(Closing::Relaunch { what }),
         }
     }
 
@@ -195,7 +209,7 @@ impl Step<'_> {
             AgentSays::AskWithdrawn { request } => self.ask_withdrawn(&request),
             AgentSays::UnknownRequest { request, subtype } => {
                 let message = format!("Unsupported control request subtype: {subtype}");
-                self.write(Op::Write(Action::Refuse { request, message }));
+                self.refuse(request, message);
                 self.unreadable(Event::Unrecognized { kind: format!("control_request/{subtype}") });
             }
             AgentSays::ControlAnswered { control, answer } => self.control_answered(control, answer),
@@ -220,6 +234,14 @@ impl Step<'_> {
 
     pub(super) fn speaking_turn(&self) -> Option<TurnNo> {
         self.state.own_turn.as_ref().map(|turn| turn.no).or(self.state.turn.as_ref().map(|turn| turn.no))
+    }
+
+    /// Refuses what nobody can answer; not to an agent that reads nothing.
+    pub(super) fn refuse(&mut self, request: Json, message: String) {
+        let waits = self.state.process.attempt().map_or(0, |attempt| attempt.outbox.pending.len());
+        if waits < limits::OUTBOX {
+            self.write(Op::Write(Action::Refuse { request, message }));
+        }
     }
 
     fn unreadable(&mut self, event: Event) {

@@ -44,6 +44,36 @@ fn o26_a_gate_says_tool_input_risk_and_rule() {
 }
 
 #[test]
+fn an_answer_that_cannot_be_written_leaves_nobody_waiting() {
+    // An agent that has closed its input and lives on.
+    let fails = |w: &mut World| {
+        w.requests("r1");
+        w.decide(1, Decision::Allow).unwrap();
+        let attempt = w.attempt();
+        let number = w.state.process.attempt().unwrap().outbox.pending[0].number;
+        w.sees(Observation::Accepted { attempt, number });
+        w.sees(Observation::WriteFailed { attempt, number, error: "EPIPE".to_owned() });
+    };
+    let mut w = World::running();
+    w.starts_tool("t1");
+    fails(&mut w);
+    assert_eq!(w.status(), Status::Interrupting);
+    let mut w = World::idle();
+    fails(&mut w);
+    assert_eq!((w.status(), w.due().is_some()), (Status::Starting, true));
+}
+
+#[test]
+fn an_agent_that_asks_and_does_not_read_is_refused_up_to_a_limit() {
+    let mut w = World::running();
+    for n in 0..limits::OUTBOX + 100 {
+        let request = crate::json::Json::parse(&n.to_string()).unwrap();
+        w.says(AgentSays::UnknownRequest { request, subtype: "hook".to_owned() });
+    }
+    assert_eq!(w.state.process.attempt().unwrap().outbox.pending.len(), limits::OUTBOX);
+}
+
+#[test]
 fn o25_after_the_last_decision_the_session_goes_on_and_ends_as_without_the_gate() {
     let mut w = World::one_shot();
     w.requests("r1");

@@ -95,6 +95,26 @@ fn o46_a_name_and_labels_are_changed_together_or_not_at_all() {
 }
 
 #[test]
+fn o46_what_every_list_shows_has_a_limit() {
+    let long = "x".repeat(limits::VALUE_BYTES + 1);
+    let refused = |new: NewSession| create(new, "ann", &World::suspended().env).unwrap_err().code();
+    let new = || new_session(Lifetime::Kept, None);
+    for bad in [
+        NewSession { environment: Some(long.clone()), ..new() },
+        NewSession { submitter: Some(" ".to_owned()), ..new() },
+        NewSession { labels: [(long.clone(), String::new())].into(), ..new() },
+        NewSession { labels: [("a".to_owned(), long.clone())].into(), ..new() },
+    ] {
+        assert_eq!(refused(bad), "bad_value");
+    }
+    let mut w = World::idle();
+    for bad in [label(&[(&long, "")], &[]), label(&[("a", &long)], &[]), label(&[("", "x")], &[])] {
+        assert_eq!(w.refused(bad).code(), "bad_value");
+    }
+    w.asks(label(&[("a", "")], &[]));
+}
+
+#[test]
 fn o46_a_session_that_cannot_be_made_is_refused() {
     let env = World::suspended().env;
     let new = || new_session(Lifetime::Kept, None);
