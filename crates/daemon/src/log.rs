@@ -26,6 +26,8 @@ pub(crate) fn begin(paths: &Paths) -> io::Result<()> {
         .with_span_events(FmtSpan::NONE)
         .with_current_span(false)
         .with_env_filter(filter)
+        // It would tell standard error, which may lie on the same full disk, and panic with the log's lock held.
+        .log_internal_errors(false)
         .with_writer(Mutex::new(writer))
         .finish();
     // A second daemon in one process (tests) keeps the first one's log.

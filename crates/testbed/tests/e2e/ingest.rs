@@ -1,5 +1,6 @@
 //! What agents write, and what disks do.
 
+use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::Command;
 
@@ -206,6 +207,30 @@ fn o11_o45_on_a_full_disk_ends_are_recorded_nothing_is_lost_and_it_goes_on_when_
             assert_eq!(session.messages()?, messages);
             home.kill_daemon()
         })
+    })
+}
+
+#[test]
+fn o45_a_log_that_cannot_be_written_stops_nothing_even_with_nobody_to_tell() -> Fallible {
+    with_home(|home| {
+        let log = home.data().join("logs/daemon.log");
+        std::fs::create_dir(home.data().join("logs"))?;
+        // As on a full disk, on which standard error lies too.
+        symlink("/dev/full", &log)?;
+        let daemon = home.daemon_command();
+        let mut command = Command::new("sh");
+        command.args(["-c", "exec \"$0\" daemon run 2>/dev/full"]).arg(daemon.get_program());
+        command.env("LK_HOME", home.data()).current_dir(home);
+        let started = home.start_as(command);
+        std::fs::remove_file(log)?;
+        started?;
+        let session = home.session(&Spec::kept())?;
+        assert_eq!(session.ask("SAY on")?["outcome"], "completed");
+        session.act("stop")?;
+        session.wait("end")?;
+        let status = home.stop_daemon()?;
+        ensure!(status.success(), "the daemon ended with {status}");
+        Ok(())
     })
 }
 
