@@ -60,9 +60,10 @@ pub(crate) fn run_daemon() -> Outcome {
     match runtime.block_on(lockkeeper_daemon::run(options)) {
         Ok(()) => Ok(exit::OK),
         // Whoever started this one looks for the other by this code.
-        Err(error @ lockkeeper_daemon::RunError::AlreadyRuns { .. }) => {
-            Err(Failure::new(exit::REJECTED, error.to_string()))
-        }
+        Err(
+            error @ (lockkeeper_daemon::RunError::AlreadyRuns { .. }
+            | lockkeeper_daemon::RunError::Unreachable { .. }),
+        ) => Err(Failure::new(exit::REJECTED, error.to_string())),
         Err(error) => Err(anyhow::Error::new(error).context("failed to run the daemon").into()),
     }
 }

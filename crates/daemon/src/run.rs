@@ -43,6 +43,18 @@ pub enum RunError {
         /// Its process, as far as it is known.
         pid: String,
     },
+    /// Another one runs on the same data, and nobody can reach it.
+    #[error(
+        "a daemon runs on {data} already (pid {pid}), but nobody listens on {socket}: it begins or ends, or the socket was removed; `kill {pid}` ends it, and agents go on"
+    )]
+    Unreachable {
+        /// The data directory.
+        data: PathBuf,
+        /// Its process, as far as it is known.
+        pid: String,
+        /// The socket.
+        socket: PathBuf,
+    },
     /// One with other data has the same socket.
     #[error(
         "a daemon with other data (pid {pid}) listens on {socket}: give each its own LK_HOME or XDG_RUNTIME_DIR"
@@ -170,7 +182,7 @@ fn take_lock(paths: &Paths) -> Result<File, RunError> {
         let pid = std::fs::read_to_string(&path).unwrap_or_default().trim().to_owned();
         if tries == 0 || is_running(&pid) {
             let pid = if pid.is_empty() { "unknown".to_owned() } else { pid };
-            return Err(RunError::AlreadyRuns { data: paths.data.clone(), pid });
+            return Err(already_runs(paths, pid));
         }
         // A child of a killed daemon has its lock until it executes its own program; or another daemon has just begun.
         tries -= 1;
@@ -179,6 +191,16 @@ fn take_lock(paths: &Paths) -> Result<File, RunError> {
     // The number is for people; a full disk is no reason not to start.
     let _ = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
     Ok(file)
+}
+
+fn already_runs(paths: &Paths, pid: String) -> RunError {
+    let (data, socket) = (paths.data.clone(), paths.socket.clone());
+    match std::os::unix::net::UnixStream::connect(&socket) {
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {
+            RunError::Unreachable { data, pid, socket }
+        }
+        Ok(_) | Err(_) => RunError::AlreadyRuns { data, pid },
+    }
 }
 
 /// Whether a process with this number runs, whoever it is.

@@ -115,8 +115,13 @@ pub(crate) async fn find(session: SessionId, dir: PathBuf, attempt: AttemptNo, t
         match state {
             Ok(Ok(HolderState::Alive)) => match Link::connect(&dir, &tasks).await {
                 Ok(link) => return Found::Linked(link),
+                Err(error) if waited >= limits::LISTEN_MS => {
+                    if error.kind() == io::ErrorKind::NotFound {
+                        give_up(&session, attempt).await;
+                    }
+                    return Found::Unclear(error.to_string());
+                }
                 // It has just begun, or is about to end.
-                Err(error) if waited >= limits::LISTEN_MS => return Found::Unclear(error.to_string()),
                 Err(_) => {
                     tokio::time::sleep(step).await;
                     waited += limits::ATTACH_STEP_MS;
@@ -132,6 +137,16 @@ pub(crate) async fn find(session: SessionId, dir: PathBuf, attempt: AttemptNo, t
             Ok(Err(error)) => return Found::Unclear(error.to_string()),
             Err(error) => return Found::Unclear(error.to_string()),
         }
+    }
+}
+
+/// Ends an agent whose holder lives and has lost its socket, so that nobody will ever reach it: without its agent the
+/// holder records the end, and ends.
+async fn give_up(session: &SessionId, attempt: AttemptNo) {
+    tracing::error!(%session, %attempt, "the socket of a holder was removed; its agent is ended");
+    let marker = launch::marker(session, attempt);
+    if let Err(error) = tokio::task::spawn_blocking(move || lockkeeper_holder::sweep(&marker)).await {
+        tracing::error!(%session, %attempt, %error, "could not end an agent that nobody can reach");
     }
 }
 

@@ -43,7 +43,7 @@ pub(crate) struct Read {
 pub(crate) enum Ended {
     /// With the record of the end.
     Recorded,
-    /// With something that is no record, at this offset.
+    /// With something that is no record at this offset, or there though it was read beyond that.
     Damaged(u64),
 }
 
@@ -53,6 +53,7 @@ pub(crate) struct Feed {
     attempt: AttemptNo,
     adapter: &'static dyn Adapter,
     header: Header,
+    file: Arc<File>,
     reader: Reader<SharedFile>,
     wire: Box<dyn Wire>,
     out: LineFramer,
@@ -113,11 +114,12 @@ impl Feed {
             .flatten()
             .min()
             .unwrap_or(at.upto);
-        let reader = Reader::at(SharedFile(file), from);
+        let reader = Reader::at(SharedFile(file.clone()), from);
         Ok(Opened::Feed(Box::new(Self {
             attempt,
             adapter,
             header,
+            file,
             reader,
             wire: adapter.wire(seed),
             out: LineFramer::default(),
@@ -199,7 +201,12 @@ impl Feed {
             let Self { reader, header, wire, out, err, stderr, scratch, attempt, .. } = self;
             let entry = match reader.step()? {
                 Step::Entry(entry) => entry,
-                Step::Incomplete => return Ok(read),
+                Step::Incomplete => {
+                    // What a holder that lives has written does not go away by itself.
+                    let len = self.file.metadata()?.len();
+                    read.ended = (len < self.reached().upto).then_some(Ended::Damaged(len));
+                    return Ok(read);
+                }
                 Step::Damaged { offset } => {
                     read.ended = Some(Ended::Damaged(offset));
                     return Ok(read);

@@ -391,6 +391,77 @@ fn o43_an_agent_that_dies_with_its_daemon_and_holder_is_settled_truthfully() -> 
 }
 
 #[test]
+fn o43_an_agent_whose_journal_was_cut_or_removed_is_ended_and_what_it_did_is_unknown() -> Fallible {
+    for damage in ["removed", "emptied", "cut", "shortened"] {
+        with_daemon(SHORT, |home| {
+            home.expect_error("the journal cannot be read");
+            let session = home.session(&Spec::kept())?;
+            assert_eq!(session.ask("SAY before")?["outcome"], "completed");
+            session.prompt(&format!("WAITFILE {}", home.path("never").display()))?;
+            session.watch()?.until("text", |frame| frame.name == "live")?;
+            let pid = session.pid()?;
+            home.kill_daemon()?;
+            let journal = home.data().join("sessions").join(&session.id).join("a1/journal");
+            match damage {
+                "removed" => std::fs::remove_file(&journal)?,
+                "emptied" => drop(std::fs::File::create(&journal)?),
+                "cut" => std::fs::File::options().write(true).open(&journal)?.set_len(100)?,
+                _ => {
+                    let journal = std::fs::File::options().write(true).open(&journal)?;
+                    journal.set_len(journal.metadata()?.len() - 10)?;
+                }
+            }
+            home.start()?;
+            let mut watch = session.watch()?;
+            watch.status("unknown")?;
+            watch.status("suspended")?;
+            ensure!(!is_running(pid), "the agent {pid} is left");
+            let after: Vec<String> =
+                watch.statuses().into_iter().skip_while(|status| status != "unknown").collect();
+            assert_eq!(after, ["unknown", "suspended"]);
+            assert_eq!(session.row()?["last_turn"]["outcome"], "unknown");
+            assert_eq!(session.ask("SAY after")?["outcome"], "completed");
+            assert_eq!(session.messages()?, ["before", "after"]);
+            Ok(())
+        })
+        .map_err(|failure| failure.within(damage))?;
+    }
+    Ok(())
+}
+
+#[test]
+fn o12_an_agent_whose_holder_nobody_can_reach_is_ended_and_settled() -> Fallible {
+    with_daemon(SHORT, |home| {
+        home.expect_error("the socket of a holder was removed");
+        let session = home.session(&Spec::kept())?;
+        assert_eq!(session.ask("SAY before")?["outcome"], "completed");
+        let pid = session.pid()?;
+        home.kill_daemon()?;
+        std::fs::remove_file(home.data().join("sessions").join(&session.id).join("a1/sock"))?;
+        home.start()?;
+        let mut watch = session.watch()?;
+        watch.status("unknown")?;
+        watch.status("suspended")?;
+        ensure!(!is_running(pid), "the agent {pid} is left");
+        assert_eq!(session.row()?["exit"]["signal"], 9, "the holder recorded the end");
+        assert_eq!(session.ask("SAY after")?["outcome"], "completed");
+        Ok(())
+    })
+}
+
+#[test]
+fn o44_a_daemon_whose_socket_was_removed_is_told_with_what_to_do() -> Fallible {
+    with_daemon("", |home| {
+        std::fs::remove_file(home.socket())?;
+        let second = home.daemon_command().stdin(Stdio::null()).output()?;
+        assert_eq!(second.status.code(), Some(3));
+        let said = String::from_utf8_lossy(&second.stderr);
+        ensure!(said.contains(&format!("`kill {}` ends it", home.daemon_pid())), "{said}");
+        Ok(())
+    })
+}
+
+#[test]
 fn o44_a_second_daemon_refuses_and_the_first_goes_on() -> Fallible {
     with_daemon(SHORT, |home| {
         let output = home.daemon_command().stdin(Stdio::null()).output()?;

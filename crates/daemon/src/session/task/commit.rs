@@ -10,7 +10,7 @@ use super::super::attach;
 use super::super::feed::{Feed, Read};
 use super::super::{Done, Live, Refused, rows};
 use super::decide::{Answer, Decided};
-use super::{Journal, Task};
+use super::{Adoption, Journal, Task};
 use crate::host;
 use crate::hub::Told;
 use crate::limits;
@@ -115,11 +115,13 @@ impl Task {
             self.consumed = 0;
             self.in_flight.clear();
         }
-        self.journal.adopting &= !self.state.settled_since_boot;
+        if self.state.settled_since_boot && self.journal.adoption == Adoption::Reading {
+            self.journal.adoption = Adoption::Settled;
+        }
         if woken && self.link.is_some() && !self.state.settled_since_boot {
             // The holder was found before the session said that it does not know. Nothing else may come that would lead
             // to another round: an idle agent says nothing.
-            self.journal.adopting = true;
+            self.journal.adopt();
             self.journal.grown = true;
         }
         if let (Some(link), Some(at)) = (&self.link, &self.ingested)

@@ -61,8 +61,26 @@ struct Journal {
     grown: bool,
     /// Its holder is gone: what it does not tell nobody will.
     gone: bool,
-    /// Its holder was found, and it has still to be read to its end.
-    adopting: bool,
+    adoption: Adoption,
+}
+
+/// Whether it is known how things stand with a holder that was found.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum Adoption {
+    #[default]
+    Settled,
+    /// The journal has still to be read to its end.
+    Reading,
+    /// The journal cannot be read on, and the holder was told to end: it is not known before that is gone.
+    Refused,
+}
+
+impl Journal {
+    fn adopt(&mut self) {
+        if self.adoption != Adoption::Refused {
+            self.adoption = Adoption::Reading;
+        }
+    }
 }
 
 impl Task {
@@ -234,7 +252,7 @@ impl Task {
             Found::Linked(link) => {
                 self.link = Some(link);
                 self.journal.gone = false;
-                self.journal.adopting = true;
+                self.journal.adopt();
             }
             Found::Gone(report) => {
                 if report.killed > 0 || report.left > 0 {
@@ -269,7 +287,7 @@ impl Task {
         let mut read = if self.retry_at.is_none() { self.read() } else { Read::default() };
         let tick = self.retry_at.is_none() && self.is_due(&read);
         let mut taken = std::mem::take(messages);
-        if self.journal.adopting && !read.more && self.retry_at.is_none() {
+        if self.journal.adoption == Adoption::Reading && !read.more && self.retry_at.is_none() {
             taken.extend(self.attempt().map(|attempt| Message::Observed(Observation::Adopted { attempt })));
         }
         let removals = take_removals(&mut taken);
@@ -320,11 +338,13 @@ impl Task {
         match feed.read() {
             Ok(mut read) => {
                 self.journal.grown = read.more;
-                if let Some(Ended::Damaged(offset)) = read.ended
-                    && let Some(link) = &self.link
-                {
-                    tracing::error!(%attempt, offset, "the journal is damaged; the attempt is ended");
-                    link.send(&frames::Request::Quit);
+                if let Some(Ended::Damaged(offset)) = read.ended {
+                    end_unreadable(
+                        attempt,
+                        self.link.as_ref(),
+                        &mut self.journal,
+                        &format!("it is damaged at {offset}"),
+                    );
                 }
                 if !read.more && read.ended != Some(Ended::Recorded) && self.journal.gone {
                     feed.finish(&now, &mut read);
@@ -360,12 +380,12 @@ impl Task {
         self.live.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clear();
         match Feed::open(&path, self.adapter, seed, self.ingested.as_ref()) {
             Ok(Opened::Feed(feed)) => self.feed = Some(*feed),
-            Ok(Opened::NotYet) => {}
+            // A holder makes its journal before it listens.
+            Ok(Opened::NotYet) => {
+                end_unreadable(attempt, self.link.as_ref(), &mut self.journal, "it was removed or emptied");
+            }
             Ok(Opened::Unreadable(why)) => {
-                tracing::error!(%attempt, why, "the journal cannot be read; the attempt is ended");
-                if let Some(link) = &self.link {
-                    link.send(&frames::Request::Quit);
-                }
+                end_unreadable(attempt, self.link.as_ref(), &mut self.journal, &why);
             }
             Err(error) => {
                 tracing::error!(%attempt, %error, "the journal cannot be opened; trying again");
@@ -391,6 +411,15 @@ impl Task {
         }
         gone
     }
+}
+
+/// Has the holder end an attempt whose journal cannot be read on: nothing that its agent does would be known.
+fn end_unreadable(attempt: AttemptNo, link: Option<&Link>, journal: &mut Journal, why: &str) {
+    let Some(link) = link else { return };
+    if std::mem::replace(&mut journal.adoption, Adoption::Refused) != Adoption::Refused {
+        tracing::error!(%attempt, why, "the journal cannot be read; the attempt is ended");
+    }
+    link.send(&frames::Request::Quit);
 }
 
 /// Who asks that the session be removed, and where the answer goes.
