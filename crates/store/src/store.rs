@@ -142,7 +142,7 @@ pub enum Integrity {
     Checking,
     /// Nothing wrong.
     Sound,
-    /// Damage. Nothing is stored any more.
+    /// Damage, found by the check or by a read. Nothing is stored any more.
     Damaged(String),
     /// It could not be done.
     NotDone(String),

@@ -21,6 +21,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use lockkeeper_core::gate::Gate;
 use lockkeeper_core::id::{GateNo, SessionId};
 use lockkeeper_core::session::State;
+use rusqlite::Connection;
 
 use crate::append::{Append, Done, Epoch, Ingested, KeyEntry, Removal};
 use crate::cursor::Cursor;
@@ -70,6 +71,14 @@ impl Condition {
         lock(&self.poisoned).get_or_insert(error);
     }
 
+    /// Damage was found.
+    fn damaged(&self, error: StoreError) {
+        *lock(&self.integrity) = Integrity::Damaged(error.to_string());
+        if self.poisoned().is_none() {
+            self.poison(error);
+        }
+    }
+
     fn poisoned(&self) -> Option<StoreError> {
         lock(&self.poisoned).clone()
     }
@@ -86,6 +95,15 @@ impl SqliteStore {
     /// [`StoreError::Busy`], [`StoreError::Full`] or [`StoreError::Io`]. What is refused is left as it is.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, StoreError> {
         open::open(path.as_ref())
+    }
+
+    /// Reads. Whoever comes upon a damaged page has found what a check would: nothing is stored on top of that.
+    fn read<T>(&self, read: impl FnOnce(&Connection) -> read::Result<T>) -> Result<T, StoreError> {
+        let result = self.readers.with(read);
+        if let Err(error @ StoreError::Damaged { at: None, .. }) = &result {
+            self.condition.damaged(error.clone());
+        }
+        result
     }
 }
 
@@ -123,43 +141,43 @@ impl Store for SqliteStore {
     }
 
     fn read_raw(&self, query: &EventQuery) -> Result<RawPage, StoreError> {
-        self.readers.with(|tx| read::events(tx, query))
+        self.read(|tx| read::events(tx, query))
     }
 
     fn view(&self, filter: &ViewFilter) -> Result<View, StoreError> {
-        self.readers.with(|tx| read::view(tx, filter))
+        self.read(|tx| read::view(tx, filter))
     }
 
     fn session_row(&self, id: &SessionId) -> Result<Option<SessionRow>, StoreError> {
-        self.readers.with(|tx| read::session_row(tx, id))
+        self.read(|tx| read::session_row(tx, id))
     }
 
     fn find(&self, reference: &str) -> Result<Found, StoreError> {
-        self.readers.with(|tx| read::find(tx, reference))
+        self.read(|tx| read::find(tx, reference))
     }
 
     fn load(&self, id: &SessionId) -> Result<Option<State>, StoreError> {
-        self.readers.with(|tx| read::load(tx, id))
+        self.read(|tx| read::load(tx, id))
     }
 
     fn gate(&self, session: &SessionId, no: GateNo) -> Result<Option<Gate>, StoreError> {
-        self.readers.with(|tx| read::gate(tx, session, no))
+        self.read(|tx| read::gate(tx, session, no))
     }
 
     fn gates(&self, filter: &GateFilter) -> Result<GatePage, StoreError> {
-        self.readers.with(|tx| read::gates(tx, filter))
+        self.read(|tx| read::gates(tx, filter))
     }
 
     fn ingested(&self, id: &SessionId) -> Result<Option<Ingested>, StoreError> {
-        self.readers.with(|tx| read::ingested(tx, id))
+        self.read(|tx| read::ingested(tx, id))
     }
 
     fn key(&self, scope: &str, key: &str) -> Result<Option<KeyEntry>, StoreError> {
-        self.readers.with(|tx| Ok(read::key(tx, scope, key)?))
+        self.read(|tx| Ok(read::key(tx, scope, key)?))
     }
 
     fn live(&self) -> Result<Vec<SessionId>, StoreError> {
-        self.readers.with(read::live)
+        self.read(read::live)
     }
 
     fn health(&self) -> Health {

@@ -208,18 +208,13 @@ fn full_check(path: &Path, condition: &Arc<Condition>) -> Result<Option<Checking
     let thread = std::thread::Builder::new()
         .name("lk-store-check".to_owned())
         .spawn(move || {
-            let (integrity, damage) = match quick_check(&conn).map_err(|error| store_error(&error)) {
-                Ok(None) => (Integrity::Sound, None),
-                Ok(Some(what)) => (Integrity::Damaged(what.clone()), Some(damaged(&what))),
-                Err(error @ StoreError::Damaged { .. }) => {
-                    (Integrity::Damaged(error.to_string()), Some(error))
-                }
-                Err(error) => (Integrity::NotDone(error.to_string()), None),
+            let integrity = match quick_check(&conn).map_err(|error| store_error(&error)) {
+                Ok(None) => Integrity::Sound,
+                Ok(Some(what)) => return condition.damaged(damaged(&what)),
+                Err(error @ StoreError::Damaged { .. }) => return condition.damaged(error),
+                Err(error) => Integrity::NotDone(error.to_string()),
             };
             *lock(&condition.integrity) = integrity;
-            if let Some(damage) = damage {
-                condition.poison(damage);
-            }
         })
         .map_err(|error| StoreError::Io { why: format!("no thread for the check: {error}") })?;
     Ok(Some(Checking { interrupt, thread }))

@@ -164,3 +164,24 @@ fn a_large_damaged_file_is_found_out_at_work_after_an_unclean_stop() {
     assert!(store.health().poisoned.is_some());
     assert!(store.session_row(&id(1)).unwrap().is_some());
 }
+
+#[test]
+fn damage_that_a_read_comes_upon_is_told_and_nothing_is_stored_on_top() {
+    let (_dir, path) = place();
+    let mut session = Session::new(1, None);
+    {
+        let store = open(&path);
+        for _ in 0..100 {
+            session.says(&"x".repeat(3000));
+        }
+        session.put(&store);
+    }
+    // After a clean stop nothing is checked.
+    damage(&path);
+    let store = open(&path);
+    assert_eq!(store.health().integrity, Integrity::NotNeeded);
+    assert!(matches!(store.read_raw(&EventQuery::default()), Err(StoreError::Damaged { .. })));
+    assert!(matches!(store.health().integrity, Integrity::Damaged(_)), "{:?}", store.health());
+    let append = session.says("z").append(&store);
+    assert!(matches!(try_put(&store, vec![append]), Err(StoreError::Damaged { .. })));
+}
