@@ -2,7 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
@@ -39,13 +39,19 @@ struct Rotating {
     path: PathBuf,
     file: File,
     bytes: u64,
+    /// Whether it ends in the middle of a line, as a full disk or a kill leaves it.
+    torn: bool,
 }
 
 impl Rotating {
     fn open(path: PathBuf) -> io::Result<Self> {
         let file = append(&path)?;
         let bytes = file.metadata()?.len();
-        Ok(Self { path, file, bytes })
+        let mut last = *b"\n";
+        if let Some(at) = bytes.checked_sub(1) {
+            file.read_exact_at(&mut last, at)?;
+        }
+        Ok(Self { path, file, bytes, torn: last != *b"\n" })
     }
 
     fn rotate(&mut self) -> io::Result<()> {
@@ -64,7 +70,7 @@ impl Rotating {
 }
 
 fn append(path: &Path) -> io::Result<File> {
-    OpenOptions::new().create(true).append(true).mode(0o600).open(path)
+    OpenOptions::new().create(true).read(true).append(true).mode(0o600).open(path)
 }
 
 impl Write for Rotating {
@@ -73,12 +79,35 @@ impl Write for Rotating {
             // A log that cannot be rotated goes on in its old file.
             let _ = self.rotate();
         }
+        if self.torn {
+            // The next line is not spoiled by it.
+            self.file.write_all(b"\n")?;
+        }
         let written = self.file.write(bytes)?;
+        self.torn = written < bytes.len();
         self.bytes += u64::try_from(written).unwrap_or(0);
         Ok(written)
     }
 
     fn flush(&mut self) -> io::Result<()> {
         self.file.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+    use super::*;
+
+    #[test]
+    fn half_a_line_does_not_spoil_the_next_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("daemon.log");
+        for (before, after) in [("half", "half\nnext\n"), ("whole\n", "whole\nnext\n"), ("", "next\n")] {
+            std::fs::write(&path, before).unwrap();
+            Rotating::open(path.clone()).unwrap().write_all(b"next\n").unwrap();
+            assert_eq!(std::fs::read_to_string(&path).unwrap(), after);
+        }
     }
 }
