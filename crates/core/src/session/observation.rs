@@ -81,6 +81,8 @@ pub enum Observation {
     HolderLost {
         /// The attempt.
         attempt: AttemptNo,
+        /// Whether its journal could be read to its end, so that what it does not tell did not happen.
+        journal_whole: bool,
         /// The last lines of standard error.
         stderr: Vec<String>,
     },

@@ -60,10 +60,13 @@ impl Step<'_> {
                 }
             }
             Observation::Exited { attempt, exit } if about(attempt) => {
-                self.exited(attempt, Some(exit), Vec::new());
+                self.exited(attempt, Some(exit), Vec::new(), false);
             }
-            Observation::HolderLost { attempt, stderr } if about(attempt) => {
-                self.exited(attempt, None, stderr);
+            Observation::HolderLost { attempt, journal_whole, stderr } if about(attempt) => {
+                // A journal loses its last records with the power, for it is not synced.
+                let boot = |attempt: &Attempt| attempt.asked.boot.clone();
+                let same_boot = self.state.process.attempt().map(boot).as_ref() == Some(&self.env.now.boot);
+                self.exited(attempt, None, stderr, !(journal_whole && same_boot));
             }
             // What an earlier attempt did no longer matters.
             Observation::Adopted { .. }
@@ -339,7 +342,8 @@ impl Step<'_> {
         }
     }
 
-    fn exited(&mut self, attempt: AttemptNo, exit: Option<Exit>, stderr: Vec<String>) {
+    /// The process is gone. `unseen`: whether it may have done what nobody has a record of.
+    fn exited(&mut self, attempt: AttemptNo, exit: Option<Exit>, stderr: Vec<String>, unseen: bool) {
         let (Some(before), interrupt, closing) = (
             self.state.process.clone().attempt().cloned(),
             self.state.interrupt.clone(),
@@ -378,7 +382,7 @@ impl Step<'_> {
             }
             (None, None) => false,
         };
-        self.end_cut_turns(exit.as_ref(), verdict, interrupt.as_ref(), closing_by.as_deref());
+        self.end_cut_turns(exit.as_ref(), verdict, interrupt.as_ref(), closing_by.as_deref(), unseen);
         match exit.clone() {
             Some(exit) => self.emit(Event::AttemptExited { attempt, exit, verdict }),
             None => self.emit(Event::AttemptLost { attempt, stderr }),
@@ -402,6 +406,7 @@ impl Step<'_> {
         verdict: Verdict,
         interrupt: Option<&super::state::Interrupt>,
         closing_by: Option<&str>,
+        unseen: bool,
     ) {
         let usage = Usage::default();
         if let Some(own) = self.state.own_turn.clone() {
@@ -411,7 +416,8 @@ impl Step<'_> {
         }
         if let Some(turn) = self.state.turn.clone() {
             let interrupt = interrupt.filter(|interrupt| interrupt.turn == turn.no);
-            let outcome = cut_outcome(exit, verdict, interrupt, closing_by, turn.stage > Stage::Sending);
+            let reached = unseen || turn.stage > Stage::Sending;
+            let outcome = cut_outcome(exit, verdict, interrupt, closing_by, reached);
             self.emit(Event::TurnEnded { turn: turn.no, prompt: Some(turn.prompt.no), outcome, usage });
         }
     }

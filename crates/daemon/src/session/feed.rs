@@ -162,6 +162,11 @@ impl Feed {
         }
     }
 
+    /// Whether the journal is as long as it was when it was last taken in.
+    pub(crate) fn is_caught_up(&self) -> bool {
+        self.reader.offset() >= self.opened.upto
+    }
+
     /// The last lines of standard error.
     pub(crate) fn stderr(&self) -> Vec<String> {
         self.stderr.iter().cloned().collect()
@@ -308,7 +313,7 @@ impl Feed {
                 let (swept, left) = self.swept;
                 Observation::Exited { attempt, exit: Exit { status, stderr, swept, left, hint } }
             }
-            (None, None) => Observation::HolderLost { attempt, stderr: self.stderr() },
+            (None, None) => Observation::HolderLost { attempt, journal_whole: true, stderr: self.stderr() },
         };
         read.inputs.push((at.clone(), Input::Observation(observation)));
     }

@@ -221,7 +221,7 @@ impl World {
             What::Exited(status, hint) => {
                 Observation::Exited { attempt, exit: Exit { hint, ..exit(status) } }
             }
-            What::HolderLost => Observation::HolderLost { attempt, stderr: vec![] },
+            What::HolderLost => Observation::HolderLost { attempt, journal_whole: true, stderr: vec![] },
             What::Ready => says(AgentSays::Ready { version: None }),
             What::Conversation(n) => says(AgentSays::Conversation { id: conversation(&format!("c-{n}")) }),
             What::Lost => says(AgentSays::ConversationLost { message: "gone".to_owned() }),

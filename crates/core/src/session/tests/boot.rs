@@ -63,6 +63,24 @@ fn a_status_that_a_restart_finds_unchanged_has_lasted_since_it_began() {
 }
 
 #[test]
+fn law8_that_nothing_ran_is_said_only_if_nothing_can_have_run_unseen() {
+    let lost = |journal_whole, reboots| {
+        let mut w = World::idle();
+        w.prompt("go");
+        w.daemon_restarts();
+        if reboots {
+            w.reboots();
+        }
+        let attempt = w.attempt();
+        w.sees(Observation::HolderLost { attempt, journal_whole, stderr: vec![] });
+        w.outcome(1).word()
+    };
+    assert_eq!(lost(true, false), "failed", "the journal has no record of the prompt");
+    assert_eq!(lost(false, false), "unknown", "nobody can read the journal to its end");
+    assert_eq!(lost(true, true), "unknown", "the power may have taken the journal's end");
+}
+
+#[test]
 fn law6_a_daemon_that_starts_has_the_duties_of_one_that_never_stopped() {
     let w = World::launching();
     assert_eq!(duties(&w.folded()), duties(&w.state));
@@ -242,7 +260,7 @@ fn law4_what_an_earlier_attempt_did_changes_nothing() {
             says(crate::agent::AgentSays::Malformed { why: String::new(), bytes: 1 }),
             says(crate::agent::AgentSays::Asked { ask: ask("r1") }),
             Observation::Exited { attempt, exit: exit(ExitStatus::Code(1)) },
-            Observation::HolderLost { attempt, stderr: vec![] },
+            Observation::HolderLost { attempt, journal_whole: true, stderr: vec![] },
         ] {
             w.sees(stale);
         }

@@ -136,7 +136,7 @@ fn every_beginning_is_legal(w: &World) {
         };
         see(Observation::Unsettled);
         if let Some(attempt) = state.process.attempt().map(|attempt| attempt.no) {
-            see(Observation::HolderLost { attempt, stderr: vec![] });
+            see(Observation::HolderLost { attempt, journal_whole: true, stderr: vec![] });
         }
         laws::stands(&found);
     }

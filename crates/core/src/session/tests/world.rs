@@ -321,7 +321,11 @@ impl World {
 
     pub(super) fn holder_lost(&mut self) {
         let attempt = self.attempt();
-        self.sees(Observation::HolderLost { attempt, stderr: vec!["last words".to_owned()] });
+        self.sees(Observation::HolderLost {
+            attempt,
+            journal_whole: true,
+            stderr: vec!["last words".to_owned()],
+        });
     }
 
     pub(super) fn daemon_restarts(&mut self) {

@@ -330,7 +330,7 @@ impl Task {
             let mut read = Read::default();
             if self.journal.gone && self.retry_at.is_none() {
                 // It left no journal that can be read: nothing is known but that it is gone.
-                let lost = Observation::HolderLost { attempt, stderr: Vec::new() };
+                let lost = Observation::HolderLost { attempt, journal_whole: false, stderr: Vec::new() };
                 read.inputs.push((now, Input::Observation(lost)));
             }
             return read;
@@ -348,7 +348,8 @@ impl Task {
                 }
                 if !read.more && read.ended != Some(Ended::Recorded) && self.journal.gone {
                     feed.finish(&now, &mut read);
-                    let lost = Observation::HolderLost { attempt, stderr: feed.stderr() };
+                    let journal_whole = read.ended.is_none() && feed.is_caught_up();
+                    let lost = Observation::HolderLost { attempt, journal_whole, stderr: feed.stderr() };
                     read.inputs.push((now, Input::Observation(lost)));
                 }
                 read
