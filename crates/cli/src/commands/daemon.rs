@@ -1,6 +1,6 @@
 //! `lk daemon`: runs, starts, stops and looks at the daemon.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::{Path, PathBuf};
@@ -142,12 +142,8 @@ async fn stop(context: &Context, agents: Stop) -> Outcome<()> {
     let status = context.client.stop_daemon(StopRequest { agents }).await?;
     match agents {
         Stop::Drain => {
-            let running = status.sessions.get("running").copied().unwrap_or(0);
-            let turns = if running == 1 { "turn" } else { "turns" };
-            if running > 0 {
-                context.out.note(format_args!(
-                    "waiting for {running} running {turns}; Ctrl-C leaves the wait, not the drain"
-                ));
+            if let Some(reason) = drain_waits_for(&status.sessions, status.open_gates) {
+                context.out.note(reason);
             }
             wait_for_end(status.pid, None).await?;
         }
@@ -162,6 +158,19 @@ async fn stop(context: &Context, agents: Stop) -> Outcome<()> {
     };
     context.out.line(format_args!("the daemon ended{agents}"))?;
     Ok(())
+}
+
+/// What a drain waits for: turns, also those that wait at a gate or are being cancelled.
+fn drain_waits_for(sessions: &BTreeMap<String, u32>, open_gates: u32) -> Option<String> {
+    let count = |word: &str| sessions.get(word).copied().unwrap_or(0);
+    let turns = count("running") + count("awaiting_input") + count("interrupting");
+    let gates = match open_gates {
+        0 => "",
+        1 => " and somebody's decision at 1 gate (`lk gates`)",
+        _ => " and somebody's decisions at gates (`lk gates`)",
+    };
+    let noun = if turns == 1 { "turn" } else { "turns" };
+    (turns > 0).then(|| format!("waiting for {turns} {noun}{gates}; Ctrl-C leaves the wait, not the drain"))
 }
 
 /// Waits until the process is gone: its socket closes earlier than its lock on the data.
@@ -260,4 +269,27 @@ fn newest(logs: &Path) -> Outcome<PathBuf> {
         .max()
         .map(|(_, path)| path)
         .ok_or_else(none)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_drain_says_that_it_waits_for_turns_at_gates_too() {
+        let sessions = |words: &[(&str, u32)]| {
+            words.iter().map(|(word, count)| ((*word).to_owned(), *count)).collect::<BTreeMap<_, _>>()
+        };
+        assert_eq!(drain_waits_for(&sessions(&[("idle", 2), ("completed", 1)]), 0), None);
+        assert_eq!(
+            drain_waits_for(&sessions(&[("running", 1)]), 0).as_deref(),
+            Some("waiting for 1 turn; Ctrl-C leaves the wait, not the drain")
+        );
+        assert_eq!(
+            drain_waits_for(&sessions(&[("awaiting_input", 1), ("interrupting", 1)]), 1).as_deref(),
+            Some(
+                "waiting for 2 turns and somebody's decision at 1 gate (`lk gates`); Ctrl-C leaves the wait, not the drain"
+            )
+        );
+    }
 }
