@@ -62,21 +62,34 @@ pub(crate) async fn with_id<N: Display>(
     Ok(InnerReference { session: session.id.into(), no: inner.no })
 }
 
-/// The name of something inside a session that is named already: `p1`, or the whole `SESSION.p1`.
-pub(crate) fn inside<N: FromStr<Err = BadName>>(
+/// Something inside a session that is named already: `p1`, or the whole `SESSION.p1` with any name of that session.
+pub(crate) async fn inside<N: FromStr<Err = BadName> + Display>(
+    context: &Context,
     session: &Reference,
     text: &str,
 ) -> Outcome<InnerReference<N>> {
-    if !text.contains('.') {
-        let what = "name inside a session";
-        let no = text.parse().map_err(|error: BadName| BadName { what, ..error })?;
-        return Ok(InnerReference { session: session.clone(), no });
+    let inner = read_inside(session, text)?;
+    if inner.session == *session {
+        return Ok(inner);
     }
-    let inner: InnerReference<N> = text.parse()?;
-    if inner.session != *session {
+    let meant = context.client.session(session).await?.id;
+    if context.client.session(&inner.session).await?.id != meant {
         return Err(Failure::usage(format!("{text} is not in {session}")));
     }
-    Ok(inner)
+    Ok(InnerReference { session: meant.into(), no: inner.no })
+}
+
+/// What the text names; without a session in it, something in this one.
+fn read_inside<N: FromStr<Err = BadName>>(
+    session: &Reference,
+    text: &str,
+) -> Result<InnerReference<N>, BadName> {
+    if text.contains('.') {
+        return text.parse();
+    }
+    let what = "name inside a session";
+    let no = text.parse().map_err(|error: BadName| BadName { what, ..error })?;
+    Ok(InnerReference { session: session.clone(), no })
 }
 
 /// The gate that is meant: `SESSION.g1`, or a session with exactly one open gate.
@@ -139,11 +152,11 @@ mod tests {
     #[test]
     fn what_is_inside_a_session_may_be_named_short() -> Result<(), BadName> {
         let session: Reference = "fix".parse()?;
-        let read = |text: &str| inside::<PromptNo>(&session, text).ok().map(|inner| inner.to_string());
+        let read = |text: &str| read_inside::<PromptNo>(&session, text).ok().map(|inner| inner.to_string());
         assert_eq!(read("p2"), Some("fix.p2".to_owned()));
         assert_eq!(read("2"), Some("fix.p2".to_owned()));
         assert_eq!(read("fix.p2"), Some("fix.p2".to_owned()));
-        assert_eq!(read("other.p2"), None);
+        assert_eq!(read("other.p2"), Some("other.p2".to_owned()));
         assert_eq!(read("t2"), None);
         Ok(())
     }

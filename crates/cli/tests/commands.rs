@@ -129,7 +129,6 @@ fn a_wrong_command_line_is_refused_before_anything_happens() -> Result {
         &["allow", "x.t1"],
         &["set", "x", "colour=red"],
         &["label", "x", "a"],
-        &["queue", "x", "rm", "y.p1"],
         &["logs", "x", "--stream", "stdout"],
         &["daemon"],
         &["help", "nonsense"],

@@ -26,7 +26,10 @@ pub(crate) struct Args {
 
 /// Runs the command.
 pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
-    let turn = args.turn.as_deref().map(|turn| refs::inside::<TurnNo>(&args.session, turn)).transpose()?;
+    let turn = match &args.turn {
+        Some(turn) => Some(refs::inside::<TurnNo>(context, &args.session, turn).await?),
+        None => None,
+    };
     let request = InterruptRequest { turn: turn.map(|turn| turn.no.to_string()) };
     let receipt = context.client.interrupt(&args.session, &request).await?;
     args.shown.one(context, &receipt, || sentence(&receipt, &args.session))?;

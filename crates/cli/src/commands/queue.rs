@@ -61,7 +61,8 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
         None => list(&args.session, args.shown, context).await,
         Some(Action::Ls { shown }) => list(&args.session, shown, context).await,
         Some(Action::Edit { prompt, text, shown }) => {
-            let prompt = refs::with_id(context, refs::inside::<PromptNo>(&args.session, &prompt)?).await?;
+            let prompt = refs::inside::<PromptNo>(context, &args.session, &prompt).await?;
+            let prompt = refs::with_id(context, prompt).await?;
             let text = super::read_prompt(&text)?;
             let receipt = context.client.edit_prompt(&prompt, &PromptEdit { text }).await?;
             shown.one(context, &receipt, || format!("{} changed\n", prompt.no))?;
@@ -71,7 +72,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
             let mut removed = Series::new(context, shown);
             let all = async {
                 for prompt in prompts {
-                    let prompt = refs::inside::<PromptNo>(&args.session, &prompt)?;
+                    let prompt = refs::inside::<PromptNo>(context, &args.session, &prompt).await?;
                     let prompt = refs::with_id(context, prompt).await?;
                     let receipt = context.client.drop_prompt(&prompt).await?;
                     removed.push(receipt, |_| format!("{} removed\n", prompt.no))?;
