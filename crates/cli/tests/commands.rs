@@ -129,6 +129,8 @@ fn a_wrong_command_line_is_refused_before_anything_happens() -> Result {
         &["allow", "x.t1"],
         &["set", "x", "colour=red"],
         &["label", "x", "a"],
+        &["run", "--allow", "*", "-o", "json", "hello"],
+        &["run", "--wait-gates", "-o", "json", "hello"],
         &["logs", "x", "--stream", "stdout"],
         &["daemon"],
         &["help", "nonsense"],

@@ -80,7 +80,16 @@ pub(crate) struct Args {
     #[arg(long)]
     wait_gates: bool,
     /// With -d: the form of the output
-    #[arg(short, long, value_enum, default_value = "table", value_name = "FORMAT", requires = "detach")]
+    // What conflicts with -d takes its requirement away, so that is named too.
+    #[arg(
+        short,
+        long,
+        value_enum,
+        default_value = "table",
+        value_name = "FORMAT",
+        requires = "detach",
+        conflicts_with_all = ["wait_gates", "allow"]
+    )]
     output: Format,
 }
 
