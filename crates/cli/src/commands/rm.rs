@@ -1,10 +1,10 @@
 //! `lk rm`: removes ended sessions.
 
-use lockkeeper_api::{Reference, Session, WaitFor, WaitQuery};
+use lockkeeper_api::{ErrorCode, Reference, Session, WaitFor, WaitQuery};
 
 use crate::context::Context;
 use crate::exit;
-use crate::failure::Outcome;
+use crate::failure::{Failure, Outcome};
 use crate::format::{Series, Shown};
 
 /// Remove ended sessions
@@ -38,7 +38,19 @@ async fn remove(args: &Args, context: &Context, removed: &mut Series<'_, Session
             context.client.kill(&id).await?;
             context.client.wait(&id, WaitQuery { wait: Some(WaitFor::End), timeout: None }).await?;
         }
-        context.client.remove(&id).await?;
+        if let Err(error) = context.client.remove(&id).await {
+            let code = error.problem().and_then(lockkeeper_api::Problem::known_code);
+            return Err(match code {
+                Some(ErrorCode::SessionOpen) => Failure {
+                    what: format!("{reference} has not ended (session_open)"),
+                    next: Some(format!(
+                        "end it first: `lk stop {reference}`; `lk rm -f {reference}` kills it"
+                    )),
+                    ..error.into()
+                },
+                _ => error.into(),
+            });
+        }
         removed.push(session, |_| format!("{reference} removed\n"))?;
     }
     Ok(exit::OK)
