@@ -44,7 +44,8 @@ pub(crate) fn table(agents: &[Found]) -> Table {
 /// What can be done with an agent.
 pub(crate) fn state(agent: &Found) -> (String, Ink) {
     match (&agent.path, &agent.problem, agent.supported) {
-        (None, _, _) => ("not found".to_owned(), Ink::Dim),
+        (None, _, true) => ("not found".to_owned(), Ink::Dim),
+        (None, _, false) => ("not found, not supported yet".to_owned(), Ink::Dim),
         (Some(_), Some(problem), _) => (problem.clone(), Ink::Yellow),
         (Some(_), None, true) if agent.name == "demo" => ("built in, needs no key".to_owned(), Ink::Green),
         (Some(_), None, true) => ("ready".to_owned(), Ink::Green),
