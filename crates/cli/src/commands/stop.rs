@@ -11,7 +11,7 @@ use crate::format::{Series, Shown};
 
 /// End sessions in order
 ///
-/// A turn that runs is interrupted first. lk waits until the sessions have ended.
+/// A turn that runs is interrupted first, and prompts that wait are dropped. lk waits until the sessions have ended.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The sessions
