@@ -154,8 +154,12 @@ number!(
     GateNo, 'g'
 );
 number!(
+    /// One claim of a session's next turns.
+    ClaimNo, 'c'
+);
+number!(
     /// One request of ours to the agent: an interrupt, a model switch.
-    ControlNo, 'c'
+    ControlNo, 'r'
 );
 
 macro_rules! text_name {

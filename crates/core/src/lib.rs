@@ -5,6 +5,7 @@
 //! [`Duty`](session::Duty)s that follow from the state. See `docs/design/0001-duties-outbox-ingestion.md`.
 
 pub mod agent;
+pub mod claim;
 pub mod gate;
 pub mod hash;
 pub mod id;

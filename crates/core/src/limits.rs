@@ -44,6 +44,18 @@ pub const UNREADABLE_LINES: u32 = 200;
 /// Writes that wait for an agent that does not read, beyond which it is not told any more that nobody can answer it.
 pub const OUTBOX: usize = 256;
 
+/// Claims of one session, those that wait included.
+pub const CLAIMS: usize = 1024;
+
+/// The shortest life of a claim without a renewal, in milliseconds: a renewal is a commit.
+pub const CLAIM_TTL_MIN_MS: u64 = 1000;
+
+/// The longest, in milliseconds: one day. Whoever has gone does not keep a session for ever.
+pub const CLAIM_TTL_MAX_MS: u64 = 24 * 60 * 60 * 1000;
+
+/// How often work may be cut short for something more urgent before it may finish.
+pub const PREEMPTIONS: u32 = 3;
+
 /// Labels of one session.
 pub const LABELS: usize = 64;
 

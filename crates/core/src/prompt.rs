@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::id::PromptNo;
+use crate::id::{ClaimNo, PromptNo, TurnNo};
 use crate::time::Stamp;
 
 /// How urgent a prompt is. Within a class, first come is first served.
@@ -19,6 +19,33 @@ pub enum Class {
     Urgent,
 }
 
+impl Class {
+    /// All of them, the most urgent first.
+    pub const ALL: [Self; 3] = [Self::Urgent, Self::Normal, Self::Background];
+
+    /// The word for it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Background => "background",
+            Self::Normal => "normal",
+            Self::Urgent => "urgent",
+        }
+    }
+}
+
+/// What becomes of a turn that a more urgent request cuts short, by the choice of whoever prompted it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnPreempt {
+    /// A new turn goes on with it, before everything else of its class.
+    #[default]
+    Continue,
+    /// The same, once somebody lets it go.
+    Hold,
+    /// Nothing: its caller begins anew, or has lost interest.
+    Drop,
+}
+
 /// A prompt in the queue, or the one that a turn works on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Prompt {
@@ -28,11 +55,68 @@ pub struct Prompt {
     pub text: Arc<str>,
     /// How urgent it is.
     pub class: Class,
+    /// Its place within its class: the lowest goes first. Prompts of one claim share the claim's.
+    #[serde(default)]
+    pub rank: i64,
     /// Who sent it.
-    pub caller: String,
+    pub caller: Arc<str>,
     /// The caller's idempotency key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub key: Option<String>,
+    pub key: Option<Arc<str>>,
+    /// The claim that it uses.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub claim: Option<ClaimNo>,
+    /// Whether it cuts a turn of a lower class short.
+    #[serde(default)]
+    pub preempt: bool,
+    /// What becomes of its own turn if that is cut short.
+    #[serde(default)]
+    pub on_preempt: OnPreempt,
+    /// The turn that it goes on with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub continues: Option<Continues>,
+    /// Why it waits until somebody lets it go.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parked: Option<Parked>,
     /// When it was accepted.
     pub accepted: Stamp,
+}
+
+/// The turn that a prompt goes on with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Continues {
+    /// The turn.
+    pub turn: TurnNo,
+    /// Whether the agent may have seen the prompt: then it is told to go on, rather than the same again.
+    pub begun: bool,
+    /// How often the work was cut short already.
+    pub times: u32,
+}
+
+/// Why a prompt waits until somebody lets it go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Parked {
+    /// Its caller wanted that, should its turn be cut short.
+    ByChoice,
+    /// A tool was at work when its turn was cut short: whether it ran to its end is not known.
+    ToolUnknown,
+}
+
+const GO_ON: &str = "You were interrupted, so that something more urgent could go first. Go on with the task that you \
+    were at; what is done already need not be done again. The task was:";
+
+impl Prompt {
+    /// What is written to the agent.
+    pub fn words(&self) -> Arc<str> {
+        match &self.continues {
+            Some(Continues { begun: true, .. }) => format!("{GO_ON}\n\n{}", self.text).into(),
+            Some(Continues { begun: false, .. }) | None => self.text.clone(),
+        }
+    }
+
+    /// How often the work was cut short already.
+    pub fn times_cut(&self) -> u32 {
+        self.continues.as_ref().map_or(0, |continues| continues.times)
+    }
 }

@@ -1,6 +1,10 @@
 //! How turns end.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
+
+use crate::id::{ClaimNo, PromptNo};
 
 /// Whose idea a turn was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,6 +26,11 @@ pub enum Outcome {
     Interrupted {
         /// Who.
         by: String,
+    },
+    /// Something more urgent cut it short.
+    Preempted {
+        /// What.
+        by: Preemptor,
     },
     /// The model refused.
     Refused,
@@ -50,10 +59,30 @@ impl Outcome {
         match self {
             Self::Completed => "completed",
             Self::Interrupted { .. } => "interrupted",
+            Self::Preempted { .. } => "preempted",
             Self::Refused => "refused",
             Self::Limit { .. } => "limit",
             Self::Failed { .. } => "failed",
             Self::Unknown { .. } => "unknown",
+        }
+    }
+}
+
+/// What cuts a turn of a lower class short.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Preemptor {
+    /// A prompt.
+    Prompt(PromptNo),
+    /// A claim.
+    Claim(ClaimNo),
+}
+
+impl fmt::Display for Preemptor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Prompt(no) => no.fmt(f),
+            Self::Claim(no) => no.fmt(f),
         }
     }
 }

@@ -16,7 +16,7 @@ impl Step<'_> {
     pub(super) fn cancel(&mut self, turn: TurnNo, cause: InterruptCause) {
         let hold = match &cause {
             InterruptCause::Asked { by } => Some(by.clone()),
-            InterruptCause::Deadline { .. } => None,
+            InterruptCause::Deadline { .. } | InterruptCause::Preempted { .. } => None,
         };
         self.emit(Event::InterruptAsked { turn, cause });
         if let Some(by) = hold

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use super::state::Lifetime;
 use crate::gate::Decision;
-use crate::id::{AgentName, GateNo, PromptNo, SessionId, SessionName, TurnNo};
-use crate::prompt::Class;
+use crate::id::{AgentName, ClaimNo, GateNo, PromptNo, SessionId, SessionName, TurnNo};
+use crate::prompt::{Class, OnPreempt};
 
 /// A command with its author.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,6 +55,34 @@ pub struct NewPrompt {
     pub class: Class,
     /// The caller's idempotency key.
     pub key: Option<String>,
+    /// The claim that it uses; its class is the claim's then.
+    pub claim: Option<ClaimNo>,
+    /// Whether it cuts a turn of a lower class short.
+    pub preempt: bool,
+    /// What becomes of its own turn if that is cut short.
+    pub on_preempt: OnPreempt,
+}
+
+/// A claim to be made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewClaim {
+    /// The class of its prompts.
+    pub class: Class,
+    /// How long it lasts without being renewed, in milliseconds awake.
+    pub ttl_ms: u64,
+    /// Whether it cuts a turn of a lower class short.
+    pub preempt: bool,
+    /// What becomes of its turns if they are cut short.
+    pub on_preempt: OnPreempt,
+}
+
+/// Where a prompt is moved to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Move {
+    /// Before all others of its class.
+    First,
+    /// Behind all others of its class.
+    Last,
 }
 
 /// What becomes of a session's name.
@@ -84,6 +112,34 @@ pub enum Command {
     DropPrompt {
         /// Which.
         prompt: PromptNo,
+    },
+    /// Give a waiting prompt another place.
+    MovePrompt {
+        /// Which.
+        prompt: PromptNo,
+        /// The class; none leaves it as it is.
+        class: Option<Class>,
+        /// Where in that class.
+        to: Move,
+    },
+    /// Let a prompt go that waits for that.
+    ReleasePrompt {
+        /// Which.
+        prompt: PromptNo,
+    },
+    /// Claim the next turns.
+    Claim(NewClaim),
+    /// Let a claim last longer.
+    RenewClaim {
+        /// Which.
+        claim: ClaimNo,
+        /// How long from now; none means as long as it was made for.
+        ttl_ms: Option<u64>,
+    },
+    /// End a claim: its owner gives it back, anybody else evicts.
+    EndClaim {
+        /// Which.
+        claim: ClaimNo,
     },
     /// Cancel the turn that runs.
     Interrupt {

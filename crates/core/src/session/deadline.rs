@@ -33,6 +33,8 @@ pub enum Why {
     Settle,
     /// Before the launch after a crash.
     Backoff,
+    /// The life of a claim.
+    Claim,
 }
 
 impl Why {
@@ -48,6 +50,7 @@ impl Why {
             Self::Rung => "rung",
             Self::Settle => "settle",
             Self::Backoff => "backoff",
+            Self::Claim => "claim",
         }
     }
 }
@@ -69,10 +72,12 @@ pub fn deadline(state: &State, boot: &BootId) -> Option<Deadline> {
     if !state.settled_since_boot {
         return None;
     }
-    let mut due: Vec<Deadline> = Vec::new();
+    let mut due: Vec<Deadline> = state.expiries(boot).collect();
     let Some(attempt) = state.process.attempt() else {
-        let wanted = state.launch_wanted || (!state.queue.is_empty() && state.held.is_none());
-        return state.backoff_until.as_ref().filter(|_| wanted).map(|until| at(until, 0, Why::Backoff, boot));
+        let wanted = state.launch_wanted || state.next_prompt_to_serve().is_some();
+        let backoff = state.backoff_until.as_ref().filter(|_| wanted);
+        due.extend(backoff.map(|until| at(until, 0, Why::Backoff, boot)));
+        return due.into_iter().min();
     };
     let manner = &attempt.manner;
     match &state.process {
@@ -90,7 +95,7 @@ pub fn deadline(state: &State, boot: &BootId) -> Option<Deadline> {
 }
 
 /// The moment `ms` after `from`: at once, if the machine was started again since.
-fn at(from: &Stamp, ms: u64, why: Why, boot: &BootId) -> Deadline {
+pub(super) fn at(from: &Stamp, ms: u64, why: Why, boot: &BootId) -> Deadline {
     let at = if from.boot == *boot { from.awake.plus(ms) } else { AwakeMs(0) };
     let wall_ms = from.wall_ms.saturating_add(i64::try_from(ms).unwrap_or(i64::MAX));
     Deadline { at, why, wall_ms }
@@ -176,7 +181,7 @@ impl Step<'_> {
         }
         match due.why {
             // These are looked at by `progress` after every input.
-            Why::Rung | Why::Settle | Why::Backoff => {}
+            Why::Rung | Why::Settle | Why::Backoff | Why::Claim => {}
             Why::Spawn => self.spawn_overdue(),
             Why::Handshake => self.close(Closing::HandshakeTimeout),
             Why::ControlReply => {

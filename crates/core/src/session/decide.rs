@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::command::{Command, NewPrompt, NewSession, Rename, Request};
+use super::command::{Command, Move, NewPrompt, NewSession, Rename, Request};
 use super::end::{Closing, End};
 use super::event::{Envelope, Event};
 use super::observation::Observation;
@@ -13,7 +13,7 @@ use super::status::{Cause, status};
 use crate::id::{PromptNo, SessionName, TurnNo};
 use crate::limits;
 use crate::manner::Manner;
-use crate::prompt::Prompt;
+use crate::prompt::{Class, Prompt};
 use crate::time::Stamp;
 
 /// What deciding may look at besides the state.
@@ -39,6 +39,9 @@ pub enum Input {
     /// Time passed.
     Tick,
 }
+
+/// Who does what nobody asked for.
+pub(super) const OURSELVES: &str = "lockkeeper";
 
 /// A step that is being decided: events are folded as they are made, so that each rule sees what the one before did.
 #[derive(Debug)]
@@ -186,6 +189,16 @@ impl Step<'_> {
                 self.emit(Event::PromptDropped { prompt, by });
                 Ok(())
             }
+            Command::MovePrompt { prompt, class, to } => self.move_prompt(prompt, class, to, by),
+            Command::ReleasePrompt { prompt } => {
+                if self.waiting(prompt)?.parked.is_some() {
+                    self.emit(Event::PromptReleased { prompt, by });
+                }
+                Ok(())
+            }
+            Command::Claim(new) => self.claim(new, &by),
+            Command::RenewClaim { claim, ttl_ms } => self.renew_claim(claim, ttl_ms),
+            Command::EndClaim { claim } => self.end_claim(claim, &by),
             Command::Interrupt { turn } => self.interrupt(turn, by),
             Command::Stop => {
                 self.stop(Closing::Stop { by });
@@ -204,33 +217,70 @@ impl Step<'_> {
 
     fn prompt(&mut self, prompt: NewPrompt, by: &str) -> Result<(), Rejection> {
         check_text(&prompt.text)?;
-        let waiting: usize = self.state.queue.iter().map(|prompt| prompt.text.len()).sum();
-        if self.state.queue.len() >= limits::QUEUE_PROMPTS
-            || waiting + prompt.text.len() > limits::QUEUE_BYTES
-        {
+        let queue = &self.state.queue;
+        if queue.len() >= limits::QUEUE_PROMPTS || queue.bytes() + prompt.text.len() > limits::QUEUE_BYTES {
             return Err(Rejection::QueueFull { limit: limits::QUEUE_PROMPTS });
+        }
+        if let Some(no) = prompt.claim {
+            let claim = self.claimed(no)?;
+            if claim.class != prompt.class {
+                return Err(Rejection::ClaimClass { claim: no, class: claim.class });
+            }
         }
         if self.state.closing.as_ref().is_some_and(|closing| closing.why.is_final()) {
             return Err(Rejection::Stopping);
         }
         self.reopen(by, self.state.profile.lifetime)?;
-        if self.state.held.is_some() {
+        // Whoever holds the queue lets it go by prompting; what others want waits for that.
+        if self.state.held.as_deref().is_some_and(|held| held == by || held == OURSELVES) {
             self.emit(Event::Released { by: by.to_owned() });
         }
         self.accept(prompt, by);
         Ok(())
     }
 
-    fn accept(&mut self, prompt: NewPrompt, by: &str) {
+    fn accept(&mut self, new: NewPrompt, by: &str) {
+        let claim = new.claim.and_then(|no| self.state.claims.get(&no));
         let prompt = Prompt {
             no: self.state.next_prompt,
-            text: prompt.text,
-            class: prompt.class,
-            caller: by.to_owned(),
-            key: prompt.key,
+            text: new.text,
+            class: new.class,
+            rank: claim.map_or(self.next_rank(), |claim| claim.rank),
+            caller: by.into(),
+            key: new.key.map(Into::into),
+            claim: new.claim,
+            preempt: claim.map_or(new.preempt, |claim| claim.preempt),
+            on_preempt: claim.map_or(new.on_preempt, |claim| claim.on_preempt),
+            continues: None,
+            parked: None,
             accepted: self.env.now.clone(),
         };
         self.emit(Event::PromptAccepted { prompt });
+    }
+
+    /// The rank of what comes now: behind everything that came before.
+    pub(super) fn next_rank(&self) -> i64 {
+        i64::try_from(self.state.seq + 1).unwrap_or(i64::MAX)
+    }
+
+    fn move_prompt(
+        &mut self,
+        prompt: PromptNo,
+        class: Option<Class>,
+        to: Move,
+        by: String,
+    ) -> Result<(), Rejection> {
+        let waiting = self.waiting(prompt)?;
+        if let Some(claim) = waiting.claim.filter(|claim| self.state.claims.contains_key(claim)) {
+            return Err(Rejection::PromptClaimed { prompt, claim });
+        }
+        let class = class.unwrap_or(waiting.class);
+        let rank = match (to, self.state.queue.ranks(class)) {
+            (Move::First, Some((first, _))) => first - 1,
+            (Move::First | Move::Last, _) => self.next_rank(),
+        };
+        self.emit(Event::PromptMoved { prompt, class, rank, by });
+        Ok(())
     }
 
     fn reopen(&mut self, by: &str, lifetime: Lifetime) -> Result<(), Rejection> {
@@ -244,11 +294,8 @@ impl Step<'_> {
         }
     }
 
-    fn waiting(&self, prompt: PromptNo) -> Result<(), Rejection> {
-        match self.state.queue.find(prompt) {
-            Some(_) => Ok(()),
-            None => Err(Rejection::UnknownPrompt { prompt }),
-        }
+    fn waiting(&self, prompt: PromptNo) -> Result<&Prompt, Rejection> {
+        self.state.queue.find(prompt).ok_or(Rejection::UnknownPrompt { prompt })
     }
 
     fn interrupt(&mut self, turn: Option<TurnNo>, by: String) -> Result<(), Rejection> {
@@ -271,12 +318,22 @@ impl Step<'_> {
         }
         let free = self.state.held.is_none();
         match (self.state.interrupt.as_ref().map(|interrupt| &interrupt.cause), running) {
-            // A deadline cancels it already; that somebody wants it too holds the queue.
-            (Some(InterruptCause::Deadline { .. }), _) if free => self.emit(Event::Held { by }),
+            // It is cancelled already; that somebody wants it too holds the queue.
+            (Some(InterruptCause::Deadline { .. } | InterruptCause::Preempted { .. }), _) if free => {
+                self.emit(Event::Held { by });
+            }
             (None, Some(turn)) => self.cancel(turn, InterruptCause::Asked { by }),
             // Nothing runs, but something is about to: what the user wants is that it does not.
             (None, None) if !self.state.queue.is_empty() && free => self.emit(Event::Held { by }),
-            (Some(InterruptCause::Asked { .. } | InterruptCause::Deadline { .. }) | None, _) => {}
+            (
+                Some(
+                    InterruptCause::Asked { .. }
+                    | InterruptCause::Deadline { .. }
+                    | InterruptCause::Preempted { .. },
+                )
+                | None,
+                _,
+            ) => {}
         }
         Ok(())
     }
@@ -295,6 +352,11 @@ impl Step<'_> {
         }
         if self.state.held.is_some() {
             self.emit(Event::Released { by: by.clone() });
+        }
+        let parked = self.state.queue.iter().filter(|prompt| prompt.parked.is_some());
+        let parked: Vec<PromptNo> = parked.map(|prompt| prompt.no).collect();
+        for prompt in parked {
+            self.emit(Event::PromptReleased { prompt, by: by.clone() });
         }
         if matches!(self.state.process, Process::Absent) || self.state.closing.is_some() {
             self.emit(Event::ResumeAsked { by });
@@ -339,6 +401,7 @@ impl Step<'_> {
                 self.emit(Event::PromptDropped { prompt, by: by.clone() });
             }
         }
+        self.end_claims();
         self.emit(Event::SessionEnded { end });
     }
 }

@@ -107,7 +107,7 @@ pub fn duties(state: &State) -> Vec<Duty> {
                 .turn
                 .as_ref()
                 .filter(|running| running.no == *turn)
-                .map(|running| running.prompt.text.clone()),
+                .map(|running| running.prompt.words()),
             Op::Write(
                 Action::Initialize
                 | Action::Interrupt { .. }

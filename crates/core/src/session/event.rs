@@ -15,14 +15,16 @@ use super::observation::SpawnError;
 use super::state::{InterruptCause, Lifetime, ProcessIdentity, Profile, Signal};
 use super::status::{Cause, Status};
 use crate::agent::{Action, ControlAnswer, TaskKind};
+use crate::claim::{Claim, ClaimEnd};
 use crate::gate::{Gate, Verdict, Withdrawal};
 use crate::id::{
-    AgentSessionId, AttemptNo, ControlNo, GateNo, ItemKey, PromptNo, SessionId, SessionName, TaskKey, TurnNo,
+    AgentSessionId, AttemptNo, ClaimNo, ControlNo, GateNo, ItemKey, PromptNo, SessionId, SessionName,
+    TaskKey, TurnNo,
 };
 use crate::item::{Item, ToolOutcome};
 use crate::json::Json;
 use crate::manner::{Manner, Rung, Scope};
-use crate::prompt::Prompt;
+use crate::prompt::{Class, Prompt};
 use crate::time::Stamp;
 use crate::turn::{Outcome, Usage};
 
@@ -164,6 +166,53 @@ events! {
         prompt: PromptNo,
         /// Who did, or what.
         by: String,
+    }
+    /// A waiting prompt got another place.
+    "prompt.moved" PromptMoved {
+        /// Which.
+        prompt: PromptNo,
+        /// Its class.
+        class: Class,
+        /// Its rank within the class.
+        rank: i64,
+        /// Who did.
+        by: String,
+    }
+    /// A prompt that waited for that was let go.
+    "prompt.released" PromptReleased {
+        /// Which.
+        prompt: PromptNo,
+        /// Who did.
+        by: String,
+    }
+    /// Somebody claimed the next turns.
+    "claim.made" ClaimMade {
+        /// The claim.
+        claim: Claim,
+    }
+    /// A claim lasts longer.
+    "claim.renewed" ClaimRenewed {
+        /// Which.
+        claim: ClaimNo,
+        /// How long from then, in milliseconds awake.
+        ttl_ms: u64,
+    }
+    /// It is a claim's turn.
+    "claim.granted" ClaimGranted {
+        /// Which.
+        claim: ClaimNo,
+    }
+    /// A higher class goes before a claim whose turn it was.
+    "claim.suspended" ClaimSuspended {
+        /// Which.
+        claim: ClaimNo,
+    }
+    /// A claim ended. What it had queued keeps its place.
+    "claim.ended" ClaimEnded {
+        /// Which.
+        claim: ClaimNo,
+        /// How.
+        how: ClaimEnd,
     }
     /// A prompt got its turn; its text is to be written to the agent.
     "turn.started" TurnStarted {

@@ -8,14 +8,16 @@ use thiserror::Error;
 use super::end::{Closing, SettingsResult};
 use super::event::{Envelope, Event, Op};
 use super::exit::{Exit, Verdict};
+use super::queue::Queue;
 use super::state::{
     Attempt, Climb, Conversation, Interrupt, InterruptCause, Lane, Life, OpenTool, Outgoing, OwnTurn,
-    Process, Profile, Queue, SignalOut, Stage, State, Task, Turn, Wanted,
+    Process, Profile, SignalOut, Stage, State, Task, Turn, Wanted,
 };
 use super::status::{Beneath, Cause, Status, StatusNow, apart_from_boot};
 use crate::agent::{Action, TaskKind};
+use crate::claim::ClaimState;
 use crate::gate::GateState;
-use crate::id::{AttemptNo, ControlNo, GateNo, PromptNo, SessionId, TurnNo};
+use crate::id::{AttemptNo, ClaimNo, ControlNo, GateNo, PromptNo, SessionId, TurnNo};
 use crate::limits;
 use crate::manner::Rung;
 use crate::time::Stamp;
@@ -83,7 +85,8 @@ impl State {
             own_turn: None,
             interrupt: None,
             closing: None,
-            queue: Arc::new(Queue::default()),
+            queue: Queue::default(),
+            claims: BTreeMap::new(),
             held: None,
             launch_wanted: false,
             gates: BTreeMap::new(),
@@ -111,6 +114,7 @@ impl State {
             next_turn: TurnNo(1),
             next_prompt: PromptNo(1),
             next_gate: GateNo(1),
+            next_claim: ClaimNo(1),
             next_control: ControlNo(1),
             next_attempt: AttemptNo(1),
             status: StatusNow {
@@ -164,17 +168,37 @@ impl State {
             }
             Event::PromptAccepted { prompt } => {
                 self.next_prompt = prompt.no.next();
-                Arc::make_mut(&mut self.queue).push(prompt.clone());
+                self.queue.push(prompt.clone());
             }
             Event::PromptEdited { prompt, text, .. } => {
-                Arc::make_mut(&mut self.queue).set_text(*prompt, text.clone());
+                self.queue.change(*prompt, |prompt| prompt.text = text.clone());
             }
             Event::PromptDropped { prompt, .. } => {
-                Arc::make_mut(&mut self.queue).take(*prompt);
+                self.queue.take(*prompt);
+            }
+            Event::PromptMoved { prompt, class, rank, .. } => self.queue.change(*prompt, |prompt| {
+                prompt.class = *class;
+                prompt.rank = *rank;
+            }),
+            Event::PromptReleased { prompt, .. } => self.queue.change(*prompt, |prompt| prompt.parked = None),
+            Event::ClaimMade { claim } => {
+                self.next_claim = claim.no.next();
+                self.claims.insert(claim.no, claim.clone());
+            }
+            Event::ClaimRenewed { claim, ttl_ms } => {
+                if let Some(claim) = self.claims.get_mut(claim) {
+                    claim.renewed = at.clone();
+                    claim.ttl_ms = *ttl_ms;
+                }
+            }
+            Event::ClaimGranted { claim } => self.claim_is(*claim, ClaimState::Held),
+            Event::ClaimSuspended { claim } => self.claim_is(*claim, ClaimState::Suspended),
+            Event::ClaimEnded { claim, .. } => {
+                self.claims.remove(claim);
             }
             Event::TurnStarted { turn, prompt, .. } => {
                 self.next_turn = turn.next();
-                if let Some(prompt) = Arc::make_mut(&mut self.queue).take(*prompt) {
+                if let Some(prompt) = self.queue.take(*prompt) {
                     self.turn = Some(Turn { no: *turn, prompt, started: at.clone(), stage: Stage::Sending });
                 }
                 self.touch(at);
@@ -428,6 +452,12 @@ impl State {
         let before = std::mem::replace(&mut self.status, lasting.unwrap_or(told));
         if to == Status::Unknown {
             self.beneath = Some(Beneath { now: before, before: None });
+        }
+    }
+
+    fn claim_is(&mut self, claim: ClaimNo, state: ClaimState) {
+        if let Some(claim) = self.claims.get_mut(&claim) {
+            claim.state = state;
         }
     }
 

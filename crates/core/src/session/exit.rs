@@ -136,6 +136,7 @@ pub(super) fn cut_outcome(
             Some(InterruptCause::Deadline { what }) => {
                 return Outcome::Failed { kind: FailureKind::Deadline, message: what.clone() };
             }
+            Some(InterruptCause::Preempted { by }) => return Outcome::Preempted { by: *by },
             None => {}
         }
         if let Some(by) = closing_by {

@@ -3,6 +3,7 @@
 //! The functions: [`create`] and [`step`] decide (and keep the status event honest), [`State::evolve`] folds,
 //! [`duties()`] says what must be under way, [`deadline()`] when to look again and why.
 
+mod claims;
 mod closing;
 mod command;
 mod deadline;
@@ -15,14 +16,16 @@ mod exit;
 mod gates;
 mod observation;
 mod observe;
+mod preempt;
 mod progress;
+mod queue;
 mod reconcile;
 mod rejection;
 mod settings;
 mod state;
 mod status;
 
-pub use command::{Command, NewPrompt, NewSession, Rename, Request};
+pub use command::{Command, Move, NewClaim, NewPrompt, NewSession, Rename, Request};
 pub use deadline::{Deadline, Why, deadline};
 pub use decide::{Env, Input, Step, create, decide, step};
 pub use duties::{Duty, DutyId, LaunchPlan, duties};
@@ -31,11 +34,12 @@ pub use event::{DecodeError, Envelope, Event, KINDS, Op};
 pub use evolve::FoldError;
 pub use exit::{Exit, ExitHint, ExitStatus, Verdict as ExitVerdict};
 pub use observation::{Observation, SpawnError};
+pub use queue::{Head, Queue};
 pub use reconcile::{Reconciled, reconcile};
 pub use rejection::Rejection;
 pub use state::{
     Attempt, Climb, Closing, Conversation, Interrupt, InterruptCause, Lane, Life, Lifetime, OpenTool,
-    Outgoing, OwnTurn, Process, ProcessIdentity, Profile, Queue, Signal, SignalOut, Stage, State, Task, Turn,
+    Outgoing, OwnTurn, Process, ProcessIdentity, Profile, Signal, SignalOut, Stage, State, Task, Turn,
     Wanted,
 };
 pub use status::{Beneath, Cause, Status, StatusNow, status};

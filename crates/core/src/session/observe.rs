@@ -277,7 +277,7 @@ impl Step<'_> {
     fn turn_ended(&mut self, by: TurnBy, ending: Ending, usage: Usage) {
         let (turn, prompt) = match by {
             TurnBy::Prompt => match &self.state.turn {
-                Some(turn) if self.prompt_is_out() => (turn.no, Some(turn.prompt.no)),
+                Some(turn) if self.prompt_is_out() => (turn.no, Some(turn.prompt.clone())),
                 Some(_) | None => return,
             },
             TurnBy::Agent => match &self.state.own_turn {
@@ -291,15 +291,18 @@ impl Step<'_> {
         // A cancel reaches whatever the agent is at, which may be the other one of two turns.
         let met = interrupt.as_ref().or(self.state.interrupt.as_ref().filter(|_| ending == Ending::Aborted));
         let outcome = outcome_of(ending, met.map(|i| &i.cause), stopped_by);
+        let unknown = !self.state.open_tools.is_empty();
         self.end_open_tools(match &outcome {
             Outcome::Completed => None,
             Outcome::Interrupted { .. } => Some(ToolOutcome::Cut),
-            Outcome::Refused | Outcome::Limit { .. } | Outcome::Failed { .. } | Outcome::Unknown { .. } => {
-                Some(ToolOutcome::Unknown)
-            }
+            Outcome::Preempted { .. }
+            | Outcome::Refused
+            | Outcome::Limit { .. }
+            | Outcome::Failed { .. }
+            | Outcome::Unknown { .. } => Some(ToolOutcome::Unknown),
         });
         self.withdraw_turn_gates(turn);
-        self.emit(Event::TurnEnded { turn, prompt, outcome, usage });
+        self.end_turn(turn, prompt, outcome, usage, unknown);
         self.request_again();
         // A cancel that had to end the input, or worse, leaves a process that takes no more prompts.
         let leaving = self.state.process.attempt().is_some_and(Attempt::leaving);
@@ -372,6 +375,7 @@ impl Step<'_> {
         self.settle();
         let closing_by = closing.as_ref().and_then(|closing| closing.why.by().map(ToOwned::to_owned));
         let cut = verdict == Verdict::Asked && (interrupt.is_some() || closing_by.is_some());
+        let unknown = !self.state.open_tools.is_empty();
         self.end_open_tools(Some(if cut { ToolOutcome::Cut } else { ToolOutcome::Unknown }));
         self.drop_gates_and_tasks();
         self.keep_settings();
@@ -382,7 +386,7 @@ impl Step<'_> {
             }
             (None, None) => false,
         };
-        self.end_cut_turns(exit.as_ref(), verdict, interrupt.as_ref(), closing_by.as_deref(), unseen);
+        self.end_cut_turns(exit.as_ref(), verdict, interrupt.as_ref(), closing_by.as_deref(), unseen, unknown);
         match exit.clone() {
             Some(exit) => self.emit(Event::AttemptExited { attempt, exit, verdict }),
             None => self.emit(Event::AttemptLost { attempt, stderr }),
@@ -407,18 +411,19 @@ impl Step<'_> {
         interrupt: Option<&super::state::Interrupt>,
         closing_by: Option<&str>,
         unseen: bool,
+        unknown: bool,
     ) {
         let usage = Usage::default();
         if let Some(own) = self.state.own_turn.clone() {
             let interrupt = interrupt.filter(|interrupt| interrupt.turn == own.no);
             let outcome = cut_outcome(exit, verdict, interrupt, closing_by, true);
-            self.emit(Event::TurnEnded { turn: own.no, prompt: None, outcome, usage: usage.clone() });
+            self.end_turn(own.no, None, outcome, usage.clone(), unknown);
         }
         if let Some(turn) = self.state.turn.clone() {
             let interrupt = interrupt.filter(|interrupt| interrupt.turn == turn.no);
             let reached = unseen || turn.stage > Stage::Sending;
             let outcome = cut_outcome(exit, verdict, interrupt, closing_by, reached);
-            self.emit(Event::TurnEnded { turn: turn.no, prompt: Some(turn.prompt.no), outcome, usage });
+            self.end_turn(turn.no, Some(turn.prompt), outcome, usage, unknown);
         }
     }
 
@@ -524,6 +529,7 @@ fn outcome_of(ending: Ending, cause: Option<&InterruptCause>, stopped_by: Option
         (Some(InterruptCause::Deadline { what }), _) => {
             Some(Outcome::Failed { kind: FailureKind::Deadline, message: what.clone() })
         }
+        (Some(InterruptCause::Preempted { by }), _) => Some(Outcome::Preempted { by: *by }),
         (None, Some(by)) => Some(Outcome::Interrupted { by }),
         (None, None) => None,
     };

@@ -15,10 +15,15 @@ impl Step<'_> {
         if !self.state.settled_since_boot || matches!(self.state.life, Life::Ended { .. }) {
             return;
         }
+        self.expire_claims();
+        if self.state.closing.is_none() && self.state.interrupt.is_none() {
+            self.preempt_if_called_for();
+        }
         if self.state.closing.is_some() || self.state.interrupt.is_some() {
             self.climb_if_due();
             return;
         }
+        self.grant_claim();
         match &self.state.process {
             Process::Absent => self.launch_if_wanted(),
             Process::Launching(_) | Process::Opening(_) => {}
@@ -29,7 +34,7 @@ impl Step<'_> {
     }
 
     fn launch_if_wanted(&mut self) {
-        let work = !self.state.queue.is_empty() && self.state.held.is_none();
+        let work = self.state.next_prompt_to_serve().is_some();
         if self.env.draining || (!work && !self.state.launch_wanted) {
             return;
         }
@@ -79,12 +84,15 @@ impl Step<'_> {
         if self.state.turn.is_some() || self.state.own_turn.is_some() {
             return;
         }
-        if self.settings_before_turn() || self.state.held.is_some() || self.env.draining {
+        if self.settings_before_turn() || self.env.draining {
             return;
         }
         let Some(attempt) = self.state.process.attempt().map(|attempt| attempt.no) else { return };
-        let Some(prompt) = self.state.queue.first().map(|prompt| prompt.no) else { return };
-        let turn = self.state.next_turn;
+        let Some(next) = self.state.next_prompt_to_serve() else { return };
+        let (prompt, claim, turn) = (next.no, next.claim, self.state.next_turn);
+        if self.state.holder().is_some_and(|holder| Some(holder.no) != claim) {
+            self.suspend_holder();
+        }
         self.emit(Event::TurnStarted { turn, prompt, attempt });
         self.write(Op::Write(Action::Prompt { turn, prompt }));
     }
@@ -122,6 +130,7 @@ impl State {
     pub(super) fn due_end(&self) -> Option<End> {
         if self.profile.lifetime == Lifetime::Kept
             || !self.queue.is_empty()
+            || !self.claims.is_empty()
             || !self.settled()
             || self.has_open_gate()
         {
@@ -137,7 +146,7 @@ impl State {
             Outcome::Refused => failed("the model refused"),
             Outcome::Limit { which } => failed(&format!("a limit of the agent ended the turn: {which}")),
             Outcome::Failed { message, .. } => failed(message),
-            Outcome::Interrupted { .. } | Outcome::Unknown { .. } => None,
+            Outcome::Interrupted { .. } | Outcome::Preempted { .. } | Outcome::Unknown { .. } => None,
         }
     }
 }

@@ -2,7 +2,8 @@
 
 use thiserror::Error;
 
-use crate::id::{GateNo, PromptNo, TurnNo};
+use crate::id::{ClaimNo, GateNo, PromptNo, TurnNo};
+use crate::prompt::Class;
 
 /// Why a command was refused.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -27,6 +28,45 @@ pub enum Rejection {
     /// The session is on its way to its end.
     #[error("the session is stopping; send again once it has ended, which opens it again")]
     Stopping,
+    /// It has ended.
+    #[error("the session has ended; send a prompt or resume it first")]
+    Ended,
+    /// There is no such claim any more.
+    #[error("claim {claim} is over or never was: it expired, was given back, or was ended by somebody")]
+    UnknownClaim {
+        /// The claim.
+        claim: ClaimNo,
+    },
+    /// A prompt has another class than the claim that it uses.
+    #[error("claim {claim} is of the class {}; its prompts are too", .class.word())]
+    ClaimClass {
+        /// The claim.
+        claim: ClaimNo,
+        /// Its class.
+        class: Class,
+    },
+    /// Too many claims.
+    #[error("a session has at most {limit} claims")]
+    TooManyClaims {
+        /// The limit.
+        limit: usize,
+    },
+    /// A claim that is too short or too long.
+    #[error("a claim lasts between {least} and {most} milliseconds; renew it before it is over")]
+    BadTtl {
+        /// The least.
+        least: u64,
+        /// The most.
+        most: u64,
+    },
+    /// A prompt of a claim keeps the claim's place.
+    #[error("prompt {prompt} has its place by claim {claim} and cannot be moved")]
+    PromptClaimed {
+        /// The prompt.
+        prompt: PromptNo,
+        /// The claim.
+        claim: ClaimNo,
+    },
     /// A living session has that name.
     #[error("another living session is called {name}")]
     NameTaken {
@@ -111,6 +151,12 @@ impl Rejection {
             Self::PromptTooLong { .. } => "prompt_too_long",
             Self::QueueFull { .. } => "queue_full",
             Self::Stopping => "session_stopping",
+            Self::Ended => "session_ended",
+            Self::UnknownClaim { .. } => "claim_over",
+            Self::ClaimClass { .. } => "claim_class",
+            Self::TooManyClaims { .. } => "too_many_claims",
+            Self::BadTtl { .. } => "bad_ttl",
+            Self::PromptClaimed { .. } => "prompt_claimed",
             Self::NameTaken { .. } => "name_taken",
             Self::StaleTurn { .. } => "turn_ended",
             Self::UnknownTurn { .. } => "turn_unknown",
@@ -135,9 +181,15 @@ impl Rejection {
             | Self::DecisionTooLong { .. }
             | Self::NothingToSet
             | Self::BadValue { .. }
+            | Self::ClaimClass { .. }
+            | Self::BadTtl { .. }
             | Self::TooManyLabels { .. } => true,
             Self::QueueFull { .. }
             | Self::Stopping
+            | Self::Ended
+            | Self::UnknownClaim { .. }
+            | Self::TooManyClaims { .. }
+            | Self::PromptClaimed { .. }
             | Self::NameTaken { .. }
             | Self::StaleTurn { .. }
             | Self::UnknownTurn { .. }

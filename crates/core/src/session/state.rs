@@ -1,5 +1,6 @@
 //! What a session is.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
@@ -8,17 +9,19 @@ use serde::{Deserialize, Serialize};
 use super::end::{Closing as ClosingWhy, End};
 use super::event::Op;
 use super::exit::{Exit, Verdict};
+use super::queue::{Head, Queue};
 use super::status::{Beneath, StatusNow};
 use crate::agent::TaskKind;
+use crate::claim::{Claim, ClaimState};
 use crate::gate::Gate;
 use crate::id::{
-    AgentName, AgentSessionId, AttemptNo, ControlNo, GateNo, ItemKey, PromptNo, SessionId, SessionName,
-    TaskKey, TurnNo,
+    AgentName, AgentSessionId, AttemptNo, ClaimNo, ControlNo, GateNo, ItemKey, PromptNo, SessionId,
+    SessionName, TaskKey, TurnNo,
 };
 use crate::manner::{Manner, Rung, Scope};
 use crate::prompt::{Class, Prompt};
 use crate::time::{BootId, Stamp};
-use crate::turn::{Outcome, Usage};
+use crate::turn::{Outcome, Preemptor, Usage};
 
 /// A session, as far as deciding needs it. History is in the log, not here.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,8 +48,11 @@ pub struct State {
     pub interrupt: Option<Interrupt>,
     /// The process is being ended.
     pub closing: Option<Closing>,
-    /// Prompts that wait. Shared: a step that leaves it alone does not copy it.
-    pub queue: Arc<Queue>,
+    /// Prompts that wait.
+    pub queue: Queue,
+    /// Who has, or waits for, the right to several turns.
+    #[serde(default)]
+    pub claims: BTreeMap<ClaimNo, Claim>,
     /// Who keeps the queue from going on.
     pub held: Option<String>,
     /// Somebody wants the process even without a prompt.
@@ -106,6 +112,9 @@ pub struct State {
     /// See `next_turn`.
     pub next_gate: GateNo,
     /// See `next_turn`.
+    #[serde(default = "first_claim")]
+    pub next_claim: ClaimNo,
+    /// See `next_turn`.
     pub next_control: ControlNo,
     /// See `next_turn`.
     pub next_attempt: AttemptNo,
@@ -116,74 +125,8 @@ pub struct State {
     pub beneath: Option<Beneath>,
 }
 
-/// Prompts that wait for their turn: by class, and first come first served within one.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Queue {
-    urgent: VecDeque<Prompt>,
-    normal: VecDeque<Prompt>,
-    background: VecDeque<Prompt>,
-}
-
-impl Queue {
-    fn lane(&self, class: Class) -> &VecDeque<Prompt> {
-        match class {
-            Class::Urgent => &self.urgent,
-            Class::Normal => &self.normal,
-            Class::Background => &self.background,
-        }
-    }
-
-    fn lane_mut(&mut self, class: Class) -> &mut VecDeque<Prompt> {
-        match class {
-            Class::Urgent => &mut self.urgent,
-            Class::Normal => &mut self.normal,
-            Class::Background => &mut self.background,
-        }
-    }
-
-    /// All prompts in the order in which they will be served.
-    pub fn iter(&self) -> impl Iterator<Item = &Prompt> {
-        [Class::Urgent, Class::Normal, Class::Background].into_iter().flat_map(|class| self.lane(class))
-    }
-
-    /// The prompt that is served next.
-    pub fn first(&self) -> Option<&Prompt> {
-        self.iter().next()
-    }
-
-    /// How many wait.
-    pub fn len(&self) -> usize {
-        self.urgent.len() + self.normal.len() + self.background.len()
-    }
-
-    /// Whether none waits.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// The prompt with this number.
-    pub fn find(&self, no: PromptNo) -> Option<&Prompt> {
-        self.iter().find(|prompt| prompt.no == no)
-    }
-
-    pub(super) fn push(&mut self, prompt: Prompt) {
-        self.lane_mut(prompt.class).push_back(prompt);
-    }
-
-    pub(super) fn take(&mut self, no: PromptNo) -> Option<Prompt> {
-        let class = self.find(no)?.class;
-        let lane = self.lane_mut(class);
-        let at = lane.iter().position(|prompt| prompt.no == no)?;
-        lane.remove(at)
-    }
-
-    pub(super) fn set_text(&mut self, no: PromptNo, text: Arc<str>) {
-        if let Some(class) = self.find(no).map(|prompt| prompt.class)
-            && let Some(prompt) = self.lane_mut(class).iter_mut().find(|prompt| prompt.no == no)
-        {
-            prompt.text = text;
-        }
-    }
+fn first_claim() -> ClaimNo {
+    ClaimNo(1)
 }
 
 /// What a session was made with.
@@ -445,6 +388,11 @@ pub enum InterruptCause {
         /// Which, for people.
         what: String,
     },
+    /// Something more urgent goes first.
+    Preempted {
+        /// What.
+        by: Preemptor,
+    },
 }
 
 /// The process is being ended.
@@ -530,6 +478,40 @@ impl State {
     /// The number of the turn that an interrupt without a name would mean.
     pub fn running_turn(&self) -> Option<TurnNo> {
         self.turn.as_ref().map(|t| t.no).or(self.own_turn.as_ref().map(|t| t.no))
+    }
+
+    /// What is served next, at the next boundary of a turn.
+    pub fn head(&self) -> Option<Head<'_>> {
+        let claim = self.claims.values().min_by_key(|claim| (Reverse(claim.class), claim.rank));
+        match (claim, self.queue.first()) {
+            // A prompt that uses the claim shares its place.
+            (Some(claim), Some(prompt))
+                if (Reverse(prompt.class), prompt.rank) > (Reverse(claim.class), claim.rank) =>
+            {
+                Some(Head::Claim(claim))
+            }
+            (Some(claim), None) => Some(Head::Claim(claim)),
+            (_, prompt) => prompt.map(Head::Prompt),
+        }
+    }
+
+    /// The prompt that gets the next turn, unless somebody holds the queue.
+    pub fn next_prompt_to_serve(&self) -> Option<&Prompt> {
+        match self.head()? {
+            Head::Prompt(prompt) if self.held.is_none() => Some(prompt),
+            Head::Prompt(_) | Head::Claim(_) => None,
+        }
+    }
+
+    /// The claim whose turn it is.
+    pub fn holder(&self) -> Option<&Claim> {
+        self.claims.values().find(|claim| claim.state == ClaimState::Held)
+    }
+
+    /// The class of the turn that runs. What the agent began itself may always be cut short.
+    pub fn running_class(&self) -> Option<Class> {
+        let own = self.own_turn.as_ref().map(|_| Class::Background);
+        self.turn.as_ref().map(|turn| turn.prompt.class).or(own)
     }
 
     /// Whether a gate waits for somebody.

@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::world::*;
 use crate::agent::{AgentSays, ControlAnswer, TaskKind};
 use crate::gate::Decision;
-use crate::id::{AttemptNo, ControlNo, GateNo, PromptNo, TurnNo};
+use crate::id::{AttemptNo, ClaimNo, ControlNo, GateNo, PromptNo, TurnNo};
 use crate::item::ToolOutcome;
 use crate::json::Json;
-use crate::prompt::Class;
+use crate::prompt::{Class, OnPreempt};
 use crate::session::*;
 use crate::turn::{Ending, TurnBy, Usage};
 
@@ -16,6 +16,17 @@ use crate::turn::{Ending, TurnBy, Usage};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Act {
     Prompt(Class),
+    /// That cuts lower classes short.
+    Preempt(Class, OnPreempt),
+    /// With a claim so many before the next one.
+    PromptClaimed(u32),
+    /// Of somebody else.
+    PromptOfBob,
+    Claim(Class, bool),
+    Renew(u32),
+    EndClaim(u32),
+    Move(u32, Option<Class>, Move),
+    Release(u32),
     Edit(u32),
     Drop(u32),
     Interrupt,
@@ -136,7 +147,18 @@ impl World {
             }
             Act::Write => self.writes(),
             Act::NameTaken(taken) => self.env.name_taken = *taken,
+            Act::PromptOfBob => {
+                // See below.
+                let _ = self.command("bob", Command::Prompt(new_prompt("bob's", Class::Normal)));
+            }
             Act::Prompt(_)
+            | Act::Preempt(..)
+            | Act::PromptClaimed(_)
+            | Act::Claim(..)
+            | Act::Renew(_)
+            | Act::EndClaim(_)
+            | Act::Move(..)
+            | Act::Release(_)
             | Act::Edit(_)
             | Act::Drop(_)
             | Act::Interrupt
@@ -158,14 +180,11 @@ impl World {
 
     fn command_of(&self, act: &Act) -> Command {
         let state = &self.state;
+        let prompt = |back: u32| PromptNo(state.next_prompt.0.saturating_sub(back));
+        let claim = |back: u32| ClaimNo(state.next_claim.0.saturating_sub(back));
         match act {
-            Act::Edit(back) => Command::EditPrompt {
-                prompt: PromptNo(state.next_prompt.0.saturating_sub(*back)),
-                text: "other".into(),
-            },
-            Act::Drop(back) => {
-                Command::DropPrompt { prompt: PromptNo(state.next_prompt.0.saturating_sub(*back)) }
-            }
+            Act::Edit(back) => Command::EditPrompt { prompt: prompt(*back), text: "other".into() },
+            Act::Drop(back) => Command::DropPrompt { prompt: prompt(*back) },
             Act::Interrupt => Command::Interrupt { turn: None },
             Act::InterruptTurn(back) => {
                 Command::Interrupt { turn: Some(TurnNo(state.next_turn.0.saturating_sub(*back))) }
@@ -195,6 +214,23 @@ impl World {
                 Command::Describe { name: Rename::Keep, set, remove: ["old".to_owned()].into() }
             }
             Act::Prompt(class) => Command::Prompt(new_prompt("more", *class)),
+            Act::Preempt(class, on_preempt) => Command::Prompt(NewPrompt {
+                preempt: true,
+                on_preempt: *on_preempt,
+                ..new_prompt("at once", *class)
+            }),
+            Act::PromptClaimed(back) => {
+                let no = claim(*back);
+                let class = state.claims.get(&no).map_or(Class::Normal, |claim| claim.class);
+                Command::Prompt(NewPrompt { claim: Some(no), ..new_prompt("claimed", class) })
+            }
+            Act::Claim(class, preempt) => Command::Claim(NewClaim { preempt: *preempt, ..new_claim(*class) }),
+            Act::Renew(back) => Command::RenewClaim { claim: claim(*back), ttl_ms: None },
+            Act::EndClaim(back) => Command::EndClaim { claim: claim(*back) },
+            Act::Move(back, class, to) => {
+                Command::MovePrompt { prompt: prompt(*back), class: *class, to: *to }
+            }
+            Act::Release(back) => Command::ReleasePrompt { prompt: prompt(*back) },
             other => panic!("{other:?} is no command"),
         }
     }

@@ -1,15 +1,20 @@
 //! What holds after every step, whatever was put in.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::agent::Action;
+use crate::claim::ClaimState;
 use crate::gate::GateState;
 use crate::id::{GateNo, PromptNo, TurnNo};
+use crate::limits;
+use crate::prompt::{OnPreempt, Prompt};
 use crate::session::{
     ClosingWhy, Env, Envelope, Event, Input, InterruptCause, Life, Op, Process, Rejection, State, Status,
     deadline, duties, status, step,
 };
 use crate::time::Stamp;
+use crate::turn::Outcome;
 
 /// A status as the table of transitions tells it: cancelling for somebody and for a deadline are two things there.
 pub(super) fn label(state: &State) -> &'static str {
@@ -234,7 +239,11 @@ impl Laws {
             self.note(&envelope.event);
         }
         let folded = self.folded.as_mut().unwrap();
-        folded.fold_on(events).unwrap();
+        for (at, envelope) in events.iter().enumerate() {
+            serves(folded, &envelope.event);
+            goes_on(folded, &envelope.event, events.get(at + 1));
+            folded.fold_on([envelope]).unwrap();
+        }
         assert_eq!(folded, after, "the fold of the log is the state after {input:?}");
         if events.is_empty() {
             assert_eq!(before, after, "{input:?} changed the state without an event");
@@ -246,6 +255,7 @@ impl Laws {
         }
         self.lasts(after, &env.now);
         stands(after);
+        yields(after, env);
         if !self.brief {
             snapshot_stands(after);
         }
@@ -334,7 +344,7 @@ impl Laws {
         if closing {
             assert!(reason || delegated, "nothing leads on from {}: {state:#?}", status(state));
         }
-        let waits = (!state.queue.is_empty() && state.held.is_none()) || state.launch_wanted;
+        let waits = state.next_prompt_to_serve().is_some() || state.launch_wanted;
         if waits && state.settled() {
             let busy = state.process.attempt().is_some();
             assert!(reason || (busy && closing), "a prompt waits for nothing: {state:#?}");
@@ -353,6 +363,57 @@ impl Laws {
             .collect();
         assert_eq!(open, shown, "the gates that have opened and not closed");
     }
+}
+
+/// O37: who is served is before all others, and nobody of its class or below goes before a claim whose turn it is.
+fn serves(state: &State, event: &Event) {
+    let Event::TurnStarted { prompt, .. } = event else { return };
+    let next = state.queue.find(*prompt).unwrap();
+    assert_eq!((&next.parked, &state.held), (&None, &None), "what is held is served");
+    let order = |prompt: &Prompt| (Reverse(prompt.class), prompt.rank, prompt.no);
+    for other in state.queue.iter().filter(|other| other.parked.is_none()) {
+        assert!(order(next) <= order(other), "{other:?} is passed over for {next:?}");
+    }
+    for claim in state.claims.values().filter(|claim| Some(claim.no) != next.claim) {
+        let first = (Reverse(next.class), next.rank) < (Reverse(claim.class), claim.rank);
+        assert!(first, "{next:?} goes before {claim:?}");
+        assert!(claim.state != ClaimState::Held, "{next:?} goes in the middle of {claim:?}");
+    }
+}
+
+/// O39: what was cut short is gone on with at once, unless its caller wanted otherwise.
+fn goes_on(state: &State, event: &Event, next: Option<&Envelope>) {
+    let Event::TurnEnded { turn, prompt, outcome: Outcome::Preempted { .. }, .. } = event else { return };
+    let cut = state.turn.as_ref().filter(|cut| cut.no == *turn).map(|cut| &cut.prompt);
+    assert_eq!(cut.map(|cut| cut.no), *prompt);
+    assert!(cut.is_none_or(|cut| cut.times_cut() < limits::PREEMPTIONS), "it was cut short too often");
+    if cut.is_some_and(|cut| cut.on_preempt == OnPreempt::Drop) {
+        return;
+    }
+    let Some(Event::PromptAccepted { prompt: again }) = next.map(|next| &next.event) else {
+        panic!("the work of {turn} is lost");
+    };
+    assert_eq!(again.continues.as_ref().map(|continues| continues.turn), Some(*turn));
+    if let Some(cut) = cut {
+        let place = |prompt: &Prompt| (prompt.class, prompt.rank, prompt.claim, prompt.caller.clone());
+        assert_eq!((place(again), &again.text), (place(cut), &cut.text));
+    }
+}
+
+/// O30, O31: what would cut the running turn short does, whenever it came.
+fn yields(state: &State, env: &Env) {
+    let busy = state.closing.is_none() && state.interrupt.is_none() && state.held.is_none();
+    let (Some(class), true) = (state.running_class(), busy && state.settled_since_boot && !env.draining)
+    else {
+        return;
+    };
+    if state.turn.as_ref().is_some_and(|turn| turn.prompt.times_cut() >= limits::PREEMPTIONS) {
+        return;
+    }
+    let mut prompts = state.queue.iter().filter(|prompt| prompt.parked.is_none());
+    assert!(!prompts.any(|prompt| prompt.preempt && prompt.class > class), "a preemption was lost");
+    let mut claims = state.claims.values().filter(|claim| claim.state == ClaimState::Waiting);
+    assert!(!claims.any(|claim| claim.preempt && claim.class > class), "a claim's preemption was lost");
 }
 
 /// An event survives being stored.
@@ -396,8 +457,11 @@ pub(super) fn stands(state: &State) {
         assert!(status(state).is_end() && state.settled_since_boot);
         assert!(process.is_none(), "an ended session has a process");
         assert!(!state.launch_wanted && state.held.is_none() && state.backoff_until.is_none());
+        assert!(state.claims.is_empty(), "a claim outlives the session");
         assert_eq!(deadline(state, &state.created.boot), None, "an ended session awaits something");
     }
+    let held = state.claims.values().filter(|claim| claim.state == ClaimState::Held).count();
+    assert!(held <= 1, "two claims are held");
     if process.is_none() {
         assert!(state.turn.is_none() && state.own_turn.is_none(), "a turn without a process");
         assert!(state.interrupt.is_none() && state.closing.is_none(), "the end of a process that is gone");

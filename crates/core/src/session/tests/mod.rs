@@ -10,6 +10,7 @@
 
 mod acts;
 mod boot;
+mod claims;
 mod crashes;
 mod ending;
 mod events;
@@ -20,6 +21,7 @@ mod launch;
 mod laws;
 mod lost;
 mod names;
+mod preempt;
 mod queue;
 mod random;
 mod settings;

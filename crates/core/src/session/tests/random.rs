@@ -7,7 +7,7 @@ use super::acts::{Act, Choice, How, What};
 use super::laws;
 use super::world::*;
 use crate::agent::TaskKind;
-use crate::prompt::Class;
+use crate::prompt::{Class, OnPreempt};
 use crate::session::*;
 use crate::turn::TurnBy;
 
@@ -71,12 +71,25 @@ fn what() -> impl Strategy<Value = What> {
     ]
 }
 
+fn class() -> impl Strategy<Value = Class> {
+    prop::sample::select(Class::ALL.to_vec())
+}
+
 fn act() -> impl Strategy<Value = Act> {
-    let class = prop_oneof![Just(Class::Background), Just(Class::Normal), Just(Class::Urgent)];
+    let on_preempt = prop::sample::select(vec![OnPreempt::Continue, OnPreempt::Hold, OnPreempt::Drop]);
     let choice = prop_oneof![3 => Just(Choice::Allow), 2 => Just(Choice::Deny), 1 => Just(Choice::Edit), 1 => Just(Choice::Answer)];
     let ms = prop::sample::select(vec![1, 100, 250, 5_000, 30_000, 700_000, 10_000_000]);
     prop_oneof![
-        6 => class.prop_map(Act::Prompt),
+        4 => class().prop_map(Act::Prompt),
+        4 => (class(), on_preempt).prop_map(|(class, on_preempt)| Act::Preempt(class, on_preempt)),
+        3 => (0..3_u32).prop_map(Act::PromptClaimed),
+        1 => Just(Act::PromptOfBob),
+        3 => (class(), any::<bool>()).prop_map(|(class, preempt)| Act::Claim(class, preempt)),
+        1 => (0..3_u32).prop_map(Act::Renew),
+        2 => (0..3_u32).prop_map(Act::EndClaim),
+        1 => (0..4_u32, prop::option::of(class()), prop::sample::select(vec![Move::First, Move::Last]))
+            .prop_map(|(back, class, to)| Act::Move(back, class, to)),
+        1 => (0..4_u32).prop_map(Act::Release),
         1 => (0..4_u32).prop_map(Act::Edit),
         1 => (0..4_u32).prop_map(Act::Drop),
         4 => Just(Act::Interrupt),

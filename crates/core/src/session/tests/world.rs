@@ -10,11 +10,11 @@ use crate::id::{AgentSessionId, AttemptNo, GateNo, ItemKey, SessionId, TaskKey, 
 use crate::item::{Item, ItemBody};
 use crate::json::Json;
 use crate::manner::{Handshake, Manner, Resumes, Rung, Scope};
-use crate::prompt::Class;
+use crate::prompt::{Class, OnPreempt};
 use crate::session::{
     Command, Deadline, Duty, Env, Envelope, Event, Exit, ExitHint, ExitStatus, ExitVerdict, Input, Lifetime,
-    NewPrompt, NewSession, Observation, Op, ProcessIdentity, Rejection, Request, SpawnError, State, Status,
-    Why, create, deadline, duties, step,
+    NewClaim, NewPrompt, NewSession, Observation, Op, ProcessIdentity, Rejection, Request, SpawnError, State,
+    Status, Why, create, deadline, duties, step,
 };
 use crate::time::{AwakeMs, BootId, Stamp};
 use crate::turn::{Ending, Outcome, TurnBy, Usage};
@@ -56,7 +56,18 @@ pub(super) fn new_session(lifetime: Lifetime, prompt: Option<&str>) -> NewSessio
 }
 
 pub(super) fn new_prompt(text: &str, class: Class) -> NewPrompt {
-    NewPrompt { text: text.into(), class, key: None }
+    NewPrompt {
+        text: text.into(),
+        class,
+        key: None,
+        claim: None,
+        preempt: false,
+        on_preempt: OnPreempt::Continue,
+    }
+}
+
+pub(super) fn new_claim(class: Class) -> NewClaim {
+    NewClaim { class, ttl_ms: 60_000, preempt: false, on_preempt: OnPreempt::Continue }
 }
 
 pub(super) fn stamp(ms: u64) -> Stamp {

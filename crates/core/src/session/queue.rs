@@ -1,0 +1,173 @@
+//! The order in which a session serves what waits.
+//!
+//! A long queue is cheap: a change costs the logarithm of its length, in time and in what a copy of the state shares
+//! no more. See `docs/design/0003-turns-and-claims.md`.
+
+use std::cmp::Reverse;
+use std::sync::Arc;
+
+use rpds::RedBlackTreeMapSync;
+use serde::{Deserialize, Serialize};
+
+use crate::claim::Claim;
+use crate::id::PromptNo;
+use crate::prompt::{Class, Prompt};
+
+/// Prompts that wait for their turn: the more urgent class first, then by rank.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "Vec<Prompt>", into = "Vec<Prompt>")]
+pub struct Queue {
+    prompts: RedBlackTreeMapSync<Place, Arc<Prompt>>,
+    places: RedBlackTreeMapSync<PromptNo, Place>,
+    bytes: usize,
+    /// How many of each class would cut a turn short, the most urgent first.
+    preempting: [u32; 3],
+}
+
+/// Where a prompt stands: those that somebody has to let go first stand behind all others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Place {
+    parked: bool,
+    class: Reverse<Class>,
+    rank: i64,
+    no: PromptNo,
+}
+
+impl Place {
+    fn of(prompt: &Prompt) -> Self {
+        Self {
+            parked: prompt.parked.is_some(),
+            class: Reverse(prompt.class),
+            rank: prompt.rank,
+            no: prompt.no,
+        }
+    }
+}
+
+impl Queue {
+    /// All prompts in the order in which they will be served.
+    pub fn iter(&self) -> impl Iterator<Item = &Prompt> {
+        self.prompts.values().map(|prompt| &**prompt)
+    }
+
+    /// The prompt that is served next, if nobody has to let one go first.
+    pub fn first(&self) -> Option<&Prompt> {
+        self.prompts.first().map(|(_, prompt)| &**prompt).filter(|prompt| prompt.parked.is_none())
+    }
+
+    /// How many wait.
+    pub fn len(&self) -> usize {
+        self.prompts.size()
+    }
+
+    /// Whether none waits.
+    pub fn is_empty(&self) -> bool {
+        self.prompts.is_empty()
+    }
+
+    /// The length of all texts together, in bytes.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// The prompt with this number.
+    pub fn find(&self, no: PromptNo) -> Option<&Prompt> {
+        self.prompts.get(self.places.get(&no)?).map(|prompt| &**prompt)
+    }
+
+    /// How many are served before the prompt with this number, as it stands. Looks at all of those.
+    pub fn before(&self, no: PromptNo) -> Option<usize> {
+        let place = self.places.get(&no)?;
+        Some(self.prompts.range(..place).count())
+    }
+
+    /// The rank of the first and of the last prompt of a class.
+    pub(super) fn ranks(&self, class: Class) -> Option<(i64, i64)> {
+        let of = |rank, no| Place { parked: false, class: Reverse(class), rank, no: PromptNo(no) };
+        let mut those = self.prompts.range(of(i64::MIN, 0)..=of(i64::MAX, u32::MAX));
+        let first = those.next()?.0.rank;
+        Some((first, those.next_back().map_or(first, |(place, _)| place.rank)))
+    }
+
+    /// The first of the prompts that would cut a turn of this class short.
+    pub(super) fn preempting(&self, class: Class) -> Option<&Prompt> {
+        // Usually there is none, and nothing is looked at.
+        let above = Class::ALL.into_iter().zip(self.preempting).take_while(|(urgent, _)| *urgent > class);
+        if above.map(|(_, count)| count).sum::<u32>() == 0 {
+            return None;
+        }
+        self.iter().take_while(|prompt| prompt.class > class && prompt.parked.is_none()).find(|p| p.preempt)
+    }
+
+    pub(super) fn push(&mut self, prompt: Prompt) {
+        let place = Place::of(&prompt);
+        self.bytes += prompt.text.len();
+        self.count(&prompt, 1);
+        self.places.insert_mut(prompt.no, place);
+        self.prompts.insert_mut(place, Arc::new(prompt));
+    }
+
+    pub(super) fn take(&mut self, no: PromptNo) -> Option<Prompt> {
+        let place = *self.places.get(&no)?;
+        let prompt = self.prompts.get(&place)?.clone();
+        self.places.remove_mut(&no);
+        self.prompts.remove_mut(&place);
+        self.bytes -= prompt.text.len();
+        self.count(&prompt, -1);
+        Some(Arc::unwrap_or_clone(prompt))
+    }
+
+    /// Changes a prompt that waits, and with it its place.
+    pub(super) fn change(&mut self, no: PromptNo, change: impl FnOnce(&mut Prompt)) {
+        if let Some(mut prompt) = self.take(no) {
+            change(&mut prompt);
+            self.push(prompt);
+        }
+    }
+
+    fn count(&mut self, prompt: &Prompt, by: i32) {
+        if prompt.preempt && prompt.parked.is_none() {
+            let class = match prompt.class {
+                Class::Urgent => 0,
+                Class::Normal => 1,
+                Class::Background => 2,
+            };
+            self.preempting[class] = self.preempting[class].saturating_add_signed(by);
+        }
+    }
+}
+
+impl From<Vec<Prompt>> for Queue {
+    fn from(prompts: Vec<Prompt>) -> Self {
+        let mut queue = Self::default();
+        for prompt in prompts {
+            queue.push(prompt);
+        }
+        queue
+    }
+}
+
+impl From<Queue> for Vec<Prompt> {
+    fn from(queue: Queue) -> Self {
+        queue.iter().cloned().collect()
+    }
+}
+
+/// What is served next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Head<'a> {
+    /// A prompt.
+    Prompt(&'a Prompt),
+    /// Whatever prompt of this claim comes next; none waits.
+    Claim(&'a Claim),
+}
+
+impl Head<'_> {
+    /// Its class.
+    pub fn class(&self) -> Class {
+        match self {
+            Self::Prompt(prompt) => prompt.class,
+            Self::Claim(claim) => claim.class,
+        }
+    }
+}
