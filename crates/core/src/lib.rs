@@ -4,6 +4,7 @@
 //! [`Input`](session::Input)s in, stores the [`Event`](session::Event)s that come out, and performs the
 //! [`Duty`](session::Duty)s that follow from the state. See `docs/design/0001-duties-outbox-ingestion.md`.
 
+pub mod admission;
 pub mod agent;
 pub mod claim;
 pub mod gate;

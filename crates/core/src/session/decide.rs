@@ -27,6 +27,8 @@ pub struct Env {
     pub name_taken: bool,
     /// Whether this host starts no turns and no processes for now, because it is being drained.
     pub draining: bool,
+    /// Whether another process or turn of this session may begin now; see [`Admission`](crate::admission::Admission).
+    pub admits: bool,
 }
 
 /// Anything that can happen to a session.

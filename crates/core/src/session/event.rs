@@ -329,6 +329,8 @@ events! {
         /// The wait in milliseconds.
         wait_ms: u64,
     }
+    /// That wait is over; the launch waits for nothing but its slot.
+    "attempt.backoff_over" BackoffOver {}
     /// Something is to be written to the agent.
     "outbox.intended" OutboxIntended {
         /// The attempt.

@@ -325,6 +325,7 @@ impl State {
                     boot: at.boot.clone(),
                 });
             }
+            Event::BackoffOver {} => self.backoff_until = None,
             Event::OutboxIntended { number, op, .. } => self.intend(*number, op, at),
             Event::OutboxAccepted { number, .. } => {
                 if let Some(attempt) = self.process.attempt_mut() {

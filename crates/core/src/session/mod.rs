@@ -34,7 +34,7 @@ pub use event::{DecodeError, Envelope, Event, KINDS, Op};
 pub use evolve::FoldError;
 pub use exit::{Exit, ExitHint, ExitStatus, Verdict as ExitVerdict};
 pub use observation::{Observation, SpawnError};
-pub use queue::{Head, Queue};
+pub use queue::{Head, Queue, SlotUse, slot_use};
 pub use reconcile::{Reconciled, reconcile};
 pub use rejection::Rejection;
 pub use state::{

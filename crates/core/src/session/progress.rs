@@ -35,7 +35,7 @@ impl Step<'_> {
 
     fn launch_if_wanted(&mut self) {
         let work = self.state.next_prompt_to_serve().is_some();
-        if self.env.draining || (!work && !self.state.launch_wanted) {
+        if !work && !self.state.launch_wanted {
             return;
         }
         // Begun anew it would be another conversation; that is for somebody to decide.
@@ -45,10 +45,13 @@ impl Step<'_> {
             let message = message.clone();
             return self.end(End::Failed { reason: EndReason::ConversationLost, message });
         }
-        if let Some(until) = &self.state.backoff_until
-            && until.boot == self.env.now.boot
-            && until.awake > self.env.now.awake
-        {
+        if let Some(until) = &self.state.backoff_until {
+            if until.boot == self.env.now.boot && until.awake > self.env.now.awake {
+                return;
+            }
+            self.emit(Event::BackoffOver {});
+        }
+        if self.env.draining || !self.env.admits {
             return;
         }
         let resume = match (&self.state.conversation, self.env.manner.resumes) {
@@ -84,7 +87,7 @@ impl Step<'_> {
         if self.state.turn.is_some() || self.state.own_turn.is_some() {
             return;
         }
-        if self.settings_before_turn() || self.env.draining {
+        if self.settings_before_turn() || self.env.draining || !self.env.admits {
             return;
         }
         let Some(attempt) = self.state.process.attempt().map(|attempt| attempt.no) else { return };

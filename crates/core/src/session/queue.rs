@@ -9,6 +9,7 @@ use std::sync::Arc;
 use rpds::RedBlackTreeMapSync;
 use serde::{Deserialize, Serialize};
 
+use super::state::{Life, Process, State};
 use crate::claim::Claim;
 use crate::id::PromptNo;
 use crate::prompt::{Class, Prompt};
@@ -150,6 +151,49 @@ impl From<Vec<Prompt>> for Queue {
 impl From<Queue> for Vec<Prompt> {
     fn from(queue: Queue) -> Self {
         queue.iter().cloned().collect()
+    }
+}
+
+/// What a session has to do with the slots of its host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SlotUse {
+    /// A process that is being started, or a turn, takes one.
+    Takes,
+    /// Something waits for one.
+    Wants {
+        /// How urgent it is.
+        class: Class,
+        /// Since when, on the wall clock in milliseconds.
+        since: i64,
+    },
+    /// Nothing.
+    Nothing,
+}
+
+/// Tells what a session has to do with the slots of its host: pure, so that a daemon that starts finds the same.
+pub fn slot_use(state: &State) -> SlotUse {
+    let open = matches!(state.life, Life::Open);
+    let coming = matches!(state.process, Process::Launching(_) | Process::Opening(_));
+    if state.turn.is_some() || coming {
+        return SlotUse::Takes;
+    }
+    let live = match &state.process {
+        Process::Live(attempt) => !attempt.leaving() && state.own_turn.is_none(),
+        Process::Absent => state.backoff_until.is_none(),
+        Process::Launching(_) | Process::Opening(_) => false,
+    };
+    // A switch of the model goes first, and what is being ended starts nothing.
+    let busy = state.closing.is_some()
+        || state.interrupt.is_some()
+        || (matches!(state.process, Process::Live(_)) && (state.wanted.is_some() || state.switching()));
+    if !open || !state.settled_since_boot || !live || busy {
+        return SlotUse::Nothing;
+    }
+    let launch = state.launch_wanted && matches!(state.process, Process::Absent);
+    match state.next_prompt_to_serve() {
+        Some(prompt) => SlotUse::Wants { class: prompt.class, since: prompt.accepted.wall_ms },
+        None if launch => SlotUse::Wants { class: Class::Normal, since: state.status.since.wall_ms },
+        None => SlotUse::Nothing,
     }
 }
 

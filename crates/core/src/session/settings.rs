@@ -4,7 +4,7 @@ use super::decide::{Step, check_value};
 use super::end::{Closing, SettingsResult};
 use super::event::{Event, Op};
 use super::rejection::Rejection;
-use super::state::{Process, Wanted};
+use super::state::{Process, State, Wanted};
 use crate::agent::{Action, ControlAnswer};
 use crate::id::ControlNo;
 
@@ -21,7 +21,7 @@ impl Step<'_> {
             return Err(Rejection::NothingToSet);
         }
         // What is used already is not asked for, unless another switch is on its way.
-        let pending = self.state.wanted.is_some() || !self.settings_controls().is_empty();
+        let pending = self.state.wanted.is_some() || self.state.switching();
         let absent = matches!(self.state.process, Process::Absent);
         let news = |wish: Option<String>, using: &Option<String>, profile: &Option<String>| {
             wish.filter(|wish| {
@@ -40,17 +40,9 @@ impl Step<'_> {
         Ok(())
     }
 
-    fn settings_controls(&self) -> Vec<ControlNo> {
-        let is_settings = |wanted: &Wanted| match wanted {
-            Wanted::Settings { .. } => true,
-            Wanted::Interrupt => false,
-        };
-        self.state.controls.iter().filter(|(_, wanted)| is_settings(wanted)).map(|(no, _)| *no).collect()
-    }
-
     /// Asks for what is wanted. Tells whether a turn has to wait for it.
     pub(super) fn settings_before_turn(&mut self) -> bool {
-        if !self.settings_controls().is_empty() {
+        if self.state.switching() {
             return true;
         }
         let Some(Wanted::Settings { model, mode, .. }) = self.state.wanted.clone() else { return false };
@@ -97,5 +89,12 @@ impl Step<'_> {
         self.emit(Event::SettingsResolved { model, mode, result: SettingsResult::Relaunching });
         self.emit(Event::ResumeAsked { by: "lockkeeper".to_owned() });
         self.close(Closing::Relaunch { what: "the switch of the model or mode".to_owned() });
+    }
+}
+
+impl State {
+    /// Whether a switch of the model or mode is on its way.
+    pub(super) fn switching(&self) -> bool {
+        self.controls.values().any(|wanted| wanted.settings_asked().is_some())
     }
 }

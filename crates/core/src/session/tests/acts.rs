@@ -41,6 +41,8 @@ pub(super) enum Act {
     SetMode(u8),
     Rename,
     NameTaken(bool),
+    /// Whether the host has a slot.
+    Admits(bool),
     Label,
     Restart,
     Look(What, i8),
@@ -147,6 +149,7 @@ impl World {
             }
             Act::Write => self.writes(),
             Act::NameTaken(taken) => self.env.name_taken = *taken,
+            Act::Admits(admits) => self.env.admits = *admits,
             Act::PromptOfBob => {
                 // See below.
                 let _ = self.command("bob", Command::Prompt(new_prompt("bob's", Class::Normal)));

@@ -10,32 +10,36 @@ use crate::id::{GateNo, PromptNo, TurnNo};
 use crate::limits;
 use crate::prompt::{OnPreempt, Prompt};
 use crate::session::{
-    ClosingWhy, Env, Envelope, Event, Input, InterruptCause, Life, Op, Process, Rejection, State, Status,
-    deadline, duties, status, step,
+    ClosingWhy, Env, Envelope, Event, Input, InterruptCause, Life, Op, Process, Rejection, SlotUse, State,
+    Status, deadline, duties, slot_use, status, step,
 };
 use crate::time::Stamp;
 use crate::turn::Outcome;
 
-/// A status as the table of transitions tells it: cancelling for somebody and for a deadline are two things there.
+/// A status as the table of transitions tells it: cancelling for somebody, for something more urgent and for a deadline
+/// are three things there.
 pub(super) fn label(state: &State) -> &'static str {
     let shown = status(state);
-    let asked = match (&state.interrupt, &state.closing) {
-        (_, Some(closing)) => matches!(closing.why, ClosingWhy::AfterInterrupt) && state.cut,
-        (Some(interrupt), None) => {
-            matches!(interrupt.cause, InterruptCause::Asked { .. }) || state.held.is_some()
-        }
-        (None, None) => false,
+    if shown != Status::Interrupting {
+        return shown.word();
+    }
+    let (asked, preempted) = match (&state.interrupt, &state.closing) {
+        (Some(interrupt), None) => (
+            matches!(interrupt.cause, InterruptCause::Asked { .. }) || state.held.is_some(),
+            matches!(interrupt.cause, InterruptCause::Preempted { .. }),
+        ),
+        _ => (state.cut, matches!(state.last_turn, Some((_, Outcome::Preempted { .. })))),
     };
-    match shown {
-        Status::Interrupting if asked => "interrupting (asked)",
-        Status::Interrupting => "interrupting (deadline)",
-        other => other.word(),
+    match (asked, preempted) {
+        (true, _) => "interrupting (asked)",
+        (false, true) => "interrupting (preempted)",
+        (false, false) => "interrupting (deadline)",
     }
 }
 
 /// The transitions that may be told. Whoever adds one has to say here why it is true.
 pub(super) const LEGAL: &[(&str, &[&str])] = &[
-    ("(new)", &["starting", "suspended"]),
+    ("(new)", &["starting", "suspended", /* for a slot */ "queued"]),
     (
         "suspended",
         &[
@@ -66,6 +70,8 @@ pub(super) const LEGAL: &[(&str, &[&str])] = &[
         "starting",
         &[
             "running",
+            // What the agent begins itself while it starts gives way at once.
+            "interrupting (preempted)",
             "idle",
             "queued",
             "suspended",
@@ -101,6 +107,7 @@ pub(super) const LEGAL: &[(&str, &[&str])] = &[
             "awaiting_input",
             "interrupting (asked)",
             "interrupting (deadline)",
+            "interrupting (preempted)",
             "stopping",
             "unknown",
             "completed",
@@ -117,6 +124,7 @@ pub(super) const LEGAL: &[(&str, &[&str])] = &[
             "suspended",
             "interrupting (asked)",
             "interrupting (deadline)",
+            "interrupting (preempted)",
             "starting",
             "stopping",
             "unknown",
@@ -138,6 +146,10 @@ pub(super) const LEGAL: &[(&str, &[&str])] = &[
             // It came to its end all the same.
             "completed",
         ],
+    ),
+    (
+        "interrupting (preempted)",
+        &["idle", "queued", "suspended", "running", "starting", "stopping", "unknown", "completed", "failed"],
     ),
     (
         "interrupting (deadline)",
@@ -165,6 +177,7 @@ pub(super) const LEGAL: &[(&str, &[&str])] = &[
             "awaiting_input",
             "interrupting (asked)",
             "interrupting (deadline)",
+            "interrupting (preempted)",
             "queued",
             "suspended",
             "stopping",
@@ -173,10 +186,10 @@ pub(super) const LEGAL: &[(&str, &[&str])] = &[
             "failed",
         ],
     ),
-    // Ends absorb, until a prompt or a resume.
-    ("completed", &["starting"]),
-    ("failed", &["starting"]),
-    ("stopped", &["starting"]),
+    // Ends absorb, until a prompt or a resume, which may have to wait for a slot.
+    ("completed", &["starting", "queued"]),
+    ("failed", &["starting", "queued"]),
+    ("stopped", &["starting", "queued"]),
 ];
 
 pub(super) fn is_legal(from: &str, to: &str) -> bool {
@@ -256,6 +269,7 @@ impl Laws {
         self.lasts(after, &env.now);
         stands(after);
         yields(after, env);
+        begins(events, after, env);
         if !self.brief {
             snapshot_stands(after);
         }
@@ -347,7 +361,8 @@ impl Laws {
         let waits = state.next_prompt_to_serve().is_some() || state.launch_wanted;
         if waits && state.settled() {
             let busy = state.process.attempt().is_some();
-            assert!(reason || (busy && closing), "a prompt waits for nothing: {state:#?}");
+            let slot = matches!(slot_use(state), SlotUse::Wants { .. });
+            assert!(reason || slot || (busy && closing), "a prompt waits for nothing: {state:#?}");
         }
         let in_flight: BTreeSet<&TurnNo> = self.turns.difference(&self.ended_turns).collect();
         let known: BTreeSet<&TurnNo> =
@@ -397,6 +412,22 @@ fn goes_on(state: &State, event: &Event, next: Option<&Envelope>) {
     if let Some(cut) = cut {
         let place = |prompt: &Prompt| (prompt.class, prompt.rank, prompt.claim, prompt.caller.clone());
         assert_eq!((place(again), &again.text), (place(cut), &cut.text));
+    }
+}
+
+/// Nothing begins without a slot, and whoever wants one begins as soon as it has it.
+fn begins(events: &[Envelope], after: &State, env: &Env) {
+    let begun = |events: &[Envelope]| {
+        let begins =
+            |e: &Envelope| matches!(e.event, Event::TurnStarted { .. } | Event::AttemptLaunched { .. });
+        events.iter().any(begins)
+    };
+    assert!(env.admits && !env.draining || !begun(events), "something began without a slot");
+    if matches!(slot_use(after), SlotUse::Wants { .. }) {
+        assert!(!env.admits || env.draining, "it waits for a slot that it could have");
+        let admitted = Env { admits: true, draining: false, ..env.clone() };
+        let events = step(&mut after.clone(), Input::Tick, &admitted).unwrap();
+        assert!(begun(&events), "it wants a slot and does not use it: {events:?}");
     }
 }
 

@@ -102,6 +102,7 @@ fn act() -> impl Strategy<Value = Act> {
         1 => (0..3_u8).prop_map(Act::SetMode),
         1 => Just(Act::Rename),
         1 => any::<bool>().prop_map(Act::NameTaken),
+        2 => any::<bool>().prop_map(Act::Admits),
         1 => Just(Act::Label),
         2 => Just(Act::Restart),
         40 => what().prop_map(|what| Act::Look(what, 0)),
@@ -122,6 +123,7 @@ fn given() -> impl Strategy<Value = World> {
         Just(()).prop_map(|()| World::running()),
         Just(()).prop_map(|()| World::one_shot()),
         Just(()).prop_map(|()| World::with_history()),
+        Just(()).prop_map(|()| World::without_a_slot()),
     ]
 }
 

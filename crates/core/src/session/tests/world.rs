@@ -119,11 +119,27 @@ pub(super) struct World {
 impl World {
     /// A session that has just been made.
     pub(super) fn of(new: NewSession, manner: Manner) -> Self {
-        let env = Env { now: stamp(100_000), manner: Arc::new(manner), name_taken: false, draining: false };
+        let env = Env {
+            now: stamp(100_000),
+            manner: Arc::new(manner),
+            name_taken: false,
+            draining: false,
+            admits: true,
+        };
+        Self::made(new, env)
+    }
+
+    fn made(new: NewSession, env: Env) -> Self {
         let (state, log) = create(new, "ann", &env).unwrap();
         let mut laws = Laws::default();
         laws.created(&state, &log);
         Self { ends: vec![state.seq], state, last: log.clone(), log, env, laws }
+    }
+
+    /// A one-shot session whose prompt waits for a slot of the host.
+    pub(super) fn without_a_slot() -> Self {
+        let env = Env { admits: false, ..Self::suspended().env };
+        Self::made(new_session(Lifetime::OneShot, Some("first")), env)
     }
 
     /// A kept session without a prompt: suspended.

@@ -1,0 +1,181 @@
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+use proptest::prelude::*;
+
+use super::*;
+
+fn session(n: u8) -> SessionId {
+    SessionId::from_random(n.into())
+}
+
+fn want(class: Class, since: i64) -> Want {
+    Want { class, since, agent: "claude".parse().unwrap(), labels: BTreeMap::new() }
+}
+
+fn of(agent: &str, since: i64) -> Want {
+    Want { agent: agent.parse().unwrap(), ..want(Class::Normal, since) }
+}
+
+fn one_slot() -> Admission {
+    Admission::new(Slots { all: Some(1), ..Slots::default() })
+}
+
+#[test]
+fn without_limits_everybody_gets_a_slot_at_once() {
+    let mut host = Admission::default();
+    for n in 0..100 {
+        assert_eq!(host.want(&session(n), want(Class::Background, 0)), [session(n)]);
+    }
+}
+
+#[test]
+fn a_free_slot_goes_to_the_most_urgent_class_and_within_it_to_the_oldest() {
+    let mut host = one_slot();
+    let _ = host.want(&session(0), want(Class::Background, 0));
+    for (n, class, since) in
+        [(1, Class::Background, 10), (2, Class::Normal, 30), (3, Class::Normal, 20), (4, Class::Urgent, 40)]
+    {
+        assert_eq!(host.want(&session(n), want(class, since)), []);
+        assert_eq!(host.waits_for(&session(n)), Some(Wait::Host { slots: 1 }));
+    }
+    assert_eq!(host.waiting(), [session(4), session(3), session(2), session(1)]);
+    let mut order = vec![session(0)];
+    while let [next] = host.leave(order.last().unwrap()).as_slice() {
+        order.push(next.clone());
+    }
+    assert_eq!(order, [session(0), session(4), session(3), session(2), session(1)]);
+}
+
+#[test]
+fn whoever_gives_its_slot_back_and_wants_another_one_stands_behind_those_that_waited() {
+    let mut host = one_slot();
+    let _ = host.want(&session(1), want(Class::Normal, 1));
+    let _ = host.want(&session(2), want(Class::Normal, 2));
+    assert_eq!(host.leave(&session(1)), [session(2)]);
+    assert_eq!(host.want(&session(1), want(Class::Normal, 3)), []);
+}
+
+#[test]
+fn a_limit_of_one_agent_or_label_keeps_nobody_else_waiting() {
+    let urgent: Label = ("team".to_owned(), "web".to_owned());
+    let mut host = Admission::new(Slots {
+        all: None,
+        agents: [("claude".parse().unwrap(), 1)].into(),
+        labels: [(urgent.clone(), 1)].into(),
+    });
+    let labelled = |since| Want { labels: [urgent.clone()].into(), ..of("codex", since) };
+    assert_eq!(host.want(&session(1), of("claude", 1)), [session(1)]);
+    assert_eq!(host.want(&session(2), of("claude", 2)), []);
+    assert_eq!(host.waits_for(&session(2)), Some(Wait::Agent { slots: 1 }));
+    assert_eq!(host.want(&session(3), labelled(3)), [session(3)]);
+    assert_eq!(host.want(&session(4), labelled(4)), []);
+    assert_eq!(host.waits_for(&session(4)), Some(Wait::Label { label: urgent.clone(), slots: 1 }));
+    assert_eq!(host.want(&session(5), of("codex", 5)), [session(5)]);
+    assert_eq!(host.leave(&session(3)), [session(4)]);
+    assert_eq!(host.leave(&session(1)), [session(2)]);
+}
+
+#[test]
+fn a_paused_host_starts_nothing_and_goes_on_in_order() {
+    let mut host = Admission::default();
+    assert_eq!(host.pause(true), []);
+    for n in [2, 1] {
+        assert_eq!(host.want(&session(n), want(Class::Normal, n.into())), []);
+        assert_eq!(host.waits_for(&session(n)), Some(Wait::Paused));
+    }
+    assert_eq!(host.pause(false), [session(1), session(2)]);
+    assert_eq!(host.waits_for(&session(1)), None);
+}
+
+#[test]
+fn with_too_little_memory_one_runs_at_a_time() {
+    let mut host = Admission::default();
+    assert_eq!(host.short_of_memory(true), []);
+    assert_eq!(host.want(&session(1), want(Class::Normal, 1)), [session(1)]);
+    assert_eq!(host.want(&session(2), want(Class::Normal, 2)), []);
+    assert_eq!(host.waits_for(&session(2)), Some(Wait::Memory));
+    assert_eq!(host.short_of_memory(false), [session(2)]);
+}
+
+#[test]
+fn what_runs_when_the_daemon_starts_has_its_slot_whatever_the_limits_say() {
+    let mut host = one_slot();
+    for n in 1..=3 {
+        host.hold(&session(n), &want(Class::Normal, 0));
+    }
+    assert_eq!((host.taken(), host.want(&session(4), want(Class::Urgent, 0))), (3, vec![]));
+    assert_eq!(host.leave(&session(1)), []);
+    assert_eq!(host.leave(&session(2)), []);
+    assert_eq!(host.leave(&session(3)), [session(4)]);
+}
+
+#[test]
+fn a_rate_limit_holds_all_turns_of_the_agent_and_one_finds_out_whether_it_is_over() {
+    let mut host = Admission::default();
+    let claude: AgentName = "claude".parse().unwrap();
+    host.limit(&claude, AwakeMs(1000));
+    host.limit(&claude, AwakeMs(500));
+    for n in 1..=3 {
+        assert_eq!(host.want(&session(n), of("claude", n.into())), []);
+    }
+    assert_eq!(host.waits_for(&session(1)), Some(Wait::RateLimit { until: AwakeMs(1000) }));
+    assert_eq!(host.want(&session(9), of("codex", 0)), [session(9)], "another agent has another account");
+    assert_eq!(host.deadline(), Some(AwakeMs(1000)));
+    assert_eq!(host.tick(AwakeMs(999)), []);
+    assert_eq!(host.tick(AwakeMs(1000)), [session(1)]);
+    assert_eq!((host.deadline(), host.waits_for(&session(2))), (None, Some(Wait::Probing)));
+    // It is not over.
+    host.limit(&claude, AwakeMs(5000));
+    assert_eq!(host.leave(&session(1)), []);
+    assert_eq!(host.tick(AwakeMs(5000)), [session(2)]);
+    // Now it is.
+    assert_eq!(host.leave(&session(2)), [session(3)]);
+}
+
+proptest! {
+    #[test]
+    fn whatever_is_asked_slots_are_counted_right_and_nobody_waits_for_nothing(
+        all in prop::option::of(0..4_u32),
+        of_claude in prop::option::of(0..3_u32),
+        steps in prop::collection::vec((0..6_u8, 0..8_u8, 0..3_usize, any::<bool>()), 0..80),
+    ) {
+        let agents = of_claude.map(|slots| ("claude".parse().unwrap(), slots)).into_iter().collect();
+        let mut host = Admission::new(Slots { all, agents, labels: BTreeMap::new() });
+        let mut has: BTreeMap<SessionId, Want> = BTreeMap::new();
+        let mut wants: BTreeMap<SessionId, Want> = BTreeMap::new();
+        for (now, (what, n, class, flag)) in steps.into_iter().enumerate() {
+            let who = session(n);
+            let now = i64::try_from(now).unwrap();
+            let got = match what {
+                0..=2 => {
+                    let agent = if flag { "claude" } else { "codex" }.parse().unwrap();
+                    let want = Want { agent, ..want(Class::ALL[class], now) };
+                    if !has.contains_key(&who) {
+                        wants.insert(who.clone(), want.clone());
+                    }
+                    host.want(&who, want)
+                }
+                3 | 4 => {
+                    has.remove(&who);
+                    wants.remove(&who);
+                    host.leave(&who)
+                }
+                _ => host.pause(flag),
+            };
+            for who in got {
+                let want = wants.remove(&who);
+                prop_assert!(want.is_some(), "who got a slot wanted one");
+                has.extend(want.map(|want| (who, want)));
+            }
+            prop_assert_eq!(host.taken(), has.len());
+            let claude = has.values().filter(|want| want.agent.as_str() == "claude").count();
+            prop_assert!(all.is_none_or(|all| has.len() <= all as usize));
+            prop_assert!(of_claude.is_none_or(|most| claude <= most as usize));
+            // Whoever waits is told of an obstacle; and nobody waits behind somebody who does not.
+            for who in wants.keys() {
+                let wait = host.waits_for(who);
+                prop_assert!(!matches!(wait, None | Some(Wait::Order)), "{:?} waits for {:?}", who, wait);
+            }
+        }
+    }
+}
