@@ -116,12 +116,12 @@ impl Admission {
     /// Wants a slot, or wants it otherwise than before; its place among its class goes by `since`. Whoever has one
     /// keeps it. Tells who got one.
     #[must_use]
-    pub fn want(&mut self, session: &SessionId, want: Want) -> Vec<SessionId> {
+    pub fn want(&mut self, session: &SessionId, want: &Want) -> Vec<SessionId> {
         if self.held.contains_key(session) {
             return Vec::new();
         }
         self.forget(session);
-        let group = self.group(&want);
+        let group = self.group(want);
         let place = (Reverse(want.class), want.since, session.clone());
         self.groups.entry(group.clone()).or_default().insert(place.clone());
         self.wanted.insert(session.clone(), (group, place));

@@ -24,18 +24,18 @@ fn one_slot() -> Admission {
 fn without_limits_everybody_gets_a_slot_at_once() {
     let mut host = Admission::default();
     for n in 0..100 {
-        assert_eq!(host.want(&session(n), want(Class::Background, 0)), [session(n)]);
+        assert_eq!(host.want(&session(n), &want(Class::Background, 0)), [session(n)]);
     }
 }
 
 #[test]
 fn a_free_slot_goes_to_the_most_urgent_class_and_within_it_to_the_oldest() {
     let mut host = one_slot();
-    let _ = host.want(&session(0), want(Class::Background, 0));
+    let _ = host.want(&session(0), &want(Class::Background, 0));
     for (n, class, since) in
         [(1, Class::Background, 10), (2, Class::Normal, 30), (3, Class::Normal, 20), (4, Class::Urgent, 40)]
     {
-        assert_eq!(host.want(&session(n), want(class, since)), []);
+        assert_eq!(host.want(&session(n), &want(class, since)), []);
         assert_eq!(host.waits_for(&session(n)), Some(Wait::Host { slots: 1 }));
     }
     assert_eq!(host.waiting(), [session(4), session(3), session(2), session(1)]);
@@ -49,10 +49,10 @@ fn a_free_slot_goes_to_the_most_urgent_class_and_within_it_to_the_oldest() {
 #[test]
 fn whoever_gives_its_slot_back_and_wants_another_one_stands_behind_those_that_waited() {
     let mut host = one_slot();
-    let _ = host.want(&session(1), want(Class::Normal, 1));
-    let _ = host.want(&session(2), want(Class::Normal, 2));
+    let _ = host.want(&session(1), &want(Class::Normal, 1));
+    let _ = host.want(&session(2), &want(Class::Normal, 2));
     assert_eq!(host.leave(&session(1)), [session(2)]);
-    assert_eq!(host.want(&session(1), want(Class::Normal, 3)), []);
+    assert_eq!(host.want(&session(1), &want(Class::Normal, 3)), []);
 }
 
 #[test]
@@ -64,13 +64,13 @@ fn a_limit_of_one_agent_or_label_keeps_nobody_else_waiting() {
         labels: [(urgent.clone(), 1)].into(),
     });
     let labelled = |since| Want { labels: [urgent.clone()].into(), ..of("codex", since) };
-    assert_eq!(host.want(&session(1), of("claude", 1)), [session(1)]);
-    assert_eq!(host.want(&session(2), of("claude", 2)), []);
+    assert_eq!(host.want(&session(1), &of("claude", 1)), [session(1)]);
+    assert_eq!(host.want(&session(2), &of("claude", 2)), []);
     assert_eq!(host.waits_for(&session(2)), Some(Wait::Agent { slots: 1 }));
-    assert_eq!(host.want(&session(3), labelled(3)), [session(3)]);
-    assert_eq!(host.want(&session(4), labelled(4)), []);
+    assert_eq!(host.want(&session(3), &labelled(3)), [session(3)]);
+    assert_eq!(host.want(&session(4), &labelled(4)), []);
     assert_eq!(host.waits_for(&session(4)), Some(Wait::Label { label: urgent.clone(), slots: 1 }));
-    assert_eq!(host.want(&session(5), of("codex", 5)), [session(5)]);
+    assert_eq!(host.want(&session(5), &of("codex", 5)), [session(5)]);
     assert_eq!(host.leave(&session(3)), [session(4)]);
     assert_eq!(host.leave(&session(1)), [session(2)]);
 }
@@ -80,7 +80,7 @@ fn a_paused_host_starts_nothing_and_goes_on_in_order() {
     let mut host = Admission::default();
     assert_eq!(host.pause(true), []);
     for n in [2, 1] {
-        assert_eq!(host.want(&session(n), want(Class::Normal, n.into())), []);
+        assert_eq!(host.want(&session(n), &want(Class::Normal, n.into())), []);
         assert_eq!(host.waits_for(&session(n)), Some(Wait::Paused));
     }
     assert_eq!(host.pause(false), [session(1), session(2)]);
@@ -91,8 +91,8 @@ fn a_paused_host_starts_nothing_and_goes_on_in_order() {
 fn with_too_little_memory_one_runs_at_a_time() {
     let mut host = Admission::default();
     assert_eq!(host.short_of_memory(true), []);
-    assert_eq!(host.want(&session(1), want(Class::Normal, 1)), [session(1)]);
-    assert_eq!(host.want(&session(2), want(Class::Normal, 2)), []);
+    assert_eq!(host.want(&session(1), &want(Class::Normal, 1)), [session(1)]);
+    assert_eq!(host.want(&session(2), &want(Class::Normal, 2)), []);
     assert_eq!(host.waits_for(&session(2)), Some(Wait::Memory));
     assert_eq!(host.short_of_memory(false), [session(2)]);
 }
@@ -103,7 +103,7 @@ fn what_runs_when_the_daemon_starts_has_its_slot_whatever_the_limits_say() {
     for n in 1..=3 {
         host.hold(&session(n), &want(Class::Normal, 0));
     }
-    assert_eq!((host.taken(), host.want(&session(4), want(Class::Urgent, 0))), (3, vec![]));
+    assert_eq!((host.taken(), host.want(&session(4), &want(Class::Urgent, 0))), (3, vec![]));
     assert_eq!(host.leave(&session(1)), []);
     assert_eq!(host.leave(&session(2)), []);
     assert_eq!(host.leave(&session(3)), [session(4)]);
@@ -116,10 +116,10 @@ fn a_rate_limit_holds_all_turns_of_the_agent_and_one_finds_out_whether_it_is_ove
     host.limit(&claude, AwakeMs(1000));
     host.limit(&claude, AwakeMs(500));
     for n in 1..=3 {
-        assert_eq!(host.want(&session(n), of("claude", n.into())), []);
+        assert_eq!(host.want(&session(n), &of("claude", n.into())), []);
     }
     assert_eq!(host.waits_for(&session(1)), Some(Wait::RateLimit { until: AwakeMs(1000) }));
-    assert_eq!(host.want(&session(9), of("codex", 0)), [session(9)], "another agent has another account");
+    assert_eq!(host.want(&session(9), &of("codex", 0)), [session(9)], "another agent has another account");
     assert_eq!(host.deadline(), Some(AwakeMs(1000)));
     assert_eq!(host.tick(AwakeMs(999)), []);
     assert_eq!(host.tick(AwakeMs(1000)), [session(1)]);
@@ -153,7 +153,7 @@ proptest! {
                     if !has.contains_key(&who) {
                         wants.insert(who.clone(), want.clone());
                     }
-                    host.want(&who, want)
+                    host.want(&who, &want)
                 }
                 3 | 4 => {
                     has.remove(&who);

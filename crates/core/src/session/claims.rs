@@ -59,7 +59,7 @@ impl Step<'_> {
     /// A claim that can be used. One that has expired is over, even if nobody has looked yet.
     pub(super) fn claimed(&self, no: ClaimNo) -> Result<&Claim, Rejection> {
         let claim = self.state.claims.get(&no).ok_or(Rejection::UnknownClaim { claim: no })?;
-        if self.state.expiry(claim, &self.env.now.boot).at <= self.env.now.awake {
+        if expiry(claim, &self.env.now.boot).at <= self.env.now.awake {
             return Err(Rejection::UnknownClaim { claim: no });
         }
         Ok(claim)
@@ -67,7 +67,7 @@ impl Step<'_> {
 
     /// Ends the claims that were not renewed in time. One whose turn runs lasts until that has ended.
     pub(super) fn expire_claims(&mut self) {
-        let due = |claim: &&Claim| self.state.expiry(claim, &self.env.now.boot).at <= self.env.now.awake;
+        let due = |claim: &&Claim| expiry(claim, &self.env.now.boot).at <= self.env.now.awake;
         let expired: Vec<ClaimNo> = self
             .state
             .claims
@@ -121,14 +121,15 @@ impl State {
         self.turn.as_ref().is_some_and(|turn| turn.prompt.claim == Some(claim))
     }
 
-    fn expiry(&self, claim: &Claim, boot: &BootId) -> Deadline {
-        at(&claim.renewed, claim.ttl_ms, Why::Claim, boot)
-    }
-
     /// When the claims expire whose turns do not run.
     pub(super) fn expiries<'a>(&'a self, boot: &'a BootId) -> impl Iterator<Item = Deadline> {
-        self.claims.values().filter(|claim| !self.uses(claim.no)).map(|claim| self.expiry(claim, boot))
+        self.claims.values().filter(|claim| !self.uses(claim.no)).map(|claim| expiry(claim, boot))
     }
+}
+
+/// When a claim is over if nobody renews it.
+fn expiry(claim: &Claim, boot: &BootId) -> Deadline {
+    at(&claim.renewed, claim.ttl_ms, Why::Claim, boot)
 }
 
 fn check_ttl(ttl_ms: u64) -> Result<(), Rejection> {

@@ -64,7 +64,7 @@ pub struct NewPrompt {
 }
 
 /// A claim to be made.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NewClaim {
     /// The class of its prompts.
     pub class: Class,

@@ -7,7 +7,7 @@ use std::hash::{Hash, Hasher};
 use super::acts::{Act, Choice, How, What};
 use super::world::*;
 use super::{laws, random};
-use crate::prompt::Class;
+use crate::prompt::{Class, OnPreempt};
 use crate::session::*;
 use crate::turn::TurnBy;
 
@@ -130,6 +130,9 @@ fn seldom() -> Vec<World> {
     let left = look(What::Exited(ExitStatus::Code(0), None));
     let never_ran = [Act::Resume, Act::ComeUp, look(What::Conversation(1)), left.clone()];
     let resumed = [&never_ran[..], &[Act::Resume, Act::ComeUp]].concat();
+    let urgent = Act::Preempt(Class::Urgent, OnPreempt::Continue);
+    let yielding = Act::Preempt(Class::Normal, OnPreempt::Drop);
+    let own = look(What::Began(TurnBy::Agent));
     let limited = || {
         let mut new = new_session(Lifetime::Kept, Some("first"));
         new.turn_ms = Some(1_000);
@@ -159,9 +162,21 @@ fn seldom() -> Vec<World> {
         begin(World::one_shot, &[completed.clone(), Act::Due]),
         begin(World::one_shot, &[failed, Act::Due, prompt.clone(), crashed.clone()]),
         begin(World::one_shot, &[completed.clone(), Act::Due, prompt.clone()]),
-        begin(World::one_shot, &[completed, Act::Due, prompt.clone(), crashed]),
+        begin(World::one_shot, &[completed.clone(), Act::Due, prompt.clone(), crashed.clone()]),
+        begin(World::one_shot, &[completed.clone(), Act::Due, crashed.clone(), Act::Admits(false)]),
         // Cancelled by a deadline, and beyond asking.
         begin(World::one_shot, &[Act::Due, Act::Due]),
+        begin(World::running, &[Act::Due, Act::Prompt(Class::Normal)]),
+        // Cut short, by what is dropped then.
+        begin(
+            World::suspended,
+            &[yielding.clone(), Act::ComeUp, Act::Write, urgent.clone(), Act::Drop(1), Act::Write],
+        ),
+        begin(World::running, &[urgent.clone(), Act::Write]),
+        begin(World::running, &[urgent.clone(), Act::Restart]),
+        begin(World::one_shot, &[completed.clone(), own.clone(), urgent.clone(), Act::Drop(1), Act::Write]),
+        // The agent's own turn while it starts.
+        begin(World::suspended, &[urgent.clone(), look(What::Spawned), own]),
         // Conversations that are gone.
         begin(World::with_history, &[prompt.clone(), Act::ComeUp, Act::Interrupt, lost(ExitStatus::Code(1))]),
         begin(World::suspended, &[&resumed[..], &[look(What::Lost)]].concat()),
@@ -172,8 +187,9 @@ fn seldom() -> Vec<World> {
 #[test]
 fn o08_the_table_of_transitions() {
     let mut found = random::lives(7, 200);
+    let alphabet = [&alphabet()[..], &[Act::Admits(false)]].concat();
     for given in [World::running(), World::one_shot()].into_iter().chain(seldom()) {
-        found.extend(explore(given, &alphabet(), 2).1);
+        found.extend(explore(given, &alphabet, 2).1);
     }
     let mut table: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     for (from, to) in &found {

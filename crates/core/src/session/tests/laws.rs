@@ -10,8 +10,8 @@ use crate::id::{GateNo, PromptNo, TurnNo};
 use crate::limits;
 use crate::prompt::{OnPreempt, Prompt};
 use crate::session::{
-    ClosingWhy, Env, Envelope, Event, Input, InterruptCause, Life, Op, Process, Rejection, SlotUse, State,
-    Status, deadline, duties, slot_use, status, step,
+    Env, Envelope, Event, Input, InterruptCause, Life, Op, Process, Rejection, SlotUse, State, Status,
+    deadline, duties, slot_use, status, step,
 };
 use crate::time::Stamp;
 use crate::turn::Outcome;
