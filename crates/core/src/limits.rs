@@ -45,7 +45,7 @@ pub const UNREADABLE_LINES: u32 = 200;
 pub const OUTBOX: usize = 256;
 
 /// Claims of one session, those that wait included.
-pub const CLAIMS: usize = 1024;
+pub const CLAIMS: usize = 256;
 
 /// The shortest life of a claim without a renewal, in milliseconds: a renewal is a commit.
 pub const CLAIM_TTL_MIN_MS: u64 = 1000;

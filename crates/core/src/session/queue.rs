@@ -7,7 +7,7 @@ use std::cmp::Reverse;
 use std::sync::Arc;
 
 use rpds::RedBlackTreeMapSync;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use super::state::{Life, Process, State};
 use crate::claim::Claim;
@@ -15,8 +15,8 @@ use crate::id::PromptNo;
 use crate::prompt::{Class, Prompt};
 
 /// Prompts that wait for their turn: the more urgent class first, then by rank.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(from = "Vec<Prompt>", into = "Vec<Prompt>")]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(from = "Vec<Prompt>")]
 pub struct Queue {
     prompts: RedBlackTreeMapSync<Place, Arc<Prompt>>,
     places: RedBlackTreeMapSync<PromptNo, Place>,
@@ -148,9 +148,9 @@ impl From<Vec<Prompt>> for Queue {
     }
 }
 
-impl From<Queue> for Vec<Prompt> {
-    fn from(queue: Queue) -> Self {
-        queue.iter().cloned().collect()
+impl Serialize for Queue {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.iter())
     }
 }
 
