@@ -5,10 +5,11 @@
 //!
 //! Request bodies refuse fields that they do not know; answers may grow fields, and readers skip those. Times are
 //! RFC 3339 in UTC with milliseconds. A path names a session by id, name or a unique prefix of the id; what is inside
-//! a session is named `SESSION.g1` (gate), `SESSION.t1` (turn), `SESSION.p1` (prompt).
+//! a session is named `SESSION.g1` (gate), `SESSION.t1` (turn), `SESSION.p1` (prompt), `SESSION.c1` (claim).
 
 mod agent;
 mod attempt;
+mod claim;
 mod cursor;
 mod daemon;
 mod event;
@@ -37,6 +38,7 @@ pub mod client;
 
 pub use agent::AgentInfo;
 pub use attempt::Attempt;
+pub use claim::{Claim, ClaimQuery, ClaimRenewal, ClaimRequest, ClaimWait};
 pub use cursor::{BadCursor, Cursor};
 pub use daemon::{CgroupState, DaemonState, DaemonStatus, Stop, StopRequest, StoreStatus, Version};
 pub use event::{Event, EventPage};
@@ -47,11 +49,12 @@ pub use gate::{
 pub use item::{Item, ItemKind};
 pub use list::List;
 pub use lockkeeper_core::{
+    claim::{Claim as EventClaim, ClaimEnd, ClaimState},
     gate::{Decision, Gate as EventGate, GateKind, Verdict, Withdrawal},
     id::{self, BadName},
     item::{Extent, ItemBody, ToolOutcome},
     json::Json,
-    prompt::Class,
+    prompt::{Class, OnPreempt, Parked},
     session::{
         End as EventEnd, Event as EventBody, Exit as EventExit, ExitVerdict, KINDS as EVENT_KINDS, Lifetime,
         SettingsResult, Stage, Status,
@@ -62,7 +65,7 @@ pub use new_session::{Created, NewSession, Secrets};
 pub use openapi::{openapi, openapi_json, routes};
 pub use patch::{Change, SessionPatch, SettingsRequest};
 pub use problem::{ErrorCode, Problem};
-pub use prompt::{PromptEdit, PromptReceipt, PromptRequest, PromptState, QueuedPrompt};
+pub use prompt::{PromptEdit, PromptMove, PromptReceipt, PromptRequest, PromptState, QueuedPrompt};
 pub use query::{
     EventQuery, GateFilter, GateQuery, ItemQuery, JournalQuery, JournalStream, SessionQuery, WaitQuery,
 };

@@ -4,11 +4,11 @@
 use utoipa::OpenApi;
 
 use crate::{
-    AgentInfo, Attempt, Created, DaemonStatus, DecisionRequest, Event, EventPage, EventQuery, Frame,
-    FullSession, Gap, Gate, GateFilter, GateQuery, Heartbeat, InterruptReceipt, InterruptRequest, Item,
-    ItemQuery, JournalQuery, JournalStream, List, Live, NewSession, Problem, PromptEdit, PromptReceipt,
-    PromptRequest, QueuedPrompt, Ready, Session, SessionPatch, SessionQuery, SettingsRequest, StopRequest,
-    Turn, Version, WaitFor, WaitQuery, Why,
+    AgentInfo, Attempt, Claim, ClaimQuery, ClaimRenewal, ClaimRequest, Created, DaemonStatus,
+    DecisionRequest, Event, EventPage, EventQuery, Frame, FullSession, Gap, Gate, GateFilter, GateQuery,
+    Heartbeat, InterruptReceipt, InterruptRequest, Item, ItemQuery, JournalQuery, JournalStream, List, Live,
+    NewSession, Problem, PromptEdit, PromptReceipt, PromptRequest, QueuedPrompt, Ready, Session,
+    SessionPatch, SessionQuery, SettingsRequest, StopRequest, Turn, Version, WaitFor, WaitQuery, Why,
 };
 
 #[derive(OpenApi)]
@@ -17,8 +17,8 @@ use crate::{
         title = "Lockkeeper",
         description = "Supervises coding-agent sessions. Errors are problem documents (RFC 9457) with a stable `code`. \
                        Every answer carries `lockkeeper-version`, and under /v1 `lockkeeper-cursor`: the cursor that it \
-                       is true at. `{session}` is an id, a name or a unique prefix of an id; `{gate}` and `{prompt}` \
-                       are `SESSION.g1` and `SESSION.p1`. Streams send the frames `ready`, `event`, `live`, \
+                       is true at. `{session}` is an id, a name or a unique prefix of an id; `{gate}`, `{prompt}` and \
+                       `{claim}` are `SESSION.g1`, `SESSION.p1` and `SESSION.c1`. Streams send the frames `ready`, `event`, `live`, \
                        `heartbeat` and `gap`, whose data are the schemas of these names.",
         license(name = "MIT OR Apache-2.0")
     ),
@@ -44,6 +44,12 @@ use crate::{
         prompt,
         edit_prompt,
         drop_prompt,
+        release_prompt,
+        claims,
+        claim,
+        get_claim,
+        renew_claim,
+        end_claim,
         gates,
         decide,
         events,
@@ -221,7 +227,7 @@ paths! {
         responses((status = 202, body = PromptReceipt)))]
     prompt;
 
-    /// Replaces the text of a prompt that still waits.
+    /// Changes the text or the place of a prompt that still waits.
     #[utoipa::path(patch, path = "/v1/prompts/{prompt}", tag = "prompts", params(("prompt" = String, Path)),
         request_body = PromptEdit, responses((status = 200, body = PromptReceipt)))]
     edit_prompt;
@@ -230,6 +236,38 @@ paths! {
     #[utoipa::path(delete, path = "/v1/prompts/{prompt}", tag = "prompts", params(("prompt" = String, Path)),
         responses((status = 200, body = PromptReceipt)))]
     drop_prompt;
+
+    /// Lets a prompt go that waits for that: work that was cut short, and held.
+    #[utoipa::path(post, path = "/v1/prompts/{prompt}/release", tag = "prompts", params(("prompt" = String, Path)),
+        responses((status = 200, body = PromptReceipt)))]
+    release_prompt;
+
+    /// Lists the claims of a session, the next one first.
+    #[utoipa::path(get, path = "/v1/sessions/{session}/claims", tag = "claims", params(("session" = String, Path)),
+        responses((status = 200, body = List<Claim>)))]
+    claims;
+
+    /// Claims the next turns of a session. The claim waits for them as a prompt of its class does.
+    #[utoipa::path(post, path = "/v1/sessions/{session}/claims", tag = "claims", params(("session" = String, Path)),
+        request_body = ClaimRequest, responses((status = 201, body = Claim)))]
+    claim;
+
+    /// Tells how a claim stands, at once or when its turn has come.
+    #[utoipa::path(get, path = "/v1/sessions/{session}/claims/{claim}", tag = "claims",
+        params(("session" = String, Path), ("claim" = String, Path), ClaimQuery),
+        responses((status = 200, body = Claim)))]
+    get_claim;
+
+    /// Lets a claim last longer.
+    #[utoipa::path(put, path = "/v1/sessions/{session}/claims/{claim}", tag = "claims",
+        params(("session" = String, Path), ("claim" = String, Path)),
+        request_body = ClaimRenewal, responses((status = 200, body = Claim)))]
+    renew_claim;
+
+    /// Ends a claim: its owner gives it back, anybody else evicts. What it had queued keeps its place.
+    #[utoipa::path(delete, path = "/v1/sessions/{session}/claims/{claim}", tag = "claims",
+        params(("session" = String, Path), ("claim" = String, Path)), responses((status = 204)))]
+    end_claim;
 
     /// Lists gates: those that are open, oldest first, or with `state=all` the closed ones too, latest first.
     #[utoipa::path(get, path = "/v1/gates", tag = "gates", params(GateQuery),

@@ -153,6 +153,14 @@ codes! {
     SessionStopping "session_stopping" 409 exit 3 "The session is stopping", Some("`lk wait REF --for end`, then send again");
     /// It is not known yet what became of the session's process.
     SessionUnsettled "session_unsettled" 409 exit 3 "The state of the session is being found out", Some("try again in a moment");
+    /// The session has ended.
+    SessionEnded "session_ended" 409 exit 3 "The session has ended", Some("send a prompt or resume it first");
+    /// The claim is over, or never was.
+    ClaimOver "claim_over" 409 exit 3 "The claim is over", Some("claim again");
+    /// A prompt of a claim keeps the claim's place.
+    PromptClaimed "prompt_claimed" 409 exit 3 "The prompt has its place by a claim", None;
+    /// A session has too many claims.
+    TooManyClaims "too_many_claims" 429 exit 3 "Too many claims wait on the session", Some("wait until some are over");
     /// The turn has ended.
     TurnEnded "turn_ended" 409 exit 3 "The turn has ended", None;
     /// There has been no such turn.
@@ -191,6 +199,10 @@ codes! {
     NothingToSet "nothing_to_set" 422 exit 2 "Nothing was asked for", Some("name a model or a mode");
     /// A value is empty or too long.
     BadValue "bad_value" 422 exit 2 "A value is empty or too long", None;
+    /// A prompt has another class than its claim.
+    ClaimClass "claim_class" 422 exit 2 "The prompt has another class than its claim", None;
+    /// A claim would last too short or too long.
+    BadTtl "bad_ttl" 422 exit 2 "A claim cannot last so short or so long", None;
     /// Too many labels.
     TooManyLabels "too_many_labels" 422 exit 3 "A session cannot have so many labels", None;
     /// Too many prompts wait.
@@ -239,6 +251,12 @@ impl From<&Rejection> for ErrorCode {
             Rejection::BadValue { .. } => Self::BadValue,
             Rejection::TooManyLabels { .. } => Self::TooManyLabels,
             Rejection::Unsettled => Self::SessionUnsettled,
+            Rejection::Ended => Self::SessionEnded,
+            Rejection::UnknownClaim { .. } => Self::ClaimOver,
+            Rejection::ClaimClass { .. } => Self::ClaimClass,
+            Rejection::TooManyClaims { .. } => Self::TooManyClaims,
+            Rejection::BadTtl { .. } => Self::BadTtl,
+            Rejection::PromptClaimed { .. } => Self::PromptClaimed,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Prompts and the queue.
 
 use lockkeeper_core::id::SessionId;
-use lockkeeper_core::prompt::Class;
+use lockkeeper_core::prompt::{Class, OnPreempt, Parked};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -16,14 +16,53 @@ pub struct PromptRequest {
     /// How urgent it is. There is no default: whoever prompts by program knows.
     #[schema(schema_with = schema::class)]
     pub class: Class,
+    /// Whether it cuts a turn of a lower class short.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub preempt: bool,
+    /// What becomes of its own turn if that is cut short.
+    #[serde(default, skip_serializing_if = "is_default")]
+    #[schema(schema_with = schema::on_preempt)]
+    pub on_preempt: OnPreempt,
+    /// The claim that it uses, `c1` or `SESSION.c1`: it has the claim's place, and cuts turns short as the claim does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub claim: Option<String>,
 }
 
-/// The body of `PATCH /v1/prompts/{prompt}`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+impl PromptRequest {
+    /// A prompt that waits for its turn.
+    pub fn new(text: impl Into<String>, class: Class) -> Self {
+        Self { text: text.into(), class, preempt: false, on_preempt: OnPreempt::default(), claim: None }
+    }
+}
+
+fn is_default(choice: &OnPreempt) -> bool {
+    *choice == OnPreempt::default()
+}
+
+/// The body of `PATCH /v1/prompts/{prompt}`. What is absent stays.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PromptEdit {
     /// The text in place of the old one.
-    pub text: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
+    /// Another class; it is the last there, unless `to` says otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(schema_with = schema::class)]
+    pub class: Option<Class>,
+    /// Another place within its class.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<PromptMove>,
+}
+
+/// Where a prompt is moved to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum PromptMove {
+    /// Before all others of its class.
+    First,
+    /// Behind all others of its class.
+    Last,
 }
 
 /// What became of a prompt so far.
@@ -38,6 +77,8 @@ pub struct PromptReceipt {
     pub state: PromptState,
     /// How many prompts go before it, if it waits.
     pub queued_behind: Option<u32>,
+    /// The turn that it cuts short just now: `SESSION.t1`.
+    pub preempted: Option<String>,
     /// Its turn, once it has one: `SESSION.t1`.
     pub turn: Option<String>,
     /// How that turn ended.
@@ -78,6 +119,13 @@ pub struct QueuedPrompt {
     pub class: Class,
     /// Who sent it.
     pub caller: String,
+    /// The claim that it uses: `SESSION.c1`.
+    pub claim: Option<String>,
+    /// The turn that was cut short and that it goes on with: `SESSION.t1`.
+    pub continues: Option<String>,
+    /// Why it waits until somebody lets it go.
+    #[schema(schema_with = schema::parked)]
+    pub parked: Option<Parked>,
     /// Its text.
     pub text: String,
     /// When it was accepted.

@@ -22,6 +22,18 @@ pub(crate) fn class() -> Object {
     )
 }
 
+pub(crate) fn on_preempt() -> Object {
+    words("What becomes of a turn that is cut short.", ["continue", "hold", "drop"])
+}
+
+pub(crate) fn parked() -> Object {
+    words("Why a prompt waits until somebody lets it go.", ["by_choice", "tool_unknown"])
+}
+
+pub(crate) fn claim_state() -> Object {
+    words("How a claim stands.", ["waiting", "held", "suspended"])
+}
+
 pub(crate) fn lifetime() -> Object {
     words("Whether the session ends with its turn.", ["one_shot", "kept"])
 }
@@ -75,9 +87,16 @@ mod tests {
     fn the_words_of_the_schemas_are_those_that_serde_writes() {
         use gate::{GateKind as G, Withdrawal as W};
         use item::{Extent as E, ToolOutcome as T};
+        use lockkeeper_core::claim::ClaimState as C;
         use session::Stage as S;
         check(&status(), &Status::ALL);
         check(&class(), &[prompt::Class::Background, prompt::Class::Normal, prompt::Class::Urgent]);
+        check(
+            &on_preempt(),
+            &[prompt::OnPreempt::Continue, prompt::OnPreempt::Hold, prompt::OnPreempt::Drop],
+        );
+        check(&parked(), &[prompt::Parked::ByChoice, prompt::Parked::ToolUnknown]);
+        check(&claim_state(), &[C::Waiting, C::Held, C::Suspended]);
         check(&lifetime(), &[session::Lifetime::OneShot, session::Lifetime::Kept]);
         check(&stage(), &[S::Sending, S::Accepted, S::Written, S::Running]);
         check(&turn_by(), &[turn::TurnBy::Prompt, turn::TurnBy::Agent]);

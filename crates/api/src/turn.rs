@@ -72,6 +72,8 @@ pub enum OutcomeWord {
     Completed,
     /// Somebody cancelled it.
     Interrupted,
+    /// Something more urgent cut it short.
+    Preempted,
     /// The model refused.
     Refused,
     /// A limit of the agent ended it.
@@ -88,6 +90,7 @@ impl OutcomeWord {
         match outcome {
             Outcome::Completed => (Self::Completed, None, None),
             Outcome::Interrupted { by } => (Self::Interrupted, None, Some(format!("by {by}"))),
+            Outcome::Preempted { by } => (Self::Preempted, None, Some(format!("by {by}"))),
             Outcome::Refused => (Self::Refused, None, None),
             Outcome::Limit { which } => (Self::Limit, Some(which.clone()), None),
             Outcome::Failed { kind, message } => {
@@ -102,6 +105,7 @@ impl OutcomeWord {
         match self {
             Self::Completed => "completed",
             Self::Interrupted => "interrupted",
+            Self::Preempted => "preempted",
             Self::Refused => "refused",
             Self::Limit => "limit",
             Self::Failed => "failed",

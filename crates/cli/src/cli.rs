@@ -27,6 +27,7 @@ Usage: lk [COMMAND]
 Work:
   run         Start a session and follow it
   send        Send a prompt to a session
+  claim       Run a command that has a session's next turns to itself
   attach      Follow a session
   interrupt   Cancel the turn that runs
   resume      Start the agent of a session again
@@ -41,6 +42,7 @@ Look:
   logs        Show what was said and done in a session
   events      List events
   queue       List and change the prompts that wait
+  claims      List the claims of a session, or end one
   wait        Wait until sessions are idle, ask something, or end
 
 Gates:
@@ -87,6 +89,8 @@ enum Verb {
     Logs(c::logs::Args),
     Events(c::events::Args),
     Queue(c::queue::Args),
+    Claim(c::claim::Args),
+    Claims(c::claims::Args),
     Wait(c::wait::Args),
     Gates(c::gates::Args),
     Allow(c::allow::Args),
@@ -177,6 +181,8 @@ async fn command(verb: Option<Verb>, context: &Context) -> Outcome {
         Verb::Logs(args) => c::logs::run(args, context).await,
         Verb::Events(args) => c::events::run(args, context).await,
         Verb::Queue(args) => c::queue::run(args, context).await,
+        Verb::Claim(args) => c::claim::run(args, context).await,
+        Verb::Claims(args) => c::claims::run(args, context).await,
         Verb::Wait(args) => c::wait::run(args, context).await,
         Verb::Gates(args) => c::gates::run(args, context).await,
         Verb::Allow(args) => c::allow::run(args, context).await,

@@ -135,7 +135,7 @@ pub(crate) fn status_ink(status: Status) -> Ink {
 pub(crate) fn outcome_ink(outcome: OutcomeWord) -> Ink {
     match outcome {
         OutcomeWord::Completed => Ink::Green,
-        OutcomeWord::Interrupted | OutcomeWord::Unknown => Ink::Yellow,
+        OutcomeWord::Interrupted | OutcomeWord::Preempted | OutcomeWord::Unknown => Ink::Yellow,
         OutcomeWord::Refused | OutcomeWord::Limit | OutcomeWord::Failed => Ink::Red,
     }
 }

@@ -1,5 +1,6 @@
 //! Claims: the right to a session's next turns, over several prompts.
 
+use std::cmp::Reverse;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -32,6 +33,13 @@ pub struct Claim {
     pub renewed: Stamp,
     /// Whether it is its turn. A claim that a higher class goes before is suspended.
     pub state: ClaimState,
+}
+
+impl Claim {
+    /// Its place among everything that waits: the least goes first.
+    pub fn place(&self) -> (Reverse<Class>, i64) {
+        (Reverse(self.class), self.rank)
+    }
 }
 
 /// How a claim stands.

@@ -1,5 +1,6 @@
 //! What waits for its turn.
 
+use std::cmp::Reverse;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -113,6 +114,11 @@ impl Prompt {
             Some(Continues { begun: true, .. }) => format!("{GO_ON}\n\n{}", self.text).into(),
             Some(Continues { begun: false, .. }) | None => self.text.clone(),
         }
+    }
+
+    /// Its place among everything that waits: the least goes first, and of one claim's the lowest number.
+    pub fn place(&self) -> (Reverse<Class>, i64) {
+        (Reverse(self.class), self.rank)
     }
 
     /// How often the work was cut short already.

@@ -96,6 +96,7 @@ impl Host {
             manner: self.manner(adapter),
             name_taken,
             draining: self.is_draining(),
+            admits: true,
         };
         let made = match create(new, by, &env) {
             Ok((state, events)) => self.store_new(adapter, state, events, environment, key).await,

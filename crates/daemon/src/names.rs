@@ -45,6 +45,10 @@ impl Names {
             Command::Prompt(_)
             | Command::Resume
             | Command::EditPrompt { .. }
+            | Command::ReleasePrompt { .. }
+            | Command::Claim(_)
+            | Command::RenewClaim { .. }
+            | Command::EndClaim { .. }
             | Command::DropPrompt { .. }
             | Command::Interrupt { .. }
             | Command::Stop

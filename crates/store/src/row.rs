@@ -9,7 +9,8 @@ use lockkeeper_core::id::{
 };
 use lockkeeper_core::prompt::Class;
 use lockkeeper_core::session::{
-    Cause, Conversation, Deadline, End, Exit, ExitVerdict, Life, Lifetime, Stage, State, Status, deadline,
+    Cause, Conversation, Deadline, End, Exit, ExitVerdict, Life, Lifetime, Stage, State, Status, Waits,
+    deadline, waits,
 };
 use lockkeeper_core::time::Stamp;
 use lockkeeper_core::turn::{Outcome, TurnBy, Usage};
@@ -17,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 /// The version of what a stored row means. To be raised when a state makes another row than it did: stored rows are then
 /// made anew from the log when they are read.
-pub(crate) const ROW_FORMAT: i64 = 1;
+pub(crate) const ROW_FORMAT: i64 = 2;
 
 /// What a list shows of a session. A function of its state and of nothing else, so no engine computes it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -89,6 +90,9 @@ pub struct SessionRow {
     pub last_verdict: Option<ExitVerdict>,
     /// Who keeps the queue from going on.
     pub held: Option<String>,
+    /// What it waits for, if it is queued.
+    #[serde(default)]
+    pub waits: Option<Waits>,
     /// Limit of a turn in milliseconds.
     #[serde(default)]
     pub turn_ms: Option<u64>,
@@ -192,6 +196,7 @@ impl SessionRow {
             last_exit: state.last_exit.clone(),
             last_verdict: state.last_verdict,
             held: state.held.clone(),
+            waits: waits(state),
             turn_ms: profile.turn_ms,
             until: deadline(state, &state.status.since.boot),
             live: live(state),
@@ -209,7 +214,7 @@ fn running_turn(state: &State) -> Option<RunningTurn> {
         no: turn.no,
         by: TurnBy::Prompt,
         prompt: Some(turn.prompt.no),
-        caller: Some(turn.prompt.caller.clone()),
+        caller: Some(turn.prompt.caller.to_string()),
         class: Some(turn.prompt.class),
         stage: Some(turn.stage),
         started: turn.started.clone(),
@@ -241,6 +246,7 @@ fn live(state: &State) -> bool {
     state.process.attempt().is_some()
         || !state.settled_since_boot
         || !state.queue.is_empty()
+        || !state.claims.is_empty()
         || !state.gates.is_empty()
         || !state.controls.is_empty()
         || state.launch_wanted

@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use hyper::Method;
-use lockkeeper_core::id::{GateNo, PromptNo};
+use lockkeeper_core::id::{ClaimNo, GateNo, PromptNo};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -22,10 +22,11 @@ pub use http::RawBody;
 pub use stream::EventStream;
 
 use crate::{
-    AgentInfo, Attempt, Created, DaemonStatus, DecisionRequest, EventPage, EventQuery, FullSession, Gate,
-    GateQuery, InnerReference, InterruptReceipt, InterruptRequest, Item, ItemQuery, JournalQuery, List,
-    NewSession, PromptEdit, PromptReceipt, PromptRequest, QueuedPrompt, Reference, Session, SessionPatch,
-    SessionQuery, SettingsRequest, StopRequest, Turn, Version, WaitQuery, Why, headers, limits,
+    AgentInfo, Attempt, Claim, ClaimQuery, ClaimRenewal, ClaimRequest, Created, DaemonStatus,
+    DecisionRequest, EventPage, EventQuery, FullSession, Gate, GateQuery, InnerReference, InterruptReceipt,
+    InterruptRequest, Item, ItemQuery, JournalQuery, List, NewSession, PromptEdit, PromptReceipt,
+    PromptRequest, QueuedPrompt, Reference, Session, SessionPatch, SessionQuery, SettingsRequest,
+    StopRequest, Turn, Version, WaitQuery, Why, headers, limits,
 };
 use http::{Call, Deadline};
 
@@ -190,6 +191,42 @@ impl Client {
         self.json(Call { method: Method::DELETE, ..Call::get(format!("/v1/prompts/{prompt}")) }).await
     }
 
+    /// `POST /v1/prompts/{prompt}/release`
+    pub async fn release_prompt(&self, prompt: &InnerReference<PromptNo>) -> Answer<PromptReceipt> {
+        self.json(Call { method: Method::POST, ..Call::get(format!("/v1/prompts/{prompt}/release")) }).await
+    }
+
+    /// `GET /v1/sessions/{session}/claims`
+    pub async fn claims(&self, session: &Reference) -> Answer<List<Claim>> {
+        self.get(&path(session, "/claims")).await
+    }
+
+    /// `POST /v1/sessions/{session}/claims`
+    pub async fn claim(&self, session: &Reference, request: &ClaimRequest) -> Answer<Claim> {
+        self.post(&path(session, "/claims"), request).await
+    }
+
+    /// `GET /v1/sessions/{session}/claims/{claim}`: with a wait, answers when its turn has come.
+    pub async fn claim_state(&self, claim: &InnerReference<ClaimNo>, query: ClaimQuery) -> Answer<Claim> {
+        let room = Duration::from_millis(limits::ANSWER_MS);
+        let deadline = match (query.wait, query.timeout) {
+            (None, _) => Deadline::Within(room),
+            (Some(_), Some(ms)) => Deadline::Within(Duration::from_millis(ms).saturating_add(room)),
+            (Some(_), None) => Deadline::Never,
+        };
+        self.json(Call { deadline, ..Call::get(with_query(&claim_path(claim), &query)) }).await
+    }
+
+    /// `PUT /v1/sessions/{session}/claims/{claim}`
+    pub async fn renew_claim(&self, claim: &InnerReference<ClaimNo>, renewal: ClaimRenewal) -> Answer<Claim> {
+        self.json(Call::with_body(Method::PUT, claim_path(claim), &renewal)?).await
+    }
+
+    /// `DELETE /v1/sessions/{session}/claims/{claim}`
+    pub async fn end_claim(&self, claim: &InnerReference<ClaimNo>) -> Answer<()> {
+        self.text(Call { method: Method::DELETE, ..Call::get(claim_path(claim)) }).await.map(drop)
+    }
+
     /// `POST /v1/sessions/{session}/interrupt`
     pub async fn interrupt(
         &self,
@@ -250,6 +287,10 @@ impl Client {
 
 fn path(session: &Reference, rest: &str) -> String {
     format!("/v1/sessions/{session}{rest}")
+}
+
+fn claim_path(claim: &InnerReference<ClaimNo>) -> String {
+    format!("{}/{}", path(&claim.session, "/claims"), claim.no)
 }
 
 fn events_path(session: Option<&Reference>) -> String {

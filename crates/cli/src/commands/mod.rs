@@ -4,6 +4,8 @@ pub(crate) mod agents;
 pub(crate) mod allow;
 pub(crate) mod answer;
 pub(crate) mod attach;
+pub(crate) mod claim;
+pub(crate) mod claims;
 pub(crate) mod completion;
 pub(crate) mod daemon;
 pub(crate) mod demo_agent;
@@ -37,7 +39,7 @@ use std::collections::BTreeMap;
 use std::io::Read as _;
 
 use clap::ValueEnum;
-use lockkeeper_api::{Class, Session, Status, Time};
+use lockkeeper_api::{Class, OnPreempt, Session, Status, Time};
 
 use crate::clock::Times;
 use crate::failure::{Failure, Outcome};
@@ -65,13 +67,41 @@ impl From<Urgency> for Class {
     }
 }
 
+/// What becomes of a turn that is cut short.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Afterwards {
+    /// A new turn goes on with it
+    Continue,
+    /// The same, once somebody lets it go
+    Hold,
+    /// Nothing
+    Drop,
+}
+
+impl From<Afterwards> for OnPreempt {
+    fn from(afterwards: Afterwards) -> Self {
+        match afterwards {
+            Afterwards::Continue => Self::Continue,
+            Afterwards::Hold => Self::Hold,
+            Afterwards::Drop => Self::Drop,
+        }
+    }
+}
+
+/// Who gives way to whom.
+#[derive(Debug, Clone, Copy, clap::Args)]
+pub(crate) struct Preempted {
+    /// Cut a turn of a lower class short instead of waiting for its end
+    #[arg(long)]
+    pub(crate) preempt: bool,
+    /// What becomes of its own turn, should something more urgent cut that short
+    #[arg(long, value_enum, default_value = "continue", value_name = "WHAT")]
+    pub(crate) on_preempt: Afterwards,
+}
+
 /// The word of a class.
 pub(crate) fn class_word(class: Class) -> &'static str {
-    match class {
-        Class::Background => "background",
-        Class::Normal => "normal",
-        Class::Urgent => "urgent",
-    }
+    class.word()
 }
 
 /// A status and since when: `running for 3m`, `completed 3m ago`.

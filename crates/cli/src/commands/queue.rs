@@ -2,9 +2,9 @@
 
 use clap::Subcommand;
 use lockkeeper_api::id::PromptNo;
-use lockkeeper_api::{PromptEdit, QueuedPrompt, Reference};
+use lockkeeper_api::{Parked, PromptEdit, PromptMove, QueuedPrompt, Reference};
 
-use super::class_word;
+use super::{Urgency, class_word};
 use crate::context::Context;
 use crate::cut;
 use crate::exit;
@@ -45,6 +45,28 @@ enum Action {
         #[command(flatten)]
         shown: Shown,
     },
+    /// Give a prompt another place: the last of its class, unless it is to be the first
+    Mv {
+        /// The prompt: p3
+        #[arg(value_name = "PROMPT")]
+        prompt: String,
+        /// Before all others of its class
+        #[arg(long)]
+        first: bool,
+        /// Another class
+        #[arg(long, value_enum)]
+        class: Option<Urgency>,
+        #[command(flatten)]
+        shown: Shown,
+    },
+    /// Let a prompt go that was cut short and is held
+    Release {
+        /// The prompt: p3
+        #[arg(value_name = "PROMPT")]
+        prompt: String,
+        #[command(flatten)]
+        shown: Shown,
+    },
     /// Take prompts out of the queue
     Rm {
         /// The prompts: p3 p4
@@ -64,8 +86,25 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
             let prompt = refs::inside::<PromptNo>(context, &args.session, &prompt).await?;
             let prompt = refs::with_id(context, prompt).await?;
             let text = super::read_prompt(&text)?;
-            let receipt = context.client.edit_prompt(&prompt, &PromptEdit { text }).await?;
+            let receipt = context
+                .client
+                .edit_prompt(&prompt, &PromptEdit { text: Some(text), ..PromptEdit::default() })
+                .await?;
             shown.one(context, &receipt, || format!("{} changed\n", prompt.no))?;
+            Ok(exit::OK)
+        }
+        Some(Action::Mv { prompt, first, class, shown }) => {
+            let prompt = refs::with_id(context, refs::inside::<PromptNo>(&args.session, &prompt)?).await?;
+            let to = Some(if first { PromptMove::First } else { PromptMove::Last });
+            let edit = PromptEdit { text: None, class: class.map(Into::into), to };
+            let receipt = context.client.edit_prompt(&prompt, &edit).await?;
+            shown.one(context, &receipt, || format!("{} moved\n", prompt.no))?;
+            Ok(exit::OK)
+        }
+        Some(Action::Release { prompt, shown }) => {
+            let prompt = refs::with_id(context, refs::inside::<PromptNo>(&args.session, &prompt)?).await?;
+            let receipt = context.client.release_prompt(&prompt).await?;
+            shown.one(context, &receipt, || format!("{} let go\n", prompt.no))?;
             Ok(exit::OK)
         }
         Some(Action::Rm { prompts, shown }) => {
@@ -98,13 +137,23 @@ async fn list(session: &Reference, shown: Shown, context: &Context) -> Outcome {
 fn table(queue: &[QueuedPrompt], shown: Shown, style: Style) -> Table {
     const PREVIEW: usize = 200;
     let times = shown.times();
-    let mut table =
-        Table::new(&["PROMPT", "CLASS", "CALLER", "AGE", "TEXT"], &["TEXT"], &["CLASS", "CALLER", "AGE"]);
+    let mut table = Table::new(
+        &["PROMPT", "CLASS", "CALLER", "CLAIM", "HELD", "AGE", "TEXT"],
+        &["TEXT"],
+        &["CLASS", "CALLER", "CLAIM", "AGE"],
+    );
     for prompt in queue {
+        let held = match prompt.parked {
+            Some(Parked::ByChoice) => "cut short",
+            Some(Parked::ToolUnknown) => "tool unknown",
+            None => "",
+        };
         table.row([
             prompt.id.rsplit('.').next().unwrap_or_default().into(),
             class_word(prompt.class).into(),
             prompt.caller.as_str().into(),
+            prompt.claim.as_deref().and_then(|claim| claim.rsplit('.').next()).unwrap_or_default().into(),
+            held.into(),
             times.show(prompt.accepted).into(),
             cut::summary(&prompt.text, PREVIEW, style).into(),
         ]);

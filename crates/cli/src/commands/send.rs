@@ -1,8 +1,13 @@
 //! `lk send`: queues a prompt.
 
-use lockkeeper_api::{InnerReference, PromptReceipt, PromptRequest, PromptState, Reference};
+use std::env;
 
-use super::Urgency;
+use lockkeeper_api::id::ClaimNo;
+use lockkeeper_api::{
+    Claim, ClaimQuery, InnerReference, PromptReceipt, PromptRequest, PromptState, Reference,
+};
+
+use super::{Preempted, Urgency, claim};
 use crate::context::Context;
 use crate::exit;
 use crate::failure::Outcome;
@@ -24,9 +29,14 @@ pub(crate) struct Args {
     /// What to tell the agent; - reads it from standard input
     #[arg(required = true, value_name = "PROMPT")]
     prompt: Vec<String>,
-    /// How urgent it is
-    #[arg(long, value_enum, default_value = "normal")]
-    class: Urgency,
+    /// How urgent it is: normal, unless it uses a claim
+    #[arg(long, value_enum)]
+    class: Option<Urgency>,
+    #[command(flatten)]
+    preempted: Preempted,
+    /// The claim that it uses: c1; the one of `lk claim` is found by itself
+    #[arg(long, conflicts_with_all = ["class", "preempt", "on_preempt"])]
+    claim: Option<String>,
     /// Follow the session until the prompt's turn has ended; the exit code is that of the turn
     #[arg(long, conflicts_with_all = ["output", "exact"])]
     wait: bool,
@@ -39,8 +49,19 @@ pub(crate) struct Args {
 
 /// Runs the command.
 pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
-    let request = PromptRequest { text: super::read_prompt(&args.prompt)?, class: args.class.into() };
+    let text = super::read_prompt(&args.prompt)?;
     start::ensure_and_tell(context).await?;
+    let claim = claim(&args, context).await?;
+    let class = match &claim {
+        Some(claim) => claim.class,
+        None => args.class.unwrap_or(Urgency::Normal).into(),
+    };
+    let request = PromptRequest {
+        preempt: args.preempted.preempt,
+        on_preempt: args.preempted.on_preempt.into(),
+        claim: claim.map(|claim| claim.id),
+        ..PromptRequest::new(text, class)
+    };
     // What follows from the prompt comes after this.
     let before = context.client.queue(&args.session).await?.cursor;
     let receipt = context.client.prompt(&args.session, &request, args.key.as_deref()).await?;
@@ -63,8 +84,29 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
     follow(context, session, plan, &[]).await
 }
 
+/// The claim that the prompt uses: the one that is named, else the one of the `lk claim` that this runs under.
+async fn claim(args: &Args, context: &Context) -> Outcome<Option<Claim>> {
+    let named = match (&args.claim, env::var(claim::VARIABLE)) {
+        (Some(named), _) => refs::inside::<ClaimNo>(&args.session, named)?,
+        (None, Ok(own)) if args.class.is_none() => {
+            let own: InnerReference<ClaimNo> = own.parse()?;
+            let session = context.client.session(&args.session).await?;
+            if own.session.id().as_ref() != Some(&session.id) {
+                return Ok(None);
+            }
+            own
+        }
+        (None, _) => return Ok(None),
+    };
+    Ok(Some(context.client.claim_state(&named, ClaimQuery::default()).await?))
+}
+
 fn sentence(receipt: &PromptReceipt, session: &Reference) -> String {
     let prompt = refs::as_named(session, &receipt.prompt);
+    if let Some(turn) = &receipt.preempted {
+        let turn = refs::as_named(session, turn);
+        return format!("{prompt} is next, and cuts {turn} short; follow it: lk attach {session}\n");
+    }
     let place = match (receipt.state, receipt.queued_behind) {
         (PromptState::Accepted, Some(0) | None) => "is next".to_owned(),
         (PromptState::Accepted, Some(1)) => "waits behind 1 prompt".to_owned(),

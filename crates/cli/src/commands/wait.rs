@@ -103,7 +103,7 @@ fn code(session: &Session, what: WaitFor) -> u8 {
         return if session.open_gates > 0 { exit::OK } else { exit::REJECTED };
     }
     match session.last_turn.as_ref().map(|turn| turn.outcome) {
-        Some(OutcomeWord::Interrupted) => exit::INTERRUPTED,
+        Some(OutcomeWord::Interrupted | OutcomeWord::Preempted) => exit::INTERRUPTED,
         Some(OutcomeWord::Refused | OutcomeWord::Limit | OutcomeWord::Failed | OutcomeWord::Unknown) => {
             exit::FAILED
         }

@@ -105,6 +105,16 @@ impl Track {
                     self.ours = Some(turn);
                 }
             }
+            // The turn is cut short, and this goes on with it.
+            EventBody::PromptAccepted { prompt }
+                if prompt.continues.as_ref().is_some_and(|cut| self.ours == Some(cut.turn)) =>
+            {
+                self.ours = None;
+                match &mut self.goal {
+                    Goal::Prompt(no) | Goal::Turn(no) => *no = prompt.no,
+                    Goal::End => {}
+                }
+            }
             EventBody::OwnTurnBegun { turn, .. } => self.running = Some(turn),
             EventBody::TurnEnded { turn, outcome, .. } => {
                 if self.running == Some(turn) {
@@ -225,7 +235,7 @@ impl Track {
 fn ends_session(outcome: &Outcome) -> bool {
     match outcome {
         Outcome::Completed | Outcome::Refused | Outcome::Limit { .. } | Outcome::Failed { .. } => true,
-        Outcome::Interrupted { .. } | Outcome::Unknown { .. } => false,
+        Outcome::Interrupted { .. } | Outcome::Preempted { .. } | Outcome::Unknown { .. } => false,
     }
 }
 
@@ -233,7 +243,7 @@ fn ends_session(outcome: &Outcome) -> bool {
 pub(crate) fn outcome_code(outcome: &Outcome) -> u8 {
     match outcome {
         Outcome::Completed => exit::OK,
-        Outcome::Interrupted { .. } => exit::INTERRUPTED,
+        Outcome::Interrupted { .. } | Outcome::Preempted { .. } => exit::INTERRUPTED,
         Outcome::Failed { kind: FailureKind::Login, .. } => exit::AGENT,
         Outcome::Refused | Outcome::Limit { .. } | Outcome::Failed { .. } | Outcome::Unknown { .. } => {
             exit::FAILED

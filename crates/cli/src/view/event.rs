@@ -2,7 +2,7 @@
 
 use lockkeeper_api::id::{PromptNo, TurnNo};
 use lockkeeper_api::{
-    EventBody, EventEnd, EventExit, ExitVerdict, Outcome, OutcomeWord, SettingsResult, Time,
+    ClaimEnd, EventBody, EventEnd, EventExit, ExitVerdict, Outcome, OutcomeWord, SettingsResult, Time,
 };
 
 use super::{Prompts, View};
@@ -28,6 +28,28 @@ impl View {
                     signs.dot,
                     &format!("prompt {prompt} was dropped by {}", escape::line(by)),
                 );
+            }
+            EventBody::PromptMoved { prompt, class, by, .. } => {
+                let what = format!("prompt {prompt} was moved by {} ({})", escape::line(by), class.word());
+                self.note(Ink::Dim, signs.dot, &what);
+            }
+            EventBody::PromptReleased { prompt, by } => {
+                let what = format!("prompt {prompt} was let go by {}", escape::line(by));
+                self.note(Ink::Dim, signs.dot, &what);
+            }
+            EventBody::ClaimMade { claim } => {
+                let what =
+                    format!("{} claims the next turns ({})", escape::line(&claim.owner), claim.class.word());
+                self.note(Ink::Dim, signs.dot, &what);
+            }
+            EventBody::ClaimEnded { claim, how } => {
+                let how = match how {
+                    ClaimEnd::Released => "was given back".to_owned(),
+                    ClaimEnd::Evicted { by } => format!("was ended by {}", escape::line(by)),
+                    ClaimEnd::Expired => "expired".to_owned(),
+                    ClaimEnd::SessionEnded => "ended with the session".to_owned(),
+                };
+                self.note(Ink::Dim, signs.dot, &format!("claim {claim} {how}"));
             }
             EventBody::TurnStarted { turn, prompt, .. } => {
                 self.began.insert(*turn, at);
@@ -120,6 +142,10 @@ impl View {
             | EventBody::Malformed { .. }
             | EventBody::Unrecognized { .. }
             | EventBody::Muted { .. }
+            | EventBody::ClaimRenewed { .. }
+            | EventBody::ClaimGranted { .. }
+            | EventBody::ClaimSuspended { .. }
+            | EventBody::BackoffOver {}
             | EventBody::Active {}
             | EventBody::Unknown { .. } => {}
         }
@@ -160,7 +186,7 @@ impl View {
         let signs = self.style.signs();
         let sign = match word {
             OutcomeWord::Completed => signs.ok,
-            OutcomeWord::Interrupted => signs.cut,
+            OutcomeWord::Interrupted | OutcomeWord::Preempted => signs.cut,
             OutcomeWord::Refused | OutcomeWord::Limit | OutcomeWord::Failed | OutcomeWord::Unknown => {
                 signs.bad
             }
@@ -171,7 +197,8 @@ impl View {
             text = format!("{text} ({})", escape::line(&kind));
         }
         if let Some(message) = message {
-            let link = if word == OutcomeWord::Interrupted { " " } else { ": " };
+            let cut = matches!(word, OutcomeWord::Interrupted | OutcomeWord::Preempted);
+            let link = if cut { " " } else { ": " };
             text = format!("{text}{link}{}", escape::line(&message));
         }
         if let Some(began) = self.began.remove(&turn) {

@@ -63,6 +63,20 @@ pub struct NewPrompt {
     pub on_preempt: OnPreempt,
 }
 
+impl NewPrompt {
+    /// A prompt that waits for its turn.
+    pub fn new(text: impl Into<Arc<str>>, class: Class) -> Self {
+        Self {
+            text: text.into(),
+            class,
+            key: None,
+            claim: None,
+            preempt: false,
+            on_preempt: OnPreempt::default(),
+        }
+    }
+}
+
 /// A claim to be made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NewClaim {
@@ -101,26 +115,21 @@ pub enum Rename {
 pub enum Command {
     /// Queue a prompt. Opens an ended session again and ends a hold.
     Prompt(NewPrompt),
-    /// Replace the text of a prompt that still waits.
+    /// Change the text or the place of a prompt that still waits.
     EditPrompt {
         /// Which.
         prompt: PromptNo,
-        /// The text in its place.
-        text: Arc<str>,
+        /// The text in place of the old one.
+        text: Option<Arc<str>>,
+        /// Another class: it is the last there, unless `to` says otherwise.
+        class: Option<Class>,
+        /// Another place within its class.
+        to: Option<Move>,
     },
     /// Take a waiting prompt out of the queue.
     DropPrompt {
         /// Which.
         prompt: PromptNo,
-    },
-    /// Give a waiting prompt another place.
-    MovePrompt {
-        /// Which.
-        prompt: PromptNo,
-        /// The class; none leaves it as it is.
-        class: Option<Class>,
-        /// Where in that class.
-        to: Move,
     },
     /// Let a prompt go that waits for that.
     ReleasePrompt {

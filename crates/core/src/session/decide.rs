@@ -162,17 +162,19 @@ fn run(
 
 /// Whether an event tells why a status changed, rather than how it was carried out or what it took along.
 fn leads(event: &Event) -> bool {
-    !matches!(
-        event,
-        Event::OutboxIntended { .. }
-            | Event::OutboxAccepted { .. }
-            | Event::OutboxWritten { .. }
-            | Event::SignalIntended { .. }
-            | Event::SignalSent { .. }
-            | Event::ToolEnded { .. }
-            | Event::TaskEnded { .. }
-            | Event::Settled {}
-    )
+    let goes_on = matches!(event, Event::PromptAccepted { prompt } if prompt.continues.is_some());
+    !goes_on
+        && !matches!(
+            event,
+            Event::OutboxIntended { .. }
+                | Event::OutboxAccepted { .. }
+                | Event::OutboxWritten { .. }
+                | Event::SignalIntended { .. }
+                | Event::SignalSent { .. }
+                | Event::ToolEnded { .. }
+                | Event::TaskEnded { .. }
+                | Event::Settled {}
+        )
 }
 
 impl Step<'_> {
@@ -180,18 +182,12 @@ impl Step<'_> {
         let by = request.by;
         match request.command {
             Command::Prompt(prompt) => self.prompt(prompt, &by),
-            Command::EditPrompt { prompt, text } => {
-                check_text(&text)?;
-                self.waiting(prompt)?;
-                self.emit(Event::PromptEdited { prompt, text, by });
-                Ok(())
-            }
+            Command::EditPrompt { prompt, text, class, to } => self.edit_prompt(prompt, text, class, to, by),
             Command::DropPrompt { prompt } => {
                 self.waiting(prompt)?;
                 self.emit(Event::PromptDropped { prompt, by });
                 Ok(())
             }
-            Command::MovePrompt { prompt, class, to } => self.move_prompt(prompt, class, to, by),
             Command::ReleasePrompt { prompt } => {
                 if self.waiting(prompt)?.parked.is_some() {
                     self.emit(Event::PromptReleased { prompt, by });
@@ -265,23 +261,35 @@ impl Step<'_> {
         i64::try_from(self.state.seq + 1).unwrap_or(i64::MAX)
     }
 
-    fn move_prompt(
+    fn edit_prompt(
         &mut self,
         prompt: PromptNo,
+        text: Option<Arc<str>>,
         class: Option<Class>,
-        to: Move,
+        to: Option<Move>,
         by: String,
     ) -> Result<(), Rejection> {
+        if let Some(text) = &text {
+            check_text(text)?;
+        }
         let waiting = self.waiting(prompt)?;
-        if let Some(claim) = waiting.claim.filter(|claim| self.state.claims.contains_key(claim)) {
+        let other = class.filter(|class| *class != waiting.class);
+        let class = class.unwrap_or(waiting.class);
+        let claim = waiting.claim.filter(|claim| self.state.claims.contains_key(claim));
+        let moves = to.is_some() || other.is_some();
+        if let Some(claim) = claim.filter(|_| moves) {
             return Err(Rejection::PromptClaimed { prompt, claim });
         }
-        let class = class.unwrap_or(waiting.class);
-        let rank = match (to, self.state.queue.ranks(class)) {
-            (Move::First, Some((first, _))) => first - 1,
-            (Move::First | Move::Last, _) => self.next_rank(),
-        };
-        self.emit(Event::PromptMoved { prompt, class, rank, by });
+        if let Some(text) = text {
+            self.emit(Event::PromptEdited { prompt, text, by: by.clone() });
+        }
+        if moves {
+            let rank = match (to, self.state.queue.ranks(class)) {
+                (Some(Move::First), Some((first, _))) => first - 1,
+                (Some(Move::First | Move::Last) | None, _) => self.next_rank(),
+            };
+            self.emit(Event::PromptMoved { prompt, class, rank, by });
+        }
         Ok(())
     }
 

@@ -42,7 +42,7 @@ pub use state::{
     Outgoing, OwnTurn, Process, ProcessIdentity, Profile, Signal, SignalOut, Stage, State, Task, Turn,
     Wanted,
 };
-pub use status::{Beneath, Cause, Status, StatusNow, status};
+pub use status::{Beneath, Cause, Status, StatusNow, Waits, status, waits};
 
 #[cfg(test)]
 mod tests;

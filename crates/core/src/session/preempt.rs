@@ -50,10 +50,12 @@ impl Step<'_> {
     ) {
         let preempted = matches!(outcome, Outcome::Preempted { .. });
         let begun = self.state.turn.as_ref().is_some_and(|turn| turn.stage > Stage::Sending);
-        self.emit(Event::TurnEnded { turn, prompt: prompt.as_ref().map(|prompt| prompt.no), outcome, usage });
+        let no = prompt.as_ref().map(|prompt| prompt.no);
         if preempted {
+            // Told before the end of the turn: whoever follows it never sees its work as over.
             self.go_on_with(turn, prompt, begun, unknown);
         }
+        self.emit(Event::TurnEnded { turn, prompt: no, outcome, usage });
     }
 
     fn go_on_with(&mut self, turn: TurnNo, cut: Option<Prompt>, begun: bool, unknown: bool) {

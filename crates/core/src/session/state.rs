@@ -1,6 +1,5 @@
 //! What a session is.
 
-use std::cmp::Reverse;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
@@ -482,14 +481,10 @@ impl State {
 
     /// What is served next, at the next boundary of a turn.
     pub fn head(&self) -> Option<Head<'_>> {
-        let claim = self.claims.values().min_by_key(|claim| (Reverse(claim.class), claim.rank));
+        let claim = self.claims.values().min_by_key(|claim| claim.place());
         match (claim, self.queue.first()) {
             // A prompt that uses the claim shares its place.
-            (Some(claim), Some(prompt))
-                if (Reverse(prompt.class), prompt.rank) > (Reverse(claim.class), claim.rank) =>
-            {
-                Some(Head::Claim(claim))
-            }
+            (Some(claim), Some(prompt)) if prompt.place() > claim.place() => Some(Head::Claim(claim)),
             (Some(claim), None) => Some(Head::Claim(claim)),
             (_, prompt) => prompt.map(Head::Prompt),
         }

@@ -2,13 +2,15 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use super::end::{Closing, End};
 use super::event::Envelope;
+use super::queue::Head;
 use super::state::{Life, Process, State};
-use crate::id::BadName;
+use crate::id::{BadName, ClaimNo, PromptNo};
 use crate::time::Stamp;
 
 /// The status of a session.
@@ -135,6 +137,58 @@ pub struct StatusNow {
     pub since: Stamp,
     /// What led to it.
     pub cause: Cause,
+}
+
+/// What a queued session waits for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Waits {
+    /// For whoever holds the queue.
+    Hold {
+        /// Who.
+        by: String,
+    },
+    /// For the owner of a claim, whose turns the next ones are.
+    Claim {
+        /// The claim.
+        claim: ClaimNo,
+        /// Its owner.
+        owner: Arc<str>,
+    },
+    /// For somebody to let a prompt go.
+    Parked {
+        /// The prompt.
+        prompt: PromptNo,
+    },
+    /// For the time after a crash to be over.
+    Backoff,
+    /// For a switch of the model or mode.
+    Switch,
+    /// For a slot of the host.
+    Slot,
+}
+
+/// What a session waits for, if it is queued.
+pub fn waits(state: &State) -> Option<Waits> {
+    if status(state) != Status::Queued {
+        return None;
+    }
+    if let Some(by) = &state.held {
+        return Some(Waits::Hold { by: by.clone() });
+    }
+    if let Some(Head::Claim(claim)) = state.head()
+        && !state.queue.is_empty()
+    {
+        return Some(Waits::Claim { claim: claim.no, owner: claim.owner.clone() });
+    }
+    if matches!(state.process, Process::Live(_)) && (state.wanted.is_some() || state.switching()) {
+        return Some(Waits::Switch);
+    }
+    match state.queue.iter().next().filter(|first| first.parked.is_some() && !state.launch_wanted) {
+        Some(parked) => Some(Waits::Parked { prompt: parked.no }),
+        None if state.backoff_until.is_some() => Some(Waits::Backoff),
+        None => Some(Waits::Slot),
+    }
 }
 
 /// The status that a session would have if it were not unknown what became of its process.

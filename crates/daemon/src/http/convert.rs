@@ -4,7 +4,7 @@ use lockkeeper_api as api;
 use lockkeeper_api::{Cause, Exit, Gate, Session, SessionEnd, Time, TurnEnd, TurnNow, Until};
 use lockkeeper_core::id::AttemptNo;
 use lockkeeper_core::json::Json;
-use lockkeeper_core::session::{Status, Why};
+use lockkeeper_core::session::{Status, Waits};
 use lockkeeper_core::time::Stamp;
 use lockkeeper_store::{GateRow, RawEvent, SessionRow, Stored};
 
@@ -76,23 +76,7 @@ fn count(number: usize) -> u32 {
 /// In a few words: why it is so, or what it waits for.
 pub(super) fn reason(row: &SessionRow) -> String {
     match row.status {
-        Status::Queued => match &row.held {
-            Some(by) => format!("held by {by}"),
-            None => match row.until.map(|until| until.why) {
-                Some(Why::Backoff) => "waits after a crash".to_owned(),
-                Some(Why::ControlReply) => "waits for a switch of the model or mode".to_owned(),
-                Some(
-                    Why::Spawn
-                    | Why::Handshake
-                    | Why::StdinWrite
-                    | Why::Silence
-                    | Why::Turn
-                    | Why::Rung
-                    | Why::Settle,
-                )
-                | None => "waits for its turn".to_owned(),
-            },
-        },
+        Status::Queued => row.waits.as_ref().map(waits).unwrap_or_default(),
         Status::AwaitingInput => match row.open_gates {
             1 => "1 gate is open".to_owned(),
             many => format!("{many} gates are open"),
@@ -116,6 +100,18 @@ pub(super) fn reason(row: &SessionRow) -> String {
         },
         Status::Unknown => "being found out".to_owned(),
         Status::Starting | Status::Running | Status::Interrupting | Status::Stopping => String::new(),
+    }
+}
+
+/// What a queued session waits for.
+pub(super) fn waits(waits: &Waits) -> String {
+    match waits {
+        Waits::Hold { by } => format!("held by {by}"),
+        Waits::Claim { claim, owner } => format!("the next turns are {owner}'s (claim {claim})"),
+        Waits::Parked { prompt } => format!("{prompt} was cut short and is held: `lk resume` lets it go"),
+        Waits::Backoff => "waits after a crash".to_owned(),
+        Waits::Switch => "waits for a switch of the model or mode".to_owned(),
+        Waits::Slot => "waits for a slot of the host".to_owned(),
     }
 }
 

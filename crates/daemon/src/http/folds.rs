@@ -147,7 +147,7 @@ impl Fold for Turns {
         match envelope.event {
             Event::PromptAccepted { prompt } => {
                 let preview = preview(&prompt.text);
-                let waiting = Waiting { preview, caller: prompt.caller, class: prompt.class };
+                let waiting = Waiting { preview, caller: prompt.caller.to_string(), class: prompt.class };
                 self.prompts.insert(prompt.no, waiting);
             }
             Event::PromptEdited { prompt, text, .. } => {

@@ -11,7 +11,7 @@ use lockkeeper_store::{Cursor, EventQuery, SessionRow};
 use super::answer::{self, Answer, Failure, Query, wire_cursor};
 use super::folds::{Attempts, Events, Fold, Gates, Items, Turns};
 use super::pieces::{self, Array, Cut, Pieces};
-use super::{convert, resolve, sessions};
+use super::{convert, resolve};
 use crate::host::Host;
 use crate::limits;
 
@@ -27,7 +27,7 @@ pub(super) async fn items(
     Query(query): Query<ItemQuery>,
 ) -> Answer {
     let log = Log::of(host, &session).await?;
-    let only = query.turn.map(|turn| sessions::turn_no(&turn, &log.row.id)).transpose()?;
+    let only = query.turn.map(|turn| resolve::within(&turn, &log.row.id)).transpose()?;
     let items = Items::of(&log.row, only);
     Ok(log.list(items))
 }

@@ -2,6 +2,7 @@
 
 mod answer;
 mod caller;
+mod claims;
 mod convert;
 mod events;
 mod folds;
@@ -23,7 +24,7 @@ use axum::extract::{ConnectInfo, Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, patch, post};
+use axum::routing::{get, patch, post, put};
 use lockkeeper_api::{ErrorCode, headers};
 
 use crate::host::Host;
@@ -47,6 +48,7 @@ fn router(host: Arc<Host>) -> Router {
         .route("/sessions/{session}/items", get(history::items))
         .route("/sessions/{session}/journal", get(journal::journal))
         .route("/sessions/{session}/events", get(events::of_session))
+        .route("/sessions/{session}/claims/{claim}", get(claims::get))
         .route("/gates", get(gates::list))
         .route("/events", get(events::all));
     let plain = Router::new()
@@ -64,6 +66,9 @@ fn router(host: Arc<Host>) -> Router {
         .route("/sessions/{session}/settings", patch(sessions::settings))
         .route("/sessions/{session}/prompts", post(prompts::prompt))
         .route("/prompts/{prompt}", patch(prompts::edit).delete(prompts::drop))
+        .route("/prompts/{prompt}/release", post(prompts::release))
+        .route("/sessions/{session}/claims", get(claims::list).post(claims::claim))
+        .route("/sessions/{session}/claims/{claim}", put(claims::renew).delete(claims::end))
         .route("/gates/{gate}/decision", post(gates::decide))
         .route("/agents", get(system::agents))
         .route("/status", get(system::status))

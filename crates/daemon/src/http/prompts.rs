@@ -5,13 +5,16 @@ use std::sync::Arc;
 use axum::extract::{ConnectInfo, Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use lockkeeper_api::{
-    ErrorCode, List, OutcomeWord, PromptEdit, PromptReceipt, PromptRequest, PromptState, QueuedPrompt, Time,
-    headers, limits as api_limits,
+    ErrorCode, List, OutcomeWord, PromptEdit, PromptMove, PromptReceipt, PromptRequest, PromptState,
+    QueuedPrompt, Time, headers, limits as api_limits,
 };
 use lockkeeper_core::hash;
-use lockkeeper_core::id::PromptNo;
-use lockkeeper_core::prompt::Class;
-use lockkeeper_core::session::{Command, Envelope, Event, NewPrompt, Request, Stage, State as Session};
+use lockkeeper_core::id::{PromptNo, TurnNo};
+use lockkeeper_core::prompt::{Class, OnPreempt};
+use lockkeeper_core::session::{
+    Command, Envelope, Event, InterruptCause, Move, NewPrompt, Request, Stage, State as Session,
+};
+use lockkeeper_core::turn::Preemptor;
 use serde::Deserialize;
 
 use super::answer::{self, Answer, Failure, Json, wire_cursor};
@@ -25,11 +28,22 @@ use crate::session::KeyIntent;
 pub(super) struct Asked {
     text: String,
     class: Option<Class>,
+    #[serde(default)]
+    preempt: bool,
+    #[serde(default)]
+    on_preempt: OnPreempt,
+    claim: Option<String>,
 }
 
 impl Asked {
     fn whole(self) -> Result<PromptRequest, Failure> {
-        Ok(PromptRequest { text: self.text, class: self.class.ok_or_else(class_required)? })
+        Ok(PromptRequest {
+            text: self.text,
+            class: self.class.ok_or_else(class_required)?,
+            preempt: self.preempt,
+            on_preempt: self.on_preempt,
+            claim: self.claim,
+        })
     }
 }
 
@@ -45,10 +59,17 @@ pub(super) async fn prompt(
     head: HeaderMap,
     Json { value, bytes }: Json<Asked>,
 ) -> Answer {
-    let PromptRequest { text, class } = value.whole()?;
+    let value = value.whole()?;
     let id = resolve::session(&host, &session).await?;
     let key = key(&head)?;
-    let new = NewPrompt { text: text.into(), class, key: key.clone() };
+    let new = NewPrompt {
+        text: value.text.into(),
+        class: value.class,
+        key: key.clone(),
+        claim: value.claim.map(|claim| resolve::within(&claim, &id)).transpose()?,
+        preempt: value.preempt,
+        on_preempt: value.on_preempt,
+    };
     let intent = key.map(|key| KeyIntent {
         scope: format!("prompt {id}"),
         key,
@@ -80,7 +101,14 @@ pub(super) async fn edit(
     Json { value, .. }: Json<PromptEdit>,
 ) -> Answer {
     let (id, prompt): (_, PromptNo) = resolve::inner(&host, &prompt).await?;
-    let command = Command::EditPrompt { prompt, text: value.text.into() };
+    if value == PromptEdit::default() {
+        return Err(Failure::new(ErrorCode::BodyInvalid, "nothing is to be changed: name text, class or to"));
+    }
+    let to = value.to.map(|to| match to {
+        PromptMove::First => Move::First,
+        PromptMove::Last => Move::Last,
+    });
+    let command = Command::EditPrompt { prompt, text: value.text.map(Into::into), class: value.class, to };
     let done = host.command(&id, Request { by: peer.user, command }, None).await?;
     let receipt = receipt(&done.state, prompt, PromptState::Accepted);
     answer::json(StatusCode::OK, &receipt, done.cursor)
@@ -98,6 +126,18 @@ pub(super) async fn drop(
     answer::json(StatusCode::OK, &receipt, done.cursor)
 }
 
+pub(super) async fn release(
+    State(host): State<Arc<Host>>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
+    Path(prompt): Path<String>,
+) -> Answer {
+    let (id, prompt): (_, PromptNo) = resolve::inner(&host, &prompt).await?;
+    let request = Request { by: peer.user, command: Command::ReleasePrompt { prompt } };
+    let done = host.command(&id, request, None).await?;
+    let receipt = receipt(&done.state, prompt, PromptState::Accepted);
+    answer::json(StatusCode::OK, &receipt, done.cursor)
+}
+
 pub(super) async fn queue(State(host): State<Arc<Host>>, Path(session): Path<String>) -> Answer {
     let id = resolve::session(&host, &session).await?;
     let cursor = host.store.head();
@@ -111,7 +151,10 @@ pub(super) async fn queue(State(host): State<Arc<Host>>, Path(session): Path<Str
             session: id.clone(),
             position,
             class: prompt.class,
-            caller: prompt.caller.clone(),
+            caller: prompt.caller.to_string(),
+            claim: prompt.claim.map(|claim| claim.of(&id)),
+            continues: prompt.continues.as_ref().map(|continues| continues.turn.of(&id)),
+            parked: prompt.parked,
             text: prompt.text.to_string(),
             accepted: Time::from_wall_ms(prompt.accepted.wall_ms),
         })
@@ -128,7 +171,8 @@ pub(super) fn accepted(state: &Session, events: &[Envelope]) -> Option<PromptRec
 }
 
 fn receipt(state: &Session, no: PromptNo, otherwise: PromptState) -> PromptReceipt {
-    let behind = state.queue.iter().position(|prompt| prompt.no == no);
+    let behind = state.queue.before(no);
+    let by = Preemptor::Prompt(no);
     let turn = state.turn.as_ref().filter(|turn| turn.prompt.no == no);
     let at = match (state.queue.find(no), turn) {
         (Some(prompt), _) => prompt.accepted.wall_ms,
@@ -146,9 +190,19 @@ fn receipt(state: &Session, no: PromptNo, otherwise: PromptState) -> PromptRecei
             None => otherwise,
         },
         queued_behind: behind.map(|behind| u32::try_from(behind + running).unwrap_or(u32::MAX)),
+        preempted: preempted(state, by).map(|turn| turn.of(&state.id)),
         turn: turn.map(|turn| turn.no.of(&state.id)),
         outcome: None::<OutcomeWord>,
         accepted: Time::from_wall_ms(at),
+    }
+}
+
+/// The turn that something cuts short just now.
+pub(super) fn preempted(state: &Session, preemptor: Preemptor) -> Option<TurnNo> {
+    let interrupt = state.interrupt.as_ref()?;
+    match &interrupt.cause {
+        InterruptCause::Preempted { by } => (*by == preemptor).then_some(interrupt.turn),
+        InterruptCause::Asked { .. } | InterruptCause::Deadline { .. } => None,
     }
 }
 

@@ -52,6 +52,12 @@ where
     Ok((find(host, &reference.session).await?, reference.no))
 }
 
+/// Something inside a session that is known: `c1`, or `SESSION.c1` with its id.
+pub(super) fn within<N: FromStr<Err = BadName>>(text: &str, session: &SessionId) -> Result<N, Failure> {
+    let bare = text.strip_prefix(session.as_str()).and_then(|rest| rest.strip_prefix('.')).unwrap_or(text);
+    Ok(bare.parse()?)
+}
+
 /// The row of a session.
 pub(super) async fn row(host: &Arc<Host>, id: &SessionId) -> Result<SessionRow, Failure> {
     let id = id.clone();

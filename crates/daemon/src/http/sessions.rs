@@ -12,10 +12,10 @@ use axum::response::{IntoResponse as _, Response};
 use lockkeeper_agents::{Program, registry};
 use lockkeeper_api::{
     Change, Created, ErrorCode, InterruptReceipt, InterruptRequest, InterruptState, List, NewSession,
-    Problem, Secrets, Session, SessionPatch, SessionQuery, SettingsRequest, WaitQuery,
+    Secrets, Session, SessionPatch, SessionQuery, SettingsRequest, WaitQuery,
 };
 use lockkeeper_core::hash;
-use lockkeeper_core::id::{AgentName, SessionId, TurnNo};
+use lockkeeper_core::id::{AgentName, SessionId};
 use lockkeeper_core::session::{Command, NewPrompt, NewSession as CoreSession, Rename, Request, Status};
 use lockkeeper_store::{SessionRow, ViewFilter};
 
@@ -68,7 +68,7 @@ pub(super) async fn create(
     let prompt = match (value.prompt, value.class) {
         (Some(text), Some(class)) => {
             let key = key.as_ref().map(|(intent, _)| intent.key.clone());
-            Some(NewPrompt { text: text.into(), class, key })
+            Some(NewPrompt { key, ..NewPrompt::new(text, class) })
         }
         (None, None) => None,
         (Some(_), None) => return Err(prompts::class_required()),
@@ -374,7 +374,7 @@ pub(super) async fn interrupt(
     Json { value, .. }: Json<InterruptRequest>,
 ) -> Answer {
     let id = resolve::session(&host, &session).await?;
-    let turn = value.turn.map(|turn| turn_no(&turn, &id)).transpose()?;
+    let turn = value.turn.map(|turn| resolve::within(&turn, &id)).transpose()?;
     let request = Request { by: peer.user, command: Command::Interrupt { turn } };
     let done = host.command(&id, request, None).await?;
     let turn = done.state.interrupt.as_ref().map(|interrupt| interrupt.turn);
@@ -385,12 +385,4 @@ pub(super) async fn interrupt(
         held: u32::try_from(done.state.queue.len()).unwrap_or(u32::MAX),
     };
     answer::json(super::OK, &receipt, done.cursor)
-}
-
-/// A turn by its number, or by its name in this session.
-pub(super) fn turn_no(text: &str, session: &SessionId) -> Result<TurnNo, Failure> {
-    let bare = text.strip_prefix(session.as_str()).and_then(|rest| rest.strip_prefix('.')).unwrap_or(text);
-    bare.parse().map_err(|error: lockkeeper_core::id::BadName| {
-        Failure(Problem::new(ErrorCode::ReferenceInvalid, error.to_string()))
-    })
 }

@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use axum::extract::{Path, State};
 use lockkeeper_api::{Evidence, OutcomeWord, SessionEnd, Time, Why, WhyLine};
+use lockkeeper_core::claim::ClaimState;
 use lockkeeper_core::gate::GateState;
 use lockkeeper_core::id::{ItemKey, TurnNo};
 use lockkeeper_core::session::{
-    ClosingWhy, Event, InterruptCause, Life, Process, Stage, State as Session, Status, Why as Wait, deadline,
+    ClosingWhy, Event, InterruptCause, Life, Process, Stage, State as Session, Status, Waits, Why as Wait,
+    deadline, waits,
 };
 use lockkeeper_core::turn::Outcome;
 use lockkeeper_store::EventQuery;
@@ -69,6 +71,7 @@ fn reasons(state: &Session) -> Vec<String> {
         let by = match &interrupt.cause {
             InterruptCause::Asked { by } => format!("{by} asked for it"),
             InterruptCause::Deadline { what } => what.clone(),
+            InterruptCause::Preempted { by } => format!("{by} is more urgent"),
         };
         let taken = interrupt.climb.taken;
         let steps: Vec<&str> = interrupt.climb.rungs.iter().take(taken).map(|rung| rung.word()).collect();
@@ -102,8 +105,20 @@ fn reasons(state: &Session) -> Vec<String> {
     for task in state.tasks.values() {
         lines.push(format!("a task of the agent is at work: {}", task.title));
     }
-    if let Some(by) = &state.held {
-        lines.push(format!("the queue is held by {by}: a prompt or `lk resume` lets it go on"));
+    match waits(state) {
+        Some(Waits::Hold { by }) => {
+            lines.push(format!("the queue is held by {by}: a prompt of theirs or `lk resume` lets it go on"));
+        }
+        Some(other) => lines.push(convert::waits(&other)),
+        None => {}
+    }
+    for claim in state.claims.values() {
+        let stands = match claim.state {
+            ClaimState::Waiting => "waits for the next turns",
+            ClaimState::Held => "has the next turns",
+            ClaimState::Suspended => "has the next turns once what is more urgent is over",
+        };
+        lines.push(format!("claim {} of {} ({}) {stands}", claim.no, claim.owner, claim.class.word()));
     }
     if !state.queue.is_empty() {
         lines.push(match state.queue.len() {
@@ -183,6 +198,7 @@ fn wait(why: Wait) -> &'static str {
         Wait::Rung => "the next step follows then",
         Wait::Settle => "the agent is left alone until then, to save its conversation",
         Wait::Backoff => "the agent is started again then",
+        Wait::Claim => "a claim is over then, unless it is renewed",
     }
 }
 

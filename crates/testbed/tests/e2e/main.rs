@@ -7,6 +7,7 @@
 #![expect(clippy::disallowed_methods, reason = "a test that waits for processes needs a real clock")]
 
 mod support;
+mod turns;
 
 mod boot;
 mod exit;

@@ -63,6 +63,28 @@ fn the_exit_code_is_that_of_the_turn() -> Result {
 }
 
 #[test]
+fn what_is_cut_short_is_followed_to_its_end() -> Result {
+    let preempted = json!({"preempted": {"by": {"prompt": 9}}});
+    let stamp = json!({"wall_ms": 0, "awake": 0, "boot": "b"});
+    let again = json!({"prompt": {
+        "no": 3, "text": "go", "class": "normal", "caller": "ada", "accepted": stamp,
+        "continues": {"turn": 2, "begun": true, "times": 1},
+    }});
+    for goal in [Goal::Prompt(PromptNo(1)), Goal::Turn(PromptNo(1))] {
+        let dropped = after(goal, Lifetime::Kept, &[("turn.ended", ended(&preempted))])?;
+        assert_eq!(dropped.progress(), Progress::Done(exit::INTERRUPTED));
+        let mut events = vec![("prompt.accepted", again.clone()), ("turn.ended", ended(&preempted))];
+        assert_eq!(after(goal, Lifetime::Kept, &events)?.progress(), Progress::Under);
+        let mut completed = ended(&json!("completed"));
+        completed["turn"] = json!(5);
+        events.push(("turn.started", json!({"turn": 5, "prompt": 3, "attempt": 1})));
+        events.push(("turn.ended", completed));
+        assert_eq!(after(goal, Lifetime::Kept, &events)?.progress(), Progress::Done(exit::OK));
+    }
+    Ok(())
+}
+
+#[test]
 fn a_turn_of_somebody_else_ends_nothing() -> Result {
     let mut other = ended(&json!("completed"));
     other["turn"] = json!(1);

@@ -186,7 +186,12 @@ impl World {
         let prompt = |back: u32| PromptNo(state.next_prompt.0.saturating_sub(back));
         let claim = |back: u32| ClaimNo(state.next_claim.0.saturating_sub(back));
         match act {
-            Act::Edit(back) => Command::EditPrompt { prompt: prompt(*back), text: "other".into() },
+            Act::Edit(back) => Command::EditPrompt {
+                prompt: prompt(*back),
+                text: Some("other".into()),
+                class: None,
+                to: None,
+            },
             Act::Drop(back) => Command::DropPrompt { prompt: prompt(*back) },
             Act::Interrupt => Command::Interrupt { turn: None },
             Act::InterruptTurn(back) => {
@@ -231,7 +236,7 @@ impl World {
             Act::Renew(back) => Command::RenewClaim { claim: claim(*back), ttl_ms: None },
             Act::EndClaim(back) => Command::EndClaim { claim: claim(*back) },
             Act::Move(back, class, to) => {
-                Command::MovePrompt { prompt: prompt(*back), class: *class, to: *to }
+                Command::EditPrompt { prompt: prompt(*back), text: None, class: *class, to: Some(*to) }
             }
             Act::Release(back) => Command::ReleasePrompt { prompt: prompt(*back) },
             other => panic!("{other:?} is no command"),

@@ -166,7 +166,12 @@ fn prompts_are_moved_within_and_between_classes_but_not_out_of_a_claim() {
     for _ in 2..=4 {
         w.prompt("more");
     }
-    let to = |prompt: u32, class, to| Command::MovePrompt { prompt: PromptNo(prompt), class, to };
+    let to = |prompt: u32, class, to| Command::EditPrompt {
+        prompt: PromptNo(prompt),
+        text: None,
+        class,
+        to: Some(to),
+    };
     w.asks(to(4, None, Move::First));
     assert_eq!(order(&w), [4, 2, 3]);
     w.asks(to(4, None, Move::Last));

@@ -254,7 +254,8 @@ impl Laws {
         let folded = self.folded.as_mut().unwrap();
         for (at, envelope) in events.iter().enumerate() {
             serves(folded, &envelope.event);
-            goes_on(folded, &envelope.event, events.get(at + 1));
+            let before = at.checked_sub(1).and_then(|before| events.get(before));
+            goes_on(folded, &envelope.event, before);
             folded.fold_on([envelope]).unwrap();
         }
         assert_eq!(folded, after, "the fold of the log is the state after {input:?}");
@@ -397,7 +398,7 @@ fn serves(state: &State, event: &Event) {
 }
 
 /// O39: what was cut short is gone on with at once, unless its caller wanted otherwise.
-fn goes_on(state: &State, event: &Event, next: Option<&Envelope>) {
+fn goes_on(state: &State, event: &Event, before: Option<&Envelope>) {
     let Event::TurnEnded { turn, prompt, outcome: Outcome::Preempted { .. }, .. } = event else { return };
     let cut = state.turn.as_ref().filter(|cut| cut.no == *turn).map(|cut| &cut.prompt);
     assert_eq!(cut.map(|cut| cut.no), *prompt);
@@ -405,7 +406,7 @@ fn goes_on(state: &State, event: &Event, next: Option<&Envelope>) {
     if cut.is_some_and(|cut| cut.on_preempt == OnPreempt::Drop) {
         return;
     }
-    let Some(Event::PromptAccepted { prompt: again }) = next.map(|next| &next.event) else {
+    let Some(Event::PromptAccepted { prompt: again }) = before.map(|before| &before.event) else {
         panic!("the work of {turn} is lost");
     };
     assert_eq!(again.continues.as_ref().map(|continues| continues.turn), Some(*turn));

@@ -7,6 +7,10 @@ use crate::prompt::Class;
 use crate::session::*;
 use crate::turn::Ending;
 
+fn edit(prompt: PromptNo, text: &str) -> Command {
+    Command::EditPrompt { prompt, text: Some(text.into()), class: None, to: None }
+}
+
 fn order(w: &World) -> Vec<&str> {
     w.state.queue.iter().map(|prompt| &*prompt.text).collect()
 }
@@ -40,14 +44,14 @@ fn one_prompt_at_a_time_is_in_flight() {
 fn a_waiting_prompt_can_be_edited_and_dropped_and_one_that_had_its_turn_cannot() {
     let mut w = World::running();
     w.prompt("second");
-    w.asks(Command::EditPrompt { prompt: PromptNo(2), text: "better".into() });
+    w.asks(edit(PromptNo(2), "better"));
     assert_eq!(order(&w), ["better"]);
     w.asks(Command::DropPrompt { prompt: PromptNo(2) });
     assert!(w.state.queue.is_empty());
     for prompt in [PromptNo(1), PromptNo(2), PromptNo(9)] {
         let refused = w.refused(Command::DropPrompt { prompt });
         assert_eq!(refused, Rejection::UnknownPrompt { prompt });
-        assert_eq!(w.refused(Command::EditPrompt { prompt, text: "x".into() }), refused);
+        assert_eq!(w.refused(edit(prompt, "x")), refused);
         assert_eq!((refused.code(), refused.is_bad_input()), ("prompt_not_waiting", false));
     }
 }
@@ -58,7 +62,7 @@ fn o46_a_prompt_that_is_empty_or_too_long_is_refused() {
     w.prompt("second");
     for text in ["", " \n\t"] {
         assert_eq!(w.refused(Command::Prompt(new_prompt(text, Class::Normal))), Rejection::EmptyPrompt);
-        let edit = Command::EditPrompt { prompt: PromptNo(2), text: text.into() };
+        let edit = edit(PromptNo(2), text);
         assert_eq!(w.refused(edit), Rejection::EmptyPrompt);
     }
     let fits = "x".repeat(limits::PROMPT_BYTES);

@@ -56,14 +56,7 @@ pub(super) fn new_session(lifetime: Lifetime, prompt: Option<&str>) -> NewSessio
 }
 
 pub(super) fn new_prompt(text: &str, class: Class) -> NewPrompt {
-    NewPrompt {
-        text: text.into(),
-        class,
-        key: None,
-        claim: None,
-        preempt: false,
-        on_preempt: OnPreempt::Continue,
-    }
+    NewPrompt::new(text, class)
 }
 
 pub(super) fn new_claim(class: Class) -> NewClaim {

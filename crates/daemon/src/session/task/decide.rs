@@ -40,8 +40,13 @@ impl Task {
         let mut messages = messages;
         self.take_wakes(&mut messages);
         let manner = self.host.manner(self.adapter);
-        let mut env =
-            Env { now: self.host.clock.now(), manner, name_taken: false, draining: self.host.is_draining() };
+        let mut env = Env {
+            now: self.host.clock.now(),
+            manner,
+            name_taken: false,
+            draining: self.host.is_draining(),
+            admits: true,
+        };
         if !self.wakes.is_empty() {
             env.now = self.not_before(env.now.clone(), &decided);
             decided.step(Input::Observation(Observation::Unsettled), &env);
@@ -195,9 +200,13 @@ fn is_essential(request: &Request) -> bool {
         | Command::Stop
         | Command::Kill
         | Command::DropPrompt { .. }
+        | Command::EndClaim { .. }
         | Command::Decide { .. } => true,
         Command::Prompt(_)
         | Command::EditPrompt { .. }
+        | Command::ReleasePrompt { .. }
+        | Command::Claim(_)
+        | Command::RenewClaim { .. }
         | Command::Resume
         | Command::Set { .. }
         | Command::Describe { .. } => false,

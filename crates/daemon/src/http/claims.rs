@@ -1,0 +1,155 @@
+//! Claims: the right to a session's next turns.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::{ConnectInfo, Path, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse as _, Response};
+use lockkeeper_api::{Claim, ClaimQuery, ClaimRenewal, ClaimRequest, ErrorCode, List, Time};
+use lockkeeper_core::claim::ClaimState;
+use lockkeeper_core::id::{ClaimNo, SessionId};
+use lockkeeper_core::session::{Command, NewClaim, Rejection, Request, State as Session};
+use lockkeeper_core::turn::Preemptor;
+use lockkeeper_store::Cursor;
+use tokio::sync::broadcast::error::RecvError;
+
+use super::answer::{self, Answer, Failure, Json, Query, wire_cursor};
+use super::{Peer, prompts, resolve};
+use crate::host::Host;
+use crate::session::Refused;
+
+pub(super) async fn list(State(host): State<Arc<Host>>, Path(session): Path<String>) -> Answer {
+    let id = resolve::session(&host, &session).await?;
+    let (state, cursor) = look(&host, &id).await?;
+    let mut order: Vec<_> = state.claims.values().collect();
+    order.sort_by_key(|claim| claim.place());
+    let items = order.into_iter().filter_map(|claim| told(&state, claim.no)).collect();
+    answer::json(super::OK, &List::<Claim> { items, cursor: wire_cursor(cursor) }, cursor)
+}
+
+pub(super) async fn claim(
+    State(host): State<Arc<Host>>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
+    Path(session): Path<String>,
+    Json { value, .. }: Json<ClaimRequest>,
+) -> Answer {
+    super::sessions::admit(&host)?;
+    let id = resolve::session(&host, &session).await?;
+    let ClaimRequest { class, ttl_ms, preempt, on_preempt } = value;
+    let command = Command::Claim(NewClaim { class, ttl_ms, preempt, on_preempt });
+    let done = host.command(&id, Request { by: peer.user, command }, None).await?;
+    let made = ClaimNo(done.state.next_claim.0 - 1);
+    show(&done.state, made, StatusCode::CREATED, done.cursor)
+}
+
+pub(super) async fn get(
+    State(host): State<Arc<Host>>,
+    Path((session, claim)): Path<(String, String)>,
+    Query(query): Query<ClaimQuery>,
+) -> Answer {
+    let id = resolve::session(&host, &session).await?;
+    let no: ClaimNo = resolve::within(&claim, &id)?;
+    if query.wait.is_none() {
+        if query.timeout.is_some() {
+            return Err(Failure::new(ErrorCode::QueryInvalid, "there is a timeout, and nothing to wait for"));
+        }
+        let (state, cursor) = look(&host, &id).await?;
+        return show(&state, no, super::OK, cursor);
+    }
+    let granted = async {
+        let mut told = host.hub.listen();
+        loop {
+            let (state, cursor) = look(&host, &id).await?;
+            match state.claims.get(&no).map(|claim| claim.state) {
+                Some(ClaimState::Waiting | ClaimState::Suspended) => {}
+                Some(ClaimState::Held) | None => return show(&state, no, super::OK, cursor),
+            }
+            loop {
+                match told.recv().await {
+                    Ok(told) if told.session != id || told.events.is_empty() => {}
+                    Ok(_) | Err(RecvError::Lagged(_)) => break,
+                    Err(RecvError::Closed) => return Err(Refused::GoingDown.into()),
+                }
+            }
+        }
+    };
+    let limit = async {
+        match query.timeout {
+            Some(ms) => tokio::time::sleep(Duration::from_millis(ms)).await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        answer = granted => answer,
+        () = host.ending.cancelled() => Err(Refused::GoingDown.into()),
+        () = limit => {
+            let detail = format!("others go before claim {no} still");
+            Err(Failure::new(ErrorCode::WaitTimeout, detail))
+        }
+    }
+}
+
+pub(super) async fn renew(
+    State(host): State<Arc<Host>>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
+    Path((session, claim)): Path<(String, String)>,
+    Json { value, .. }: Json<ClaimRenewal>,
+) -> Answer {
+    let id = resolve::session(&host, &session).await?;
+    let claim = resolve::within(&claim, &id)?;
+    let command = Command::RenewClaim { claim, ttl_ms: value.ttl_ms };
+    let done = host.command(&id, Request { by: peer.user, command }, None).await?;
+    show(&done.state, claim, super::OK, done.cursor)
+}
+
+pub(super) async fn end(
+    State(host): State<Arc<Host>>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
+    Path((session, claim)): Path<(String, String)>,
+) -> Result<Response, Failure> {
+    let id = resolve::session(&host, &session).await?;
+    let command = Command::EndClaim { claim: resolve::within(&claim, &id)? };
+    host.command(&id, Request { by: peer.user, command }, None).await?;
+    Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+/// The state of a session with a cursor that it is true at, or younger.
+async fn look(host: &Arc<Host>, id: &SessionId) -> Result<(Arc<Session>, Cursor), Failure> {
+    let cursor = host.store.head();
+    Ok((host.look(id).await?, cursor))
+}
+
+fn show(state: &Session, no: ClaimNo, status: StatusCode, cursor: Cursor) -> Answer {
+    let over = || Refused::Rejected(Rejection::UnknownClaim { claim: no });
+    answer::json(status, &told(state, no).ok_or_else(over)?, cursor)
+}
+
+fn told(state: &Session, no: ClaimNo) -> Option<Claim> {
+    let claim = state.claims.get(&no)?;
+    let before = match claim.state {
+        ClaimState::Held => 0,
+        ClaimState::Waiting | ClaimState::Suspended => {
+            let claims = state.claims.values().filter(|other| other.place() < claim.place()).count();
+            let prompts = state.queue.iter().take_while(|prompt| prompt.parked.is_none());
+            let prompts = prompts.filter(|prompt| prompt.claim.is_none());
+            let running = usize::from(state.turn.is_some() || state.own_turn.is_some());
+            claims + running + prompts.take_while(|prompt| prompt.place() < claim.place()).count()
+        }
+    };
+    Some(Claim {
+        id: no.of(&state.id),
+        session: state.id.clone(),
+        owner: claim.owner.to_string(),
+        class: claim.class,
+        state: claim.state,
+        queued_behind: u32::try_from(before).unwrap_or(u32::MAX),
+        preempted: prompts::preempted(state, Preemptor::Claim(no)).map(|turn| turn.of(&state.id)),
+        preempt: claim.preempt,
+        on_preempt: claim.on_preempt,
+        made: Time::from_wall_ms(claim.made.wall_ms),
+        expires: Time::from_wall_ms(
+            claim.renewed.wall_ms.saturating_add(i64::try_from(claim.ttl_ms).unwrap_or(i64::MAX)),
+        ),
+    })
+}
