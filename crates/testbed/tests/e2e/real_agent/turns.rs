@@ -9,6 +9,7 @@ use crate::support::{Fallible, ensure};
 for_both_versions!(
     two_turns_run_in_one_process_and_one_conversation,
     a_prompt_that_comes_while_a_turn_runs_gets_a_turn_of_its_own,
+    o30_o39_a_turn_that_is_cut_short_is_gone_on_with_after_the_urgent_one,
     tokens_are_counted_per_turn_and_costs_per_process,
     a_conversation_that_was_cleared_goes_on_under_its_other_id,
 );
@@ -51,6 +52,31 @@ fn a_prompt_that_comes_while_a_turn_runs_gets_a_turn_of_its_own(lab: &Lab<'_>) -
     let named = [1, 2, 3, 3, 4].map(|no| json!(format!("{}.t{no}", session.id)));
     assert_eq!(turns, named.iter().collect::<Vec<_>>());
     items_are_the_journal(&session, 1)
+}
+
+fn o30_o39_a_turn_that_is_cut_short_is_gone_on_with_after_the_urgent_one(lab: &Lab<'_>) -> Fallible {
+    // While text streams.
+    let (session, mut watch) = lab.streaming(lab.kept(), "WAIT text")?;
+    let pid = session.pid()?;
+    assert_eq!(session.preempt("SAY urgent")?["preempted"], format!("{}.t1", session.id));
+    watch.until("the urgent turn", |frame| frame.is("turn.ended") && frame.event()["prompt"] == 2)?;
+    lab.model.release("text");
+    watch.until("the rest", |frame| frame.is("turn.ended") && frame.event()["turn"] == 3)?;
+    assert_eq!(outcomes(&session)?, ["preempted", "completed", "completed"]);
+    let said = session.messages()?;
+    assert_eq!(said[said.len() - 2..], ["urgent", "waiting released"]);
+    // While a gate is open: it is withdrawn, and what is gone on with asks again.
+    session.prompt(&format!("{} ;; SAY made", bash("touch made")))?;
+    watch.status("awaiting_input")?;
+    session.preempt("SAY at once")?;
+    watch.event("gate.withdrawn")?;
+    watch.status("awaiting_input")?;
+    session.allow()?;
+    watch.until("the end", |frame| frame.is("turn.ended") && frame.event()["turn"] == 6)?;
+    assert_eq!(outcomes(&session)?[3..], ["preempted", "completed", "completed"]);
+    ensure!(lab.home.workspace().join("made").exists(), "the tool ran once it was allowed");
+    assert_eq!(session.pid()?, pid, "one process served all of it");
+    Ok(())
 }
 
 fn tokens_are_counted_per_turn_and_costs_per_process(lab: &Lab<'_>) -> Fallible {

@@ -106,6 +106,12 @@ impl<'a> Session<'a> {
         self.api().post(&self.path("/prompts"), &json!({"text": text, "class": "normal"}))
     }
 
+    /// Sends an urgent prompt that cuts a turn of a lower class short.
+    pub(crate) fn preempt(&self, text: &str) -> Fallible<Value> {
+        let body = json!({"text": text, "class": "urgent", "preempt": true});
+        self.api().post(&self.path("/prompts"), &body)
+    }
+
     /// Sends a prompt and waits for the end of its turn, which it returns.
     pub(crate) fn ask(&self, text: &str) -> Fallible<Value> {
         let mut watch = self.watch()?;
