@@ -20,7 +20,7 @@ pub struct PromptRequest {
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub preempt: bool,
     /// What becomes of its own turn if that is cut short.
-    #[serde(default, skip_serializing_if = "is_default")]
+    #[serde(default)]
     #[schema(schema_with = schema::on_preempt)]
     pub on_preempt: OnPreempt,
     /// The claim that it uses, `c1` or `SESSION.c1`: it has the claim's place, and cuts turns short as the claim does.
@@ -33,10 +33,6 @@ impl PromptRequest {
     pub fn new(text: impl Into<String>, class: Class) -> Self {
         Self { text: text.into(), class, preempt: false, on_preempt: OnPreempt::default(), claim: None }
     }
-}
-
-fn is_default(choice: &OnPreempt) -> bool {
-    *choice == OnPreempt::default()
 }
 
 /// The body of `PATCH /v1/prompts/{prompt}`. What is absent stays.

@@ -128,6 +128,27 @@ impl Admission {
         self.grant()
     }
 
+    /// Takes a slot if it can be had at once and nobody waits for one; else nothing changes. True also for whoever has
+    /// one.
+    pub fn take_if_free(&mut self, session: &SessionId, want: &Want) -> bool {
+        if self.held.contains_key(session) {
+            return true;
+        }
+        let group = self.group(want);
+        let alone = self.wanted.keys().all(|other| other == session);
+        if !alone || self.obstacle(&group).is_some() {
+            return false;
+        }
+        self.forget(session);
+        self.take(session, group);
+        true
+    }
+
+    /// Whether nobody waits for a slot and the host starts things: whoever gives one back may have it again.
+    pub fn is_free_for_all(&self) -> bool {
+        !self.paused && self.wanted.is_empty()
+    }
+
     /// Takes a slot whatever the limits say: for a turn that runs already when the daemon starts.
     pub fn hold(&mut self, session: &SessionId, want: &Want) {
         self.forget(session);

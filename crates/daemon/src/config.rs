@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
+use lockkeeper_core::admission::Slots;
+use lockkeeper_core::id::BadName;
 use lockkeeper_core::manner::Manner;
 use serde::Deserialize;
 use thiserror::Error;
@@ -15,9 +17,26 @@ pub struct Config {
     /// Deadlines of all agents.
     #[serde(default)]
     pub deadlines: Deadlines,
+    /// How many turns may run at once.
+    #[serde(default)]
+    pub slots: SlotsConfig,
     /// Deadlines of one agent, by its name. They win over those of all.
     #[serde(default)]
     pub agents: BTreeMap<String, AgentConfig>,
+}
+
+/// How many turns may run at once; what is left out has no limit.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SlotsConfig {
+    /// On this host.
+    pub all: Option<u32>,
+    /// Of one agent, by its name.
+    #[serde(default)]
+    pub agents: BTreeMap<String, u32>,
+    /// Of the sessions with one label, by `KEY=VALUE`.
+    #[serde(default)]
+    pub labels: BTreeMap<String, u32>,
 }
 
 /// Settings of one agent.
@@ -83,12 +102,42 @@ impl Config {
         };
         let invalid = |message: String| ConfigError::Invalid { path: path.to_owned(), message };
         let config: Self = toml::from_str(&text).map_err(|error| invalid(error.to_string()))?;
-        if let Some(name) =
-            config.agents.keys().find(|name| lockkeeper_agents::registry::find(name).is_none())
-        {
+        let unknown = |name: &&String| lockkeeper_agents::registry::find(name).is_none();
+        if let Some(name) = config.agents.keys().find(unknown) {
             return Err(invalid(format!("[agents.{name}] names an agent that this version does not know")));
         }
+        config.slots().map_err(invalid)?;
         Ok(config)
+    }
+
+    /// The limits of turns, or what is wrong with them.
+    pub fn slots(&self) -> Result<Slots, String> {
+        let SlotsConfig { all, agents, labels } = &self.slots;
+        let zero = |what: &str| format!("{what} is 0: no turn would ever run; leave it out for no limit");
+        if *all == Some(0) {
+            return Err(zero("slots.all"));
+        }
+        let mut slots = Slots { all: *all, ..Slots::default() };
+        for (name, count) in agents {
+            let Some(adapter) = lockkeeper_agents::registry::find(name) else {
+                return Err(format!("[slots.agents] names {name}, an agent that this version does not know"));
+            };
+            if *count == 0 {
+                return Err(zero(&format!("slots.agents.{name}")));
+            }
+            let name = adapter.name().parse().map_err(|error: BadName| error.to_string())?;
+            slots.agents.insert(name, *count);
+        }
+        for (label, count) in labels {
+            let Some((key, value)) = label.split_once('=') else {
+                return Err(format!("[slots.labels] has {label:?}, which is not KEY=VALUE"));
+            };
+            if *count == 0 {
+                return Err(zero(&format!("slots.labels.{label:?}")));
+            }
+            slots.labels.insert((key.to_owned(), value.to_owned()), *count);
+        }
+        Ok(slots)
     }
 
     /// An agent's manner with the deadlines of this file.

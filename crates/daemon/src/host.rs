@@ -24,6 +24,7 @@ use crate::making::Making;
 use crate::names::Names;
 use crate::paths::Paths;
 use crate::session::{Done, Handle, KeyIntent, Live, LiveText, Message, Refused, Task};
+use crate::slots::Slots;
 
 /// The shared parts of a running daemon.
 pub(crate) struct Host {
@@ -37,6 +38,7 @@ pub(crate) struct Host {
     pub(crate) epoch: Epoch,
     pub(crate) hub: Hub,
     pub(crate) names: Names,
+    pub(crate) slots: Slots,
     pub(crate) sessions: Sessions,
     pub(crate) making: Arc<Making>,
     pub(crate) tasks: TaskTracker,
@@ -101,6 +103,8 @@ impl Host {
             store,
             hub: Hub::new(),
             names: Names::default(),
+            // They were looked at when the file was read.
+            slots: Slots::new(config.slots().unwrap_or_default()),
             sessions: Sessions::default(),
             making: Arc::default(),
             tasks: TaskTracker::new(),
@@ -237,6 +241,24 @@ impl Host {
         Ok(self.start(adapter, state, ingested))
     }
 
+    /// Tells sessions that they got a slot. One that sleeps is woken for it.
+    pub(crate) fn admitted(self: &Arc<Self>, sessions: Vec<SessionId>) {
+        for id in sessions {
+            let host = self.clone();
+            self.tasks.spawn(async move {
+                let told = match host.session(&id).await {
+                    Ok(handle) => handle.mailbox.send(Message::Admitted).await.is_ok(),
+                    Err(_) => false,
+                };
+                if !told && !host.ending.is_cancelled() {
+                    // It is gone, or cannot be loaded: others may have its slot.
+                    let next = host.slots.forget(&id);
+                    host.admitted(next);
+                }
+            });
+        }
+    }
+
     /// Has a session decide a command.
     pub(crate) async fn command(
         self: &Arc<Self>,
@@ -279,7 +301,7 @@ impl Host {
     }
 
     /// Removes a session that has ended, with everything that it left.
-    pub(crate) async fn remove(&self, state: &State, by: &str) -> Result<(), Refused> {
+    pub(crate) async fn remove(self: &Arc<Self>, state: &State, by: &str) -> Result<(), Refused> {
         let removal = Removal {
             session: state.id.clone(),
             epoch: self.epoch,
@@ -308,6 +330,7 @@ impl Host {
             | None => return Err(Refused::GoingDown),
         }
         self.names.keep(&state.id, None);
+        self.admitted(self.slots.forget(&state.id));
         self.sessions.forget(&state.id);
         remove_files(self.paths.session_dir(&state.id)).await;
         Ok(())

@@ -16,6 +16,7 @@ mod names;
 mod paths;
 mod run;
 mod session;
+mod slots;
 
 pub use config::{Config, ConfigError};
 pub use paths::{PathError, Paths};

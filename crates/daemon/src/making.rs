@@ -96,7 +96,8 @@ impl Host {
             manner: self.manner(adapter),
             name_taken,
             draining: self.is_draining(),
-            admits: true,
+            // Its own task wants a slot for it.
+            admits: false,
         };
         let made = match create(new, by, &env) {
             Ok((state, events)) => self.store_new(adapter, state, events, environment, key).await,

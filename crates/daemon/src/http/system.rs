@@ -185,10 +185,12 @@ pub(super) async fn stop(State(host): State<Arc<Host>>, Json { value, .. }: Json
         }
         Stop::Drain => {
             host.draining.send_replace(true);
+            host.admitted(host.slots.open(false));
             tasks.spawn(crate::run::drain(host));
         }
         Stop::Kill => {
             host.draining.send_replace(true);
+            host.admitted(host.slots.open(false));
             tasks.spawn(crate::run::kill_all(host));
         }
     }

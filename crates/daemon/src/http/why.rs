@@ -40,6 +40,7 @@ pub(super) async fn why(State(host): State<Arc<Host>>, Path(session): Path<Strin
     let text = event.as_ref().map_or_else(|| cause.kind.clone(), |stored| tell(&stored.envelope.event));
     let mut lines = vec![WhyLine { text, evidence: Some(evidence), ..WhyLine::default() }];
     lines.extend(reasons(&state).into_iter().map(|text| WhyLine { text, ..WhyLine::default() }));
+    lines.extend(host.slots.waits_for(&state.id).map(|text| WhyLine { text, ..WhyLine::default() }));
     lines.extend(tools(&state));
     if let Some(due) = deadline(&state, host.clock.boot()) {
         lines.push(WhyLine {

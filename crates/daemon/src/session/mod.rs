@@ -38,6 +38,8 @@ pub(crate) enum Message {
         /// Where it goes.
         reply: oneshot::Sender<Arc<State>>,
     },
+    /// It got a slot of the host.
+    Admitted,
     /// The world did something outside the journal.
     Observed(lockkeeper_core::session::Observation),
     /// The daemon started: say that it is not known how the process stands, and find out.
@@ -135,6 +137,7 @@ impl std::fmt::Debug for Message {
         f.write_str(match self {
             Self::Command { .. } => "Command",
             Self::Look { .. } => "Look",
+            Self::Admitted => "Admitted",
             Self::Observed(_) => "Observed",
             Self::Wake { .. } => "Wake",
             Self::Remove { .. } => "Remove",

@@ -107,6 +107,11 @@ fn a_wrong_configuration_is_refused_with_its_place() -> Fallible {
             ("[deadlines]\nrung_ms = \"soon\"\n", "rung_ms"),
             ("nonsense", "config.toml"),
             ("[agents.nobody.deadlines]\nrung_ms = 5\n", "nobody"),
+            ("[slots]\nall = 0\n", "slots.all is 0"),
+            ("[slots]\nsome = 1\n", "unknown field"),
+            ("[slots.agents]\nnobody = 1\n", "nobody"),
+            ("[slots.agents]\nclaude = 0\n", "slots.agents.claude is 0"),
+            ("[slots.labels]\nweb = 1\n", "not KEY=VALUE"),
         ] {
             std::fs::write(home.data().join("config.toml"), text)?;
             let output = home.daemon_command().stdin(Stdio::null()).output()?;

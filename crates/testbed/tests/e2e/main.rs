@@ -7,7 +7,6 @@
 #![expect(clippy::disallowed_methods, reason = "a test that waits for processes needs a real clock")]
 
 mod support;
-mod turns;
 
 mod boot;
 mod exit;
@@ -20,5 +19,7 @@ mod limits;
 mod real_agent;
 mod resume;
 mod settings;
+mod slots;
 mod slow;
 mod streams;
+mod turns;

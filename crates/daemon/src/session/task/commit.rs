@@ -25,6 +25,7 @@ impl Task {
         if decided.events.is_empty() && !keyed && ahead < limits::CONSUMED_BYTES {
             // Bytes that led to no event are read again after a restart, to the same effect.
             self.host.names.settle(&self.state);
+            self.host.admitted(self.host.slots.settle(&decided.scratch));
             let cursor = self.host.store.head();
             self.adopt(decided, read, cursor);
             return true;
@@ -42,6 +43,7 @@ impl Task {
                     self.ingested = position;
                 }
                 self.host.names.settle(&decided.scratch);
+                self.host.admitted(self.host.slots.settle(&decided.scratch));
                 self.adopt(decided, read, last);
                 true
             }
@@ -92,6 +94,7 @@ impl Task {
         tracing::error!(%error, events = decided.events.len(), "could not commit; nothing was changed, trying again");
         let error = Arc::new(error);
         self.host.names.settle(&self.state);
+        self.host.admitted(self.host.slots.settle(&self.state));
         self.feed = None;
         self.pause();
         refuse_all(decided.answers, &error);

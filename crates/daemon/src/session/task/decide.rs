@@ -1,6 +1,8 @@
 //! Deciding what came in, on a scratch state.
 
-use lockkeeper_core::session::{Env, Envelope, Event, Input, Observation, Request, State, step};
+use lockkeeper_core::session::{
+    Env, Envelope, Event, Input, Observation, Request, SlotUse, State, slot_use, step,
+};
 use lockkeeper_core::time::Stamp;
 use lockkeeper_store::KeyEntry;
 use tokio::sync::oneshot;
@@ -45,7 +47,7 @@ impl Task {
             manner,
             name_taken: false,
             draining: self.host.is_draining(),
-            admits: true,
+            admits: self.host.slots.admits(&self.state),
         };
         if !self.wakes.is_empty() {
             env.now = self.not_before(env.now.clone(), &decided);
@@ -68,10 +70,12 @@ impl Task {
                     let _ = reply.send(self.state.clone());
                 }
                 Message::Observed(observation) => decided.step(Input::Observation(observation), &env),
-                Message::Wake { .. } | Message::Remove { .. } => {}
+                Message::Wake { .. } | Message::Remove { .. } | Message::Admitted => {}
             }
         }
-        if tick {
+        // Whoever has the slot that it wants begins, whatever led to this round.
+        let begins = env.admits && matches!(slot_use(&decided.scratch), SlotUse::Wants { .. });
+        if tick || begins {
             env.now = self.not_before(self.host.clock.now(), &decided);
             decided.step(Input::Tick, &env);
         }

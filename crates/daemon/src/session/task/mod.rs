@@ -13,7 +13,7 @@ use futures_util::FutureExt as _;
 use lockkeeper_agents::{Adapter, WireSeed};
 use lockkeeper_core::id::AttemptNo;
 use lockkeeper_core::session::{
-    Conversation, Deadline, DutyId, Input, Life, Observation, Process, State, Why, deadline,
+    Conversation, Deadline, DutyId, Input, Life, Observation, Process, State, deadline,
 };
 use lockkeeper_core::time::{AwakeMs, Stamp};
 use lockkeeper_holder::frames::{self, Reply};
@@ -117,6 +117,7 @@ impl Task {
     /// Runs until there is nothing to do for a while, or the daemon ends.
     pub(crate) async fn run(mut self) {
         let mut messages = Vec::new();
+        self.host.admitted(self.host.slots.settle(&self.state));
         self.do_duties();
         loop {
             let busy = (self.journal.grown || self.journal.gone) && self.retry_at.is_none();
@@ -193,10 +194,9 @@ impl Task {
         true
     }
 
-    /// The next deadline. A wait for a launch has none while the host starts nothing.
+    /// The next deadline.
     fn due(&self) -> Option<Deadline> {
         deadline(&self.state, self.host.clock.boot())
-            .filter(|due| due.why != Why::Backoff || !self.host.is_draining())
     }
 
     /// Lets some time pass before what failed is tried again.
@@ -431,7 +431,11 @@ fn take_removals(messages: &mut Vec<Message>) -> Vec<Removal> {
     *messages = rest;
     let removal = |message| match message {
         Message::Remove { by, reply } => Some((by, reply)),
-        Message::Command { .. } | Message::Look { .. } | Message::Observed(_) | Message::Wake { .. } => None,
+        Message::Command { .. }
+        | Message::Look { .. }
+        | Message::Observed(_)
+        | Message::Admitted
+        | Message::Wake { .. } => None,
     };
     Vec::into_iter(removals).filter_map(removal).collect()
 }

@@ -1,0 +1,98 @@
+//! The slots of this host: who may begin a turn, and who is told when one is free.
+//!
+//! The machine is [`Admission`]; here are its lock, and the way from the sessions to it and back. See
+//! `docs/design/0003-turns-and-claims.md`.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use lockkeeper_core::admission::{Admission, Slots as Limits, Wait, Want};
+use lockkeeper_core::id::SessionId;
+use lockkeeper_core::prompt::Class;
+use lockkeeper_core::session::{SlotUse, State, slot_use};
+
+/// The slots of this host.
+#[derive(Debug)]
+pub(crate) struct Slots {
+    machine: Mutex<Admission>,
+}
+
+impl Slots {
+    /// Slots that nobody gets before the sessions that run already have theirs; see [`open`](Slots::open).
+    pub(crate) fn new(limits: Limits) -> Self {
+        let mut machine = Admission::new(limits);
+        let granted = machine.pause(true);
+        debug_assert!(granted.is_empty(), "nobody waits yet");
+        Self { machine: Mutex::new(machine) }
+    }
+
+    fn machine(&self) -> MutexGuard<'_, Admission> {
+        self.machine.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Lets turns begin, or none from now on. Tells who got a slot by that.
+    #[must_use]
+    pub(crate) fn open(&self, open: bool) -> Vec<SessionId> {
+        self.machine().pause(!open)
+    }
+
+    /// Whether something of a session may begin in the step that is about to be decided. A slot that is taken here and
+    /// not used is given back by [`settle`](Slots::settle).
+    pub(crate) fn admits(&self, state: &State) -> bool {
+        let mut machine = self.machine();
+        match slot_use(state) {
+            // The turn that runs has one; the next one competes with those that wait.
+            SlotUse::Takes if state.turn.is_some() => machine.is_free_for_all(),
+            SlotUse::Takes => true,
+            SlotUse::Wants { class, since } => machine.take_if_free(&state.id, &want(state, class, since)),
+            // What comes is not known yet.
+            SlotUse::Nothing => machine.take_if_free(&state.id, &want(state, Class::Background, i64::MAX)),
+        }
+    }
+
+    /// Takes in what a session has to do with the slots from now on. Tells who got one by that.
+    #[must_use]
+    pub(crate) fn settle(&self, state: &State) -> Vec<SessionId> {
+        let mut machine = self.machine();
+        match slot_use(state) {
+            SlotUse::Takes => {
+                machine.hold(&state.id, &want(state, Class::Normal, 0));
+                Vec::new()
+            }
+            SlotUse::Wants { class, since } => {
+                let mut granted = machine.leave(&state.id);
+                granted.extend(machine.want(&state.id, &want(state, class, since)));
+                granted
+            }
+            SlotUse::Nothing => machine.leave(&state.id),
+        }
+    }
+
+    /// Forgets a session that is gone. Tells who got its slot.
+    #[must_use]
+    pub(crate) fn forget(&self, session: &SessionId) -> Vec<SessionId> {
+        self.machine().leave(session)
+    }
+
+    /// Why a session waits for a slot, if it does.
+    pub(crate) fn waits_for(&self, session: &SessionId) -> Option<String> {
+        let machine = self.machine();
+        Some(match machine.waits_for(session)? {
+            Wait::Paused => "the host starts nothing for now".to_owned(),
+            Wait::Host { slots } => format!("all slots of the host are taken ({slots})"),
+            Wait::Agent { slots } => format!("all slots of its agent are taken ({slots})"),
+            Wait::Label { label: (key, value), slots } => {
+                format!("all slots of the label {key}={value} are taken ({slots})")
+            }
+            Wait::Memory => "too little memory is free".to_owned(),
+            Wait::RateLimit { .. } => "its agent's account has reached a limit".to_owned(),
+            Wait::Probing => {
+                "another session finds out whether the limit of the agent's account is over".to_owned()
+            }
+            Wait::Order => "others go before it".to_owned(),
+        })
+    }
+}
+
+fn want(state: &State, class: Class, since: i64) -> Want {
+    Want { class, since, agent: state.profile.agent.clone(), labels: state.profile.labels.clone() }
+}
