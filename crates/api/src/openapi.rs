@@ -4,7 +4,7 @@
 use utoipa::OpenApi;
 
 use crate::{
-    AgentInfo, Attempt, Claim, ClaimQuery, ClaimRenewal, ClaimRequest, Created, DaemonStatus,
+    AgentInfo, Attempt, Claim, ClaimQuery, ClaimRenewal, ClaimRequest, ClaimWait, Created, DaemonStatus,
     DecisionRequest, Event, EventPage, EventQuery, Frame, FullSession, Gap, Gate, GateFilter, GateQuery,
     Heartbeat, InterruptReceipt, InterruptRequest, Item, ItemQuery, JournalQuery, JournalStream, List, Live,
     NewSession, Problem, PromptEdit, PromptReceipt, PromptRequest, QueuedPrompt, Ready, Session,
@@ -62,7 +62,18 @@ use crate::{
         version,
         document
     ),
-    components(schemas(Problem, Ready, Event, Live, Heartbeat, Gap, WaitFor, GateFilter, JournalStream))
+    components(schemas(
+        Problem,
+        Ready,
+        Event,
+        Live,
+        Heartbeat,
+        Gap,
+        WaitFor,
+        GateFilter,
+        JournalStream,
+        ClaimWait
+    ))
 )]
 struct Document;
 

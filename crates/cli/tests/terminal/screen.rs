@@ -2,7 +2,8 @@
 //!
 //! A program gets a terminal of its own by leaving the session that it was started in and opening the terminal, which
 //! the standard library cannot ask of a child without unsafe code. So the test starts itself again as the process in
-//! between: it takes the terminal and becomes the program.
+//! between: it takes the terminal and becomes a shell that runs the program. The shell stays until everything has been
+//! read: when the leader of a terminal's session ends, the terminal is hung up, and what nobody has read by then is lost.
 
 use std::env;
 use std::ffi::OsStr;
@@ -10,7 +11,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{Read as _, Write as _};
 use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
+use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread;
 use std::time::Duration;
 
@@ -23,6 +24,10 @@ use super::Result;
 const TERMINAL: &str = "TEST_TERMINAL";
 /// The program and its arguments, one per line.
 const PROGRAM: &str = "TEST_PROGRAM";
+
+/// Runs the program, tells its exit code between two signs that no program prints, and waits for the end of a line.
+const SHELL: &str = r#"trap : INT; "$@"; printf '\036%s\036' $?; read -r _"#;
+const SIGN: u8 = 0x1e;
 
 /// How long the program may stay silent while something is expected: a start of the daemon on a loaded machine.
 const SILENCE: Duration = Duration::from_secs(30);
@@ -97,19 +102,26 @@ impl Screen {
 
     /// Waits for the end of the program; tells its exit code.
     pub(super) fn end(&mut self) -> Result<i32> {
-        loop {
+        let code = loop {
+            let signs: Vec<usize> =
+                self.seen.iter().enumerate().filter(|(_, byte)| **byte == SIGN).map(|(at, _)| at).collect();
+            if let [from, to] = signs[..] {
+                break std::str::from_utf8(&self.seen[from + 1..to])?.parse()?;
+            }
             match self.reads.recv_timeout(SILENCE) {
                 Ok(bytes) => self.seen.extend(bytes),
-                Err(RecvTimeoutError::Disconnected) => break,
-                Err(RecvTimeoutError::Timeout) => return Err(format!("it goes on: {}", self.text()).into()),
+                Err(error) => return Err(format!("it goes on ({error}): {}", self.text()).into()),
             }
-        }
-        Ok(self.child.wait()?.code().unwrap_or(-1))
+        };
+        self.type_in("\n")?;
+        self.child.wait()?;
+        Ok(code)
     }
 
-    /// Everything that the screen got.
+    /// Everything that the screen got, up to the end of the program.
     pub(super) fn text(&self) -> String {
-        String::from_utf8_lossy(&self.seen).into_owned()
+        let end = self.seen.iter().position(|byte| *byte == SIGN).unwrap_or(self.seen.len());
+        String::from_utf8_lossy(&self.seen[..end]).into_owned()
     }
 }
 
@@ -121,7 +133,7 @@ impl Drop for Screen {
     }
 }
 
-/// In the process in between: takes the terminal, and becomes the program. Without a terminal it does nothing.
+/// In the process in between: takes the terminal, and becomes the shell. Without a terminal it does nothing.
 pub(super) fn take_the_terminal() -> Result {
     let (Some(terminal), Ok(program)) = (env::var_os(TERMINAL), env::var(PROGRAM)) else { return Ok(()) };
     rustix::process::setsid()?;
@@ -130,7 +142,7 @@ pub(super) fn take_the_terminal() -> Result {
     rustix::stdio::dup2_stdin(&terminal)?;
     rustix::stdio::dup2_stdout(&terminal)?;
     rustix::stdio::dup2_stderr(&terminal)?;
-    let mut words = program.split('\n');
-    let program = words.next().unwrap_or_default();
-    Err(Command::new(program).args(words).env_remove(TERMINAL).env_remove(PROGRAM).exec().into())
+    let mut shell = Command::new("/bin/sh");
+    shell.args(["-c", SHELL, "sh"]).args(program.split('\n')).env_remove(TERMINAL).env_remove(PROGRAM);
+    Err(shell.exec().into())
 }

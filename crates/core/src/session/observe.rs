@@ -386,7 +386,14 @@ impl Step<'_> {
             }
             (None, None) => false,
         };
-        self.end_cut_turns(exit.as_ref(), verdict, interrupt.as_ref(), closing_by.as_deref(), unseen, unknown);
+        self.end_cut_turns(
+            exit.as_ref(),
+            verdict,
+            interrupt.as_ref(),
+            closing_by.as_deref(),
+            unseen,
+            unknown,
+        );
         match exit.clone() {
             Some(exit) => self.emit(Event::AttemptExited { attempt, exit, verdict }),
             None => self.emit(Event::AttemptLost { attempt, stderr }),

@@ -14,7 +14,13 @@ type Outcome = Result<(), Box<dyn std::error::Error>>;
 async fn a_launch_that_was_given_up_before_the_daemon_was_killed_never_comes_to_life() -> Outcome {
     let (_home, host) = host()?;
     let manner = lockkeeper_agents::registry::find("demo").ok_or("no demo")?.manner();
-    let env = Env { now: host.clock.now(), manner: Arc::new(manner), name_taken: false, draining: false };
+    let env = Env {
+        now: host.clock.now(),
+        manner: Arc::new(manner),
+        name_taken: false,
+        draining: false,
+        admits: true,
+    };
     let (mut state, mut events) = create(new(7)?, "me", &env)?;
     let resume = Request { by: "me".to_owned(), command: Command::Resume };
     events.extend(step(&mut state, Input::Command(resume), &env)?);

@@ -163,13 +163,19 @@ mod tests {
     -> Result<(), Box<dyn std::error::Error>> {
         let manner = lockkeeper_agents::registry::find("demo").ok_or("no demo")?.manner();
         let clock = Clock::new();
-        let env = Env { now: clock.now(), manner: Arc::new(manner), name_taken: false, draining: false };
+        let env = Env {
+            now: clock.now(),
+            manner: Arc::new(manner),
+            name_taken: false,
+            draining: false,
+            admits: true,
+        };
         let command = |command| Input::Command(Request { by: "me".to_owned(), command });
         let (mut state, _) = create(new(7)?, "me", &env)?;
         let attempt = AttemptNo(1);
         let process = ProcessIdentity { pid: 1, start_ticks: 1, boot: clock.boot().clone() };
         let ready = AgentSays::Ready { version: None };
-        let prompt = NewPrompt { text: "x".into(), class: Class::Normal, key: None };
+        let prompt = NewPrompt::new("x", Class::Normal);
         for input in [
             command(Command::Resume),
             Input::Observation(Observation::Spawned { attempt, process }),

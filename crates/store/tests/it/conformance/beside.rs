@@ -5,7 +5,7 @@ use std::sync::{Arc, mpsc};
 
 use lockkeeper_core::id::AttemptNo;
 use lockkeeper_core::json::Json;
-use lockkeeper_core::prompt::{Class, Prompt};
+use lockkeeper_core::prompt::{Class, OnPreempt, Prompt};
 use lockkeeper_core::session::{Event, State};
 use lockkeeper_store::{Append, Appended, Cursor, EventQuery, Ingested, KeyEntry, SessionRow};
 use proptest::prelude::*;
@@ -85,8 +85,14 @@ pub(super) fn a_snapshot_and_the_rest_are_the_whole_fold(place: &dyn Place) {
         no: lockkeeper_core::id::PromptNo(1),
         text: "do".into(),
         class: Class::Normal,
+        rank: 2,
         caller: "tester".into(),
         key: None,
+        claim: None,
+        preempt: false,
+        on_preempt: OnPreempt::Continue,
+        continues: None,
+        parked: None,
         accepted: stamp(1),
     };
     session.then(Event::PromptAccepted { prompt }).then(Event::GateOpened { gate: Box::new(gate(1)) });
