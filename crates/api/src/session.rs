@@ -60,6 +60,8 @@ pub struct Session {
     pub turns_ended: u32,
     /// Prompts that wait.
     pub queue: u32,
+    /// Claims that are held or wait.
+    pub claims: u32,
     /// Who keeps the queue from going on.
     pub held_by: Option<String>,
     /// Gates that wait for a decision.

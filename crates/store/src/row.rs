@@ -71,6 +71,9 @@ pub struct SessionRow {
     pub turns_ended: u32,
     /// Prompts that wait.
     pub queued: usize,
+    /// Claims that are held or wait.
+    #[serde(default)]
+    pub claims: usize,
     /// Gates that wait for a decision.
     pub open_gates: usize,
     /// What the agent runs beside its turns.
@@ -184,6 +187,7 @@ impl SessionRow {
             }),
             turns_ended: state.turns_ended,
             queued: state.queue.len(),
+            claims: state.claims.len(),
             open_gates: state.gates.values().filter(|gate| matches!(gate.state, GateState::Open)).count(),
             tasks: tasks(state),
             usage: state.usage.clone(),

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use clap::ValueEnum;
-use lockkeeper_api::{Reference, Session, SessionQuery, Time};
+use lockkeeper_api::{ClaimState, Reference, Session, SessionQuery, Time};
 use serde::Serialize;
 
 use super::{class_word, ls};
@@ -55,8 +55,10 @@ struct Held {
     reason: String,
     since: Time,
     settled: bool,
-    /// Who sent the prompt of the turn that runs.
+    /// Who sent the prompt of the turn that runs, or has the claim to the next ones.
     holder: Option<String>,
+    /// That claim.
+    claim: Option<String>,
     class: Option<&'static str>,
     turn: Option<String>,
     turn_since: Option<Time>,
@@ -64,10 +66,11 @@ struct Held {
     waiters: Vec<Waiter>,
 }
 
-/// A prompt that waits.
+/// A prompt or a claim that waits.
 #[derive(Debug, Serialize)]
 struct Waiter {
-    prompt: String,
+    prompt: Option<String>,
+    claim: Option<String>,
     caller: String,
     class: &'static str,
     since: Time,
@@ -119,7 +122,29 @@ async fn held(context: &Context, session: &Session) -> Outcome<Held> {
     } else {
         Vec::new()
     };
+    let claims = if session.claims > 0 {
+        context.client.claims(&session.id.clone().into()).await?.items
+    } else {
+        Vec::new()
+    };
+    let (held, waiting): (Vec<_>, Vec<_>) =
+        claims.into_iter().partition(|claim| claim.state == ClaimState::Held);
     let turn = session.turn.as_ref();
+    let claim = held.first();
+    let prompts = queue.into_iter().map(|prompt| Waiter {
+        prompt: Some(prompt.id),
+        claim: prompt.claim,
+        caller: prompt.caller,
+        class: class_word(prompt.class),
+        since: prompt.accepted,
+    });
+    let claims = waiting.into_iter().map(|claim| Waiter {
+        prompt: None,
+        claim: Some(claim.id),
+        caller: claim.owner,
+        class: class_word(claim.class),
+        since: claim.made,
+    });
     Ok(Held {
         id: session.id.to_string(),
         name: session.name.as_ref().map(ToString::to_string),
@@ -127,20 +152,15 @@ async fn held(context: &Context, session: &Session) -> Outcome<Held> {
         reason: session.reason.clone(),
         since: session.since,
         settled: session.settled,
-        holder: turn.map(|turn| turn.caller.clone().unwrap_or_else(|| "the agent".to_owned())),
-        class: turn.and_then(|turn| turn.class).map(class_word),
+        holder: turn
+            .map(|turn| turn.caller.clone().unwrap_or_else(|| "the agent".to_owned()))
+            .or_else(|| claim.map(|claim| claim.owner.clone())),
+        claim: claim.map(|claim| claim.id.clone()),
+        class: turn.and_then(|turn| turn.class).or(claim.map(|claim| claim.class)).map(class_word),
         turn: turn.map(|turn| turn.no.to_string()),
         turn_since: turn.map(|turn| turn.started),
         open_gates: session.open_gates,
-        waiters: queue
-            .into_iter()
-            .map(|prompt| Waiter {
-                prompt: prompt.id,
-                caller: prompt.caller,
-                class: class_word(prompt.class),
-                since: prompt.accepted,
-            })
-            .collect(),
+        waiters: claims.chain(prompts).collect(),
     })
 }
 
@@ -192,17 +212,23 @@ fn card(held: &Held, session: &Session, times: Times, style: Style) -> String {
     if held.open_gates > 0 {
         let _ = writeln!(text, "  what is asked: lk gates");
     }
+    if let (None, Some(claim), Some(holder), Some(class)) =
+        (&held.turn, &held.claim, &held.holder, held.class)
+    {
+        let _ = writeln!(text, "  {} of {} ({class}) has the next turns", short(claim), escape::line(holder));
+    }
     for waiter in &held.waiters {
         let lasting = style.dim(&times.lasting(waiter.since));
-        let short = waiter.prompt.rsplit('.').next().unwrap_or_default();
-        let _ = writeln!(
-            text,
-            "  {short} of {} ({}) waits {lasting}",
-            escape::line(&waiter.caller),
-            waiter.class
-        );
+        let what = waiter.prompt.as_deref().or(waiter.claim.as_deref()).map(short).unwrap_or_default();
+        let _ =
+            writeln!(text, "  {what} of {} ({}) waits {lasting}", escape::line(&waiter.caller), waiter.class);
     }
     text
+}
+
+/// The part of a name that stands inside its session: `p3`.
+fn short(id: &str) -> &str {
+    id.rsplit('.').next().unwrap_or_default()
 }
 
 /// The document; the names of elements and attributes are those of the JSON fields.
@@ -217,6 +243,7 @@ fn xml(all: &[Held]) -> String {
             ("since", Some(held.since.to_string())),
             ("settled", Some(held.settled.to_string())),
             ("holder", held.holder.clone()),
+            ("claim", held.claim.clone()),
             ("class", held.class.map(str::to_owned)),
             ("turn", held.turn.clone()),
             ("turn_since", held.turn_since.map(|since| since.to_string())),
@@ -234,7 +261,8 @@ fn xml(all: &[Held]) -> String {
             push_attributes(
                 &mut text,
                 [
-                    ("prompt", Some(waiter.prompt.clone())),
+                    ("prompt", waiter.prompt.clone()),
+                    ("claim", waiter.claim.clone()),
                     ("caller", Some(waiter.caller.clone())),
                     ("class", Some(waiter.class.to_owned())),
                     ("since", Some(waiter.since.to_string())),
@@ -271,12 +299,14 @@ mod tests {
             since: Time::from_wall_ms(0),
             settled: false,
             holder: Some("ada".to_owned()),
+            claim: None,
             class: Some("urgent"),
             turn: Some("t3".to_owned()),
             turn_since: Some(Time::from_wall_ms(1)),
             open_gates: 0,
             waiters: vec![Waiter {
-                prompt: "7f3k9q2m4xab.p4".to_owned(),
+                prompt: Some("7f3k9q2m4xab.p4".to_owned()),
+                claim: None,
                 caller: "grace".to_owned(),
                 class: "background",
                 since: Time::from_wall_ms(2),

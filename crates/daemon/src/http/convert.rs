@@ -53,6 +53,7 @@ pub(super) fn session(row: &SessionRow) -> Session {
             .map(|turn| TurnEnd::new(&row.id, turn.no, &turn.outcome, turn.ended.as_ref().map(time))),
         turns_ended: row.turns_ended,
         queue: count(row.queued),
+        claims: count(row.claims),
         held_by: row.held.clone(),
         open_gates: count(row.open_gates),
         background_tasks: count(row.tasks.len()),
