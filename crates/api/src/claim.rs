@@ -59,7 +59,7 @@ pub enum ClaimWait {
 /// A claim that is held or waits.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Claim {
-    /// Its name: `SESSION.c1`.
+    /// Its name: `SESSION.k1`.
     pub id: String,
     /// The session.
     #[schema(value_type = String)]

@@ -5,7 +5,7 @@
 //!
 //! Request bodies refuse fields that they do not know; answers may grow fields, and readers skip those. Times are
 //! RFC 3339 in UTC with milliseconds. A path names a session by id, name or a unique prefix of the id; what is inside
-//! a session is named `SESSION.g1` (gate), `SESSION.t1` (turn), `SESSION.p1` (prompt), `SESSION.c1` (claim).
+//! a session is named `SESSION.g1` (gate), `SESSION.t1` (turn), `SESSION.p1` (prompt), `SESSION.k1` (claim).
 
 mod agent;
 mod attempt;

@@ -18,7 +18,7 @@ use crate::{
         description = "Supervises coding-agent sessions. Errors are problem documents (RFC 9457) with a stable `code`. \
                        Every answer carries `lockkeeper-version`, and under /v1 `lockkeeper-cursor`: the cursor that it \
                        is true at. `{session}` is an id, a name or a unique prefix of an id; `{gate}`, `{prompt}` and \
-                       `{claim}` are `SESSION.g1`, `SESSION.p1` and `SESSION.c1`. Streams send the frames `ready`, `event`, `live`, \
+                       `{claim}` are `SESSION.g1`, `SESSION.p1` and `SESSION.k1`. Streams send the frames `ready`, `event`, `live`, \
                        `heartbeat` and `gap`, whose data are the schemas of these names.",
         license(name = "MIT OR Apache-2.0")
     ),

@@ -23,7 +23,7 @@ pub struct PromptRequest {
     #[serde(default)]
     #[schema(schema_with = schema::on_preempt)]
     pub on_preempt: OnPreempt,
-    /// The claim that it uses, `c1` or `SESSION.c1`: it has the claim's place, and cuts turns short as the claim does.
+    /// The claim that it uses, `k1` or `SESSION.k1`: it has the claim's place, and cuts turns short as the claim does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub claim: Option<String>,
 }
@@ -115,7 +115,7 @@ pub struct QueuedPrompt {
     pub class: Class,
     /// Who sent it.
     pub caller: String,
-    /// The claim that it uses: `SESSION.c1`.
+    /// The claim that it uses: `SESSION.k1`.
     pub claim: Option<String>,
     /// The turn that was cut short and that it goes on with: `SESSION.t1`.
     pub continues: Option<String>,

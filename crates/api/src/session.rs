@@ -61,6 +61,7 @@ pub struct Session {
     /// Prompts that wait.
     pub queue: u32,
     /// Claims that are held or wait.
+    #[serde(default)]
     pub claims: u32,
     /// Who keeps the queue from going on.
     pub held_by: Option<String>,

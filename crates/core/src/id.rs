@@ -155,11 +155,11 @@ number!(
 );
 number!(
     /// One claim of a session's next turns.
-    ClaimNo, 'c'
+    ClaimNo, 'k'
 );
 number!(
     /// One request of ours to the agent: an interrupt, a model switch.
-    ControlNo, 'r'
+    ControlNo, 'c'
 );
 
 macro_rules! text_name {

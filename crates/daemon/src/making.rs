@@ -96,8 +96,7 @@ impl Host {
             manner: self.manner(adapter),
             name_taken,
             draining: self.is_draining(),
-            // Its own task wants a slot for it.
-            admits: false,
+            admits: self.slots.admits_new(&new),
         };
         let made = match create(new, by, &env) {
             Ok((state, events)) => self.store_new(adapter, state, events, environment, key).await,
@@ -105,6 +104,7 @@ impl Host {
         };
         if !matches!(made, Ok(Made::Now(_))) {
             self.names.keep(&id, None);
+            self.admitted(self.slots.forget(&id));
         }
         made
     }

@@ -8,7 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use lockkeeper_core::admission::{Admission, Slots as Limits, Wait, Want};
 use lockkeeper_core::id::SessionId;
 use lockkeeper_core::prompt::Class;
-use lockkeeper_core::session::{SlotUse, State, slot_use};
+use lockkeeper_core::session::{NewSession, SlotUse, State, slot_use};
 
 /// The slots of this host.
 #[derive(Debug)]
@@ -47,6 +47,17 @@ impl Slots {
             // What comes is not known yet.
             SlotUse::Nothing => machine.take_if_free(&state.id, &want(state, Class::Background, i64::MAX)),
         }
+    }
+
+    /// The same for a session that is about to be made; one that is not made has to be [forgotten](Slots::forget).
+    pub(crate) fn admits_new(&self, new: &NewSession) -> bool {
+        let want = Want {
+            class: new.prompt.as_ref().map_or(Class::Background, |prompt| prompt.class),
+            since: i64::MAX,
+            agent: new.agent.clone(),
+            labels: new.labels.clone(),
+        };
+        new.prompt.is_some() && self.machine().take_if_free(&new.id, &want)
     }
 
     /// Takes in what a session has to do with the slots from now on. Tells who got one by that.

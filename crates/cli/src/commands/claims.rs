@@ -34,7 +34,7 @@ enum Action {
     },
     /// End a claim: the next prompt that uses it is refused, and others have their turn
     End {
-        /// The claim: c1
+        /// The claim: k1
         #[arg(value_name = "CLAIM")]
         claim: String,
     },

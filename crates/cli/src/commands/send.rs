@@ -34,7 +34,7 @@ pub(crate) struct Args {
     class: Option<Urgency>,
     #[command(flatten)]
     preempted: Preempted,
-    /// The claim that it uses: c1; the one of `lk claim` is found by itself
+    /// The claim that it uses: k1; the one of `lk claim` is found by itself
     #[arg(long, conflicts_with_all = ["class", "preempt", "on_preempt"])]
     claim: Option<String>,
     /// Follow the session until the prompt's turn has ended; the exit code is that of the turn

@@ -100,6 +100,7 @@ impl State {
             crashes: VecDeque::new(),
             backoff_until: None,
             last_turn: None,
+            answered: false,
             cut: false,
             last_turn_ended: None,
             last_task_ended: None,
@@ -109,7 +110,7 @@ impl State {
             turns_ended: 0,
             turns_before: 0,
             usage: Usage::default(),
-            cost_before_micro_usd: 0,
+            cost_before_micro_usd: None,
             cost_attempt_micro_usd: None,
             next_turn: TurnNo(1),
             next_prompt: PromptNo(1),
@@ -157,7 +158,7 @@ impl State {
             Event::SessionReopened { lifetime, .. } => {
                 self.life = Life::Open;
                 self.profile_mut().lifetime = *lifetime;
-                self.last_turn = None;
+                self.answered = false;
                 self.cut = false;
                 // Whoever opens it again has seen why it ended: the budget begins anew.
                 self.crashes.clear();
@@ -224,6 +225,7 @@ impl State {
                 if prompt.is_some() {
                     self.turn = None;
                     self.last_turn = Some((*turn, outcome.clone()));
+                    self.answered = true;
                 } else {
                     self.own_turn = None;
                 }
@@ -480,8 +482,8 @@ impl State {
         self.controls.clear();
         self.open_tools.clear();
         self.tasks.clear();
-        self.cost_before_micro_usd =
-            self.cost_before_micro_usd.saturating_add(self.cost_attempt_micro_usd.take().unwrap_or(0));
+        self.cost_before_micro_usd = self.cost_micro_usd();
+        self.cost_attempt_micro_usd = None;
     }
 
     fn note_exit(&mut self, exit: Option<&Exit>, verdict: Verdict, at: &Stamp) {

@@ -132,6 +132,7 @@ impl State {
     /// How a one-shot session is to end, if nothing keeps it.
     pub(super) fn due_end(&self) -> Option<End> {
         if self.profile.lifetime == Lifetime::Kept
+            || !self.answered
             || !self.queue.is_empty()
             || !self.claims.is_empty()
             || !self.settled()

@@ -78,6 +78,9 @@ pub struct State {
     pub backoff_until: Option<Stamp>,
     /// The last turn that ended.
     pub last_turn: Option<(TurnNo, Outcome)>,
+    /// Whether it ended since the session was last opened: a one-shot session ends as that one did.
+    #[serde(default)]
+    pub answered: bool,
     /// Whether somebody asked to cancel it, or what the agent began by itself after it, whatever came of that.
     #[serde(default)]
     pub cut: bool,
@@ -100,8 +103,8 @@ pub struct State {
     pub turns_before: u32,
     /// Tokens of all turns.
     pub usage: Usage,
-    /// Cost of the earlier attempts, in millionths of a US dollar.
-    pub cost_before_micro_usd: u64,
+    /// Cost of the earlier attempts, in millionths of a US dollar; `None` if none of them told one.
+    pub cost_before_micro_usd: Option<u64>,
     /// Cost of the present attempt.
     pub cost_attempt_micro_usd: Option<u64>,
     /// The next numbers to give.
@@ -517,8 +520,8 @@ impl State {
     /// Cost of all attempts in millionths of a US dollar; `None` if no agent ever told one.
     pub fn cost_micro_usd(&self) -> Option<u64> {
         match (self.cost_before_micro_usd, self.cost_attempt_micro_usd) {
-            (0, None) => None,
-            (before, now) => Some(before + now.unwrap_or(0)),
+            (None, None) => None,
+            (before, now) => Some(before.unwrap_or(0).saturating_add(now.unwrap_or(0))),
         }
     }
 }

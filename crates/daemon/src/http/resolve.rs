@@ -52,7 +52,7 @@ where
     Ok((find(host, &reference.session).await?, reference.no))
 }
 
-/// Something inside a session that is known: `c1`, or `SESSION.c1` with its id.
+/// Something inside a session that is known: `k1`, or `SESSION.k1` with its id.
 pub(super) fn within<N: FromStr<Err = BadName>>(text: &str, session: &SessionId) -> Result<N, Failure> {
     let bare = text.strip_prefix(session.as_str()).and_then(|rest| rest.strip_prefix('.')).unwrap_or(text);
     Ok(bare.parse()?)

@@ -220,6 +220,13 @@ fn tell(event: &Event) -> String {
         Event::AttemptLaunchFailed { error, .. } => error.message.clone(),
         Event::AttemptReady { .. } => "the agent is ready".to_owned(),
         Event::AttemptLaunched { attempt, .. } => format!("launch {attempt} was decided"),
+        Event::SessionCreated { by, .. } => format!("{by} made it"),
+        Event::SessionReopened { by, .. } => format!("{by} opened it again"),
+        Event::ResumeAsked { by } => format!("{by} asked for its agent"),
+        Event::Held { by } => format!("{by} held the queue"),
+        Event::Released { by } => format!("{by} let the queue go on"),
+        Event::ClaimMade { claim } => format!("{} claimed the next turns", claim.owner),
+        Event::ClaimEnded { claim, .. } => format!("claim {claim} ended"),
         other => other.kind().to_owned(),
     }
 }

@@ -171,7 +171,7 @@ fn o46_what_is_sent_to_a_session_is_checked() -> Fallible {
                 "POST",
                 at("/prompts"),
                 json(),
-                r#"{"text":"x","class":"normal","preempt":true}"#,
+                r#"{"text":"x","class":"normal","steer":true}"#,
                 422,
                 "body_invalid",
             ),

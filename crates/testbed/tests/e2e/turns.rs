@@ -150,7 +150,7 @@ fn o46_turns_that_are_asked_for_in_a_wrong_way_change_nothing() -> Fallible {
             ("POST", &claims, json!({"class": "normal", "ttl_ms": 999}), 422, "bad_ttl"),
             ("POST", &claims, json!({"class": "normal", "ttl_ms": 86_400_001}), 422, "bad_ttl"),
             ("POST", &claims, json!({"class": "normal", "ttl_ms": 5000, "x": 1}), 422, "body_invalid"),
-            ("POST", &prompts, json!({"text": "x", "class": "normal", "claim": "c9"}), 409, "claim_over"),
+            ("POST", &prompts, json!({"text": "x", "class": "normal", "claim": "k9"}), 409, "claim_over"),
             (
                 "POST",
                 &prompts,

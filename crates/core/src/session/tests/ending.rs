@@ -409,3 +409,21 @@ fn o31_an_interrupt_before_a_relaunch_holds_the_queue() {
     w.exits(ExitStatus::Code(0));
     assert_eq!((w.status(), w.todo()), (Status::Queued, vec![]));
 }
+
+#[test]
+fn what_ended_last_is_known_after_a_session_is_opened_again_and_does_not_end_it_again() {
+    let mut w = World::one_shot();
+    w.ends(Ending::Completed);
+    w.falls_due(Why::Settle);
+    w.exits(ExitStatus::Code(0));
+    assert_eq!(w.status(), Status::Completed);
+    w.resume();
+    w.comes_up();
+    w.wait(1_000);
+    w.tick();
+    assert_eq!(w.status(), Status::Idle);
+    assert_eq!(
+        w.state.last_turn.as_ref().map(|(no, outcome)| (no.0, outcome.word())),
+        Some((1, "completed"))
+    );
+}

@@ -258,6 +258,17 @@ fn what_matters_to_nobody_but_readers_is_stored_and_changes_nothing_else() {
 }
 
 #[test]
+fn a_cost_of_nothing_is_a_cost_also_when_the_process_is_gone() {
+    let mut w = World::running();
+    assert_eq!(w.state.cost_micro_usd(), None);
+    let usage = Usage { attempt_cost_micro_usd: Some(0), ..Usage::default() };
+    w.says(AgentSays::TurnEnded { by: TurnBy::Prompt, ending: Ending::Completed, usage });
+    assert_eq!(w.state.cost_micro_usd(), Some(0));
+    w.exits(ExitStatus::Code(0));
+    assert_eq!(w.state.cost_micro_usd(), Some(0));
+}
+
+#[test]
 fn a_flood_of_what_cannot_be_read_is_told_up_to_a_limit_and_counts_as_activity() {
     let mut w = World::running();
     let mut told = Vec::new();
