@@ -46,7 +46,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
         None => args.shown,
         Some(Action::Ls { shown }) => shown,
         Some(Action::End { claim }) => {
-            let claim = refs::inside::<ClaimNo>(&args.session, &claim)?;
+            let claim = refs::inside::<ClaimNo>(context, &args.session, &claim).await?;
             context.client.end_claim(&claim).await?;
             context.out.line(format!("{} ended", claim.no))?;
             return Ok(exit::OK);

@@ -94,7 +94,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
             Ok(exit::OK)
         }
         Some(Action::Mv { prompt, first, class, shown }) => {
-            let prompt = refs::with_id(context, refs::inside::<PromptNo>(&args.session, &prompt)?).await?;
+            let prompt = refs::inside::<PromptNo>(context, &args.session, &prompt).await?;
             let to = Some(if first { PromptMove::First } else { PromptMove::Last });
             let edit = PromptEdit { text: None, class: class.map(Into::into), to };
             let receipt = context.client.edit_prompt(&prompt, &edit).await?;
@@ -102,7 +102,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
             Ok(exit::OK)
         }
         Some(Action::Release { prompt, shown }) => {
-            let prompt = refs::with_id(context, refs::inside::<PromptNo>(&args.session, &prompt)?).await?;
+            let prompt = refs::inside::<PromptNo>(context, &args.session, &prompt).await?;
             let receipt = context.client.release_prompt(&prompt).await?;
             shown.one(context, &receipt, || format!("{} let go\n", prompt.no))?;
             Ok(exit::OK)

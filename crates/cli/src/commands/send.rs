@@ -87,7 +87,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
 /// The claim that the prompt uses: the one that is named, else the one of the `lk claim` that this runs under.
 async fn claim(args: &Args, context: &Context) -> Outcome<Option<Claim>> {
     let named = match (&args.claim, env::var(claim::VARIABLE)) {
-        (Some(named), _) => refs::inside::<ClaimNo>(&args.session, named)?,
+        (Some(named), _) => refs::inside::<ClaimNo>(context, &args.session, named).await?,
         (None, Ok(own)) if args.class.is_none() => {
             let own: InnerReference<ClaimNo> = own.parse()?;
             let session = context.client.session(&args.session).await?;

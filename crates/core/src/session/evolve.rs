@@ -100,7 +100,7 @@ impl State {
             crashes: VecDeque::new(),
             backoff_until: None,
             last_turn: None,
-            answered: false,
+            opened_after: None,
             cut: false,
             last_turn_ended: None,
             last_task_ended: None,
@@ -158,7 +158,7 @@ impl State {
             Event::SessionReopened { lifetime, .. } => {
                 self.life = Life::Open;
                 self.profile_mut().lifetime = *lifetime;
-                self.answered = false;
+                self.opened_after = self.last_turn.as_ref().map(|(turn, _)| *turn);
                 self.cut = false;
                 // Whoever opens it again has seen why it ended: the budget begins anew.
                 self.crashes.clear();
@@ -225,7 +225,6 @@ impl State {
                 if prompt.is_some() {
                     self.turn = None;
                     self.last_turn = Some((*turn, outcome.clone()));
-                    self.answered = true;
                 } else {
                     self.own_turn = None;
                 }

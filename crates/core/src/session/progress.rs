@@ -132,7 +132,6 @@ impl State {
     /// How a one-shot session is to end, if nothing keeps it.
     pub(super) fn due_end(&self) -> Option<End> {
         if self.profile.lifetime == Lifetime::Kept
-            || !self.answered
             || !self.queue.is_empty()
             || !self.claims.is_empty()
             || !self.settled()
@@ -145,7 +144,8 @@ impl State {
             let message = message.to_owned();
             (!self.cut).then_some(End::Failed { reason: EndReason::Turn, message })
         };
-        match &self.last_turn.as_ref()?.1 {
+        let (_, outcome) = self.last_turn.as_ref().filter(|(turn, _)| Some(*turn) > self.opened_after)?;
+        match outcome {
             Outcome::Completed => Some(End::Completed),
             Outcome::Refused => failed("the model refused"),
             Outcome::Limit { which } => failed(&format!("a limit of the agent ended the turn: {which}")),

@@ -78,9 +78,9 @@ pub struct State {
     pub backoff_until: Option<Stamp>,
     /// The last turn that ended.
     pub last_turn: Option<(TurnNo, Outcome)>,
-    /// Whether it ended since the session was last opened: a one-shot session ends as that one did.
+    /// The last turn that had ended when the session was opened again: it does not end it once more.
     #[serde(default)]
-    pub answered: bool,
+    pub opened_after: Option<TurnNo>,
     /// Whether somebody asked to cancel it, or what the agent began by itself after it, whatever came of that.
     #[serde(default)]
     pub cut: bool,
