@@ -144,6 +144,11 @@ impl Admission {
         true
     }
 
+    /// Whether everybody gets a slot at once, so that nobody need be counted.
+    pub fn is_unlimited(&self) -> bool {
+        self.slots == Slots::default() && !self.paused && !self.short_of_memory && self.limited.is_empty()
+    }
+
     /// Whether nobody waits for a slot and the host starts things: whoever gives one back may have it again.
     pub fn is_free_for_all(&self) -> bool {
         !self.paused && self.wanted.is_empty()

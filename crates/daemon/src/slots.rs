@@ -39,6 +39,9 @@ impl Slots {
     /// not used is given back by [`settle`](Slots::settle).
     pub(crate) fn admits(&self, state: &State) -> bool {
         let mut machine = self.machine();
+        if machine.is_unlimited() {
+            return true;
+        }
         match slot_use(state) {
             // The turn that runs has one; the next one competes with those that wait.
             SlotUse::Takes if state.turn.is_some() => machine.is_free_for_all(),
@@ -57,13 +60,17 @@ impl Slots {
             agent: new.agent.clone(),
             labels: new.labels.clone(),
         };
-        new.prompt.is_some() && self.machine().take_if_free(&new.id, &want)
+        let mut machine = self.machine();
+        new.prompt.is_some() && (machine.is_unlimited() || machine.take_if_free(&new.id, &want))
     }
 
     /// Takes in what a session has to do with the slots from now on. Tells who got one by that.
     #[must_use]
     pub(crate) fn settle(&self, state: &State) -> Vec<SessionId> {
         let mut machine = self.machine();
+        if machine.is_unlimited() {
+            return Vec::new();
+        }
         match slot_use(state) {
             SlotUse::Takes => {
                 machine.hold(&state.id, &want(state, Class::Normal, 0));

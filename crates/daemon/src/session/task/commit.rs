@@ -73,8 +73,7 @@ impl Task {
         let blocks = |seq: u64| seq / limits::SNAPSHOT_EVENTS;
         let due = blocks(decided.scratch.seq) > blocks(self.state.seq);
         // A snapshot is a cache; one with a long queue is not worth its size.
-        let small = decided.scratch.queue.iter().map(|prompt| prompt.text.len()).sum::<usize>()
-            <= limits::SNAPSHOT_BYTES;
+        let small = decided.scratch.queue.bytes() <= limits::SNAPSHOT_BYTES;
         Append {
             session: self.state.id.clone(),
             epoch: self.host.epoch,
