@@ -122,6 +122,13 @@ pub enum AgentSays {
         /// In the agent's words.
         reason: String,
     },
+    /// Its account has reached a limit, and until when: turns fail before that.
+    Limited {
+        /// The moment on the wall clock, in milliseconds since 1970-01-01 UTC.
+        until_ms: i64,
+        /// Which limit, in its own word: `five_hour`.
+        what: String,
+    },
     /// It is alive and says nothing that matters. Counts as activity; never stored.
     Alive,
     /// A line that is not what the protocol allows. The raw bytes stay in the journal.

@@ -90,8 +90,22 @@ pub struct Continues {
     pub turn: TurnNo,
     /// Whether the agent may have seen the prompt: then it is told to go on, rather than the same again.
     pub begun: bool,
-    /// How often the work was cut short already.
+    /// How often something more urgent cut the work short already.
     pub times: u32,
+    /// What cut the turn off.
+    #[serde(default)]
+    pub why: CutBy,
+}
+
+/// What cut a turn off that is gone on with.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CutBy {
+    /// Something more urgent.
+    #[default]
+    Urgency,
+    /// A limit of the agent's account.
+    Limit,
 }
 
 /// Why a prompt waits until somebody lets it go.
@@ -104,14 +118,25 @@ pub enum Parked {
     ToolUnknown,
 }
 
-const GO_ON: &str = "You were interrupted, so that something more urgent could go first. Go on with the task that you \
-    were at; what is done already need not be done again. The task was:";
+const GO_ON: &str =
+    "Go on with the task that you were at; what is done already need not be done again. The task was:";
+
+impl CutBy {
+    fn words(self) -> &'static str {
+        match self {
+            Self::Urgency => "You were interrupted, so that something more urgent could go first.",
+            Self::Limit => "A limit of the account cut you off; it is over.",
+        }
+    }
+}
 
 impl Prompt {
     /// What is written to the agent.
     pub fn words(&self) -> Arc<str> {
         match &self.continues {
-            Some(Continues { begun: true, .. }) => format!("{GO_ON}\n\n{}", self.text).into(),
+            Some(Continues { begun: true, why, .. }) => {
+                format!("{} {GO_ON}\n\n{}", why.words(), self.text).into()
+            }
             Some(Continues { begun: false, .. }) | None => self.text.clone(),
         }
     }

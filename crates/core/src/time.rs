@@ -41,6 +41,16 @@ pub struct Stamp {
 }
 
 impl Stamp {
+    /// The moment so many milliseconds later, if the machine does not sleep before; saturates.
+    #[must_use]
+    pub fn later(&self, ms: u64) -> Self {
+        Self {
+            wall_ms: self.wall_ms.saturating_add(i64::try_from(ms).unwrap_or(i64::MAX)),
+            awake: self.awake.plus(ms),
+            boot: self.boot.clone(),
+        }
+    }
+
     /// Milliseconds awake between `earlier` and this moment; `None` across a restart of the machine.
     pub fn awake_since(&self, earlier: &Self) -> Option<u64> {
         (self.boot == earlier.boot).then(|| self.awake.since(earlier.awake))

@@ -259,6 +259,25 @@ impl Host {
         }
     }
 
+    /// Keeps all turns of a session's agent waiting while the limit of its account lasts that the session has met.
+    pub(crate) fn wait_for_limit(self: &Arc<Self>, state: &State) {
+        let here = state.limited_until.as_ref().filter(|until| until.boot == *self.clock.boot());
+        let Some(until) = here.map(|until| until.awake).filter(|until| *until > Clock::awake()) else {
+            return;
+        };
+        self.slots.limit(&state.profile.agent, until);
+        let host = self.clone();
+        self.tasks.spawn(async move {
+            tokio::select! {
+                () = tokio::time::sleep(Clock::until(until)) => {
+                    // One more millisecond may be missing: the awake clock counts whole ones.
+                    host.admitted(host.slots.tick(Clock::awake().max(until)));
+                }
+                () = host.ending.cancelled() => {}
+            }
+        });
+    }
+
     /// Has a session decide a command.
     pub(crate) async fn command(
         self: &Arc<Self>,

@@ -6,9 +6,10 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use lockkeeper_core::admission::{Admission, Slots as Limits, Wait, Want};
-use lockkeeper_core::id::SessionId;
+use lockkeeper_core::id::{AgentName, SessionId};
 use lockkeeper_core::prompt::Class;
 use lockkeeper_core::session::{NewSession, SlotUse, State, slot_use};
+use lockkeeper_core::time::AwakeMs;
 
 /// The slots of this host.
 #[derive(Debug)]
@@ -83,6 +84,17 @@ impl Slots {
             }
             SlotUse::Nothing => machine.leave(&state.id),
         }
+    }
+
+    /// Keeps all turns of an agent waiting until then: its account has reached a limit.
+    pub(crate) fn limit(&self, agent: &AgentName, until: AwakeMs) {
+        self.machine().limit(agent, until);
+    }
+
+    /// Time has passed. Tells who got a slot by that.
+    #[must_use]
+    pub(crate) fn tick(&self, now: AwakeMs) -> Vec<SessionId> {
+        self.machine().tick(now)
     }
 
     /// Forgets a session that is gone. Tells who got its slot.

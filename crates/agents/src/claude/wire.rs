@@ -5,8 +5,8 @@ use lockkeeper_core::id::{AgentSessionId, AttemptNo, SessionId};
 
 use super::content::{notice, parent};
 use super::encode;
-use super::lax::{Str, member};
-use super::line::{ControlLine, LifecycleLine, Line, Origin, ResultLine, SystemLine};
+use super::lax::{Obj, Str, member};
+use super::line::{ControlLine, LifecycleLine, Line, Origin, RateLimitLine, ResultLine, SystemLine};
 use super::repair::without_lone_surrogates;
 use super::stream::{Cut, Streams, key};
 use super::tasks::Tasks;
@@ -140,6 +140,10 @@ impl ClaudeWire {
             "control_request" | "control_response" | "control_cancel_request" => {
                 self.control(&serde_json::from_str(text)?, text.len(), out);
             }
+            "rate_limit_event" => {
+                let RateLimitLine { rate_limit_info: Obj(info) } = serde_json::from_str(text)?;
+                out.extend(info.and_then(|info| info.limit()).map(Decoded::Says));
+            }
             kind if KNOWN.contains(&kind) => {}
             kind => unrecognized(kind, out),
         }
@@ -235,13 +239,12 @@ impl ClaudeWire {
 }
 
 /// Top-level types that say nothing that matters here.
-const KNOWN: [&str; 10] = [
+const KNOWN: [&str; 9] = [
     "active_goal",
     "auth_status",
     "conversation_reset",
     "keep_alive",
     "prompt_suggestion",
-    "rate_limit_event",
     "streamlined_text",
     "tool_progress",
     "tool_use_summary",

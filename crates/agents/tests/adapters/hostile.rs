@@ -81,6 +81,23 @@ fn a_cut_text_beyond_the_limit_is_its_beginning() {
 }
 
 #[test]
+fn a_limit_of_the_account_is_told_only_if_it_is_reached_and_has_an_end() {
+    let line = |info: &str| format!(r#"{{"type":"rate_limit_event","rate_limit_info":{info}}}"#);
+    let reached = line(r#"{"status":"rejected","resetsAt":1800000000,"rateLimitType":"five_hour"}"#);
+    let limited = AgentSays::Limited { until_ms: 1_800_000_000_000, what: "five_hour".to_owned() };
+    assert_eq!(says(&[reached.as_bytes()]), [limited]);
+    for info in [
+        r#"{"status":"allowed_warning","resetsAt":1800000000}"#,
+        r#"{"status":"rejected"}"#,
+        r#"{"status":"rejected","resetsAt":"soon"}"#,
+        r#"{"status":"rejected","resetsAt":18446744073709551615}"#,
+        "[]",
+    ] {
+        assert_eq!(says(&[line(info).as_bytes()]), [AgentSays::Alive], "{info}");
+    }
+}
+
+#[test]
 fn a_refused_handshake_is_told_with_the_length_of_its_line() {
     let line =
         br#"{"type":"control_response","response":{"subtype":"error","request_id":"lk-init","error":"no"}}"#;

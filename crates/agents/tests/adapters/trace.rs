@@ -138,6 +138,7 @@ fn line(says: &AgentSays) -> String {
         AgentSays::Retrying { attempt, of, delay_ms, reason } => {
             format!("retry {attempt}/{of} in {delay_ms} ms: {reason}")
         }
+        AgentSays::Limited { until_ms, what } => format!("limited until {until_ms}: {what}"),
         AgentSays::Alive => "alive".to_owned(),
         AgentSays::Malformed { why, bytes } => format!("malformed {why} ({bytes} bytes)"),
         AgentSays::Unrecognized { kind } => format!("unrecognized {kind}"),

@@ -51,6 +51,12 @@ impl View {
                 };
                 self.note(Ink::Dim, signs.dot, &format!("claim {claim} {how}"));
             }
+            EventBody::Limited { until_ms, what } => {
+                let until = Time::from_wall_ms(*until_ms);
+                let what = format!("the account has reached a limit ({}) until {until}", escape::line(what));
+                self.note(Ink::Yellow, signs.retry, &what);
+            }
+            EventBody::LimitOver {} => self.note(Ink::Dim, signs.dot, "the limit of the account is over"),
             EventBody::TurnStarted { turn, prompt, .. } => {
                 self.began.insert(*turn, at);
                 if let Some(text) = self.waiting.remove(prompt) {

@@ -6,7 +6,7 @@ use super::closing::next_rung;
 use super::decide::Step;
 use super::end::Closing;
 use super::event::Op;
-use super::state::{Attempt, InterruptCause, Process, Stage, State, Wanted};
+use super::state::{Attempt, InterruptCause, Life, Process, Stage, State, Wanted};
 use crate::agent::Action;
 use crate::id::TurnNo;
 use crate::time::{AwakeMs, BootId, Stamp};
@@ -35,6 +35,8 @@ pub enum Why {
     Backoff,
     /// The life of a claim.
     Claim,
+    /// A limit of the agent's account.
+    Limit,
 }
 
 impl Why {
@@ -51,6 +53,7 @@ impl Why {
             Self::Settle => "settle",
             Self::Backoff => "backoff",
             Self::Claim => "claim",
+            Self::Limit => "limit",
         }
     }
 }
@@ -73,8 +76,12 @@ pub fn deadline(state: &State, boot: &BootId) -> Option<Deadline> {
         return None;
     }
     let mut due: Vec<Deadline> = state.expiries(boot).collect();
+    let serves = matches!(state.life, Life::Open) && state.next_prompt_to_serve().is_some();
+    let limited = state.limited_until.as_ref().filter(|_| serves);
+    due.extend(limited.map(|until| at(until, 0, Why::Limit, boot)));
     let Some(attempt) = state.process.attempt() else {
-        let wanted = state.launch_wanted || state.next_prompt_to_serve().is_some();
+        let limited = state.limited_until.is_some();
+        let wanted = state.launch_wanted || (!limited && state.next_prompt_to_serve().is_some());
         let backoff = state.backoff_until.as_ref().filter(|_| wanted);
         due.extend(backoff.map(|until| at(until, 0, Why::Backoff, boot)));
         return due.into_iter().min();
@@ -181,7 +188,7 @@ impl Step<'_> {
         }
         match due.why {
             // These are looked at by `progress` after every input.
-            Why::Rung | Why::Settle | Why::Backoff | Why::Claim => {}
+            Why::Rung | Why::Settle | Why::Backoff | Why::Claim | Why::Limit => {}
             Why::Spawn => self.spawn_overdue(),
             Why::Handshake => self.close(Closing::HandshakeTimeout),
             Why::ControlReply => {

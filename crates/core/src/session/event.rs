@@ -517,6 +517,15 @@ events! {
         /// In the agent's words.
         reason: String,
     }
+    /// The agent's account has reached a limit; its turns wait until that is over.
+    "agent.limited" Limited {
+        /// Until when, in milliseconds since 1970-01-01 UTC.
+        until_ms: i64,
+        /// Which limit, in the agent's word.
+        what: String,
+    }
+    /// That moment has come, or a turn went through before.
+    "agent.limit_over" LimitOver {}
     /// The agent sent a line that its protocol does not allow. Its bytes are in the journal.
     "agent.malformed" Malformed {
         /// What is wrong with it.

@@ -99,6 +99,7 @@ impl State {
             tasks: BTreeMap::new(),
             crashes: VecDeque::new(),
             backoff_until: None,
+            limited_until: None,
             last_turn: None,
             opened_after: None,
             cut: false,
@@ -319,13 +320,13 @@ impl State {
                     self.count_crash(at);
                 }
             }
-            Event::BackoffSet { wait_ms, .. } => {
-                self.backoff_until = Some(Stamp {
-                    wall_ms: at.wall_ms.saturating_add(i64::try_from(*wait_ms).unwrap_or(i64::MAX)),
-                    awake: at.awake.plus(*wait_ms),
-                    boot: at.boot.clone(),
-                });
+            Event::BackoffSet { wait_ms, .. } => self.backoff_until = Some(at.later(*wait_ms)),
+            Event::Limited { until_ms, .. } => {
+                let left = u64::try_from(until_ms.saturating_sub(at.wall_ms)).unwrap_or(0);
+                self.limited_until = Some(at.later(left));
+                self.touch(at);
             }
+            Event::LimitOver {} => self.limited_until = None,
             Event::BackoffOver {} => self.backoff_until = None,
             Event::OutboxIntended { number, op, .. } => self.intend(*number, op, at),
             Event::OutboxAccepted { number, .. } => {

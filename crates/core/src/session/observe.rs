@@ -229,6 +229,12 @@ impl Step<'_> {
             AgentSays::Retrying { attempt, of, delay_ms, reason } => {
                 self.emit(Event::Retrying { attempt, of, delay_ms, reason });
             }
+            AgentSays::Limited { until_ms, what } => {
+                let known = self.state.limited_until.as_ref().is_some_and(|until| until.wall_ms >= until_ms);
+                if until_ms > self.env.now.wall_ms && !known {
+                    self.emit(Event::Limited { until_ms, what });
+                }
+            }
             AgentSays::Alive => self.alive(),
             AgentSays::Malformed { why, bytes } => self.unreadable(Event::Malformed { why, bytes }),
             AgentSays::Unrecognized { kind } => self.unreadable(Event::Unrecognized { kind }),

@@ -1,4 +1,5 @@
-//! Preemption: a turn of a lower class is cut short for something that waits, and gone on with afterwards.
+//! Preemption: a turn of a lower class is cut short for something that waits, and gone on with afterwards. What a limit of
+//! the agent's account has cut off is gone on with in the same way, once.
 //!
 //! That something waits is a fact of the queue, looked at after every input, so no race can erase it.
 
@@ -8,8 +9,8 @@ use super::state::{InterruptCause, Stage};
 use crate::claim::ClaimState;
 use crate::id::TurnNo;
 use crate::limits;
-use crate::prompt::{Class, Continues, OnPreempt, Parked, Prompt};
-use crate::turn::{Outcome, Preemptor, Usage};
+use crate::prompt::{Class, Continues, CutBy, OnPreempt, Parked, Prompt};
+use crate::turn::{FailureKind, Outcome, Preemptor, Usage};
 
 /// What the agent is told of a turn that it had begun itself.
 const OWN_WORK: &str =
@@ -48,28 +49,50 @@ impl Step<'_> {
         usage: Usage,
         unknown: bool,
     ) {
-        let preempted = matches!(outcome, Outcome::Preempted { .. });
+        let why = match &outcome {
+            Outcome::Preempted { .. } => Some(CutBy::Urgency),
+            Outcome::Failed { kind: FailureKind::RateLimit, .. } if self.state.limited_until.is_some() => {
+                Some(CutBy::Limit)
+            }
+            Outcome::Completed
+            | Outcome::Interrupted { .. }
+            | Outcome::Refused
+            | Outcome::Limit { .. }
+            | Outcome::Failed { .. }
+            | Outcome::Unknown { .. } => None,
+        };
         let begun = self.state.turn.as_ref().is_some_and(|turn| turn.stage > Stage::Sending);
         let no = prompt.as_ref().map(|prompt| prompt.no);
-        if preempted {
+        if let Some(why) = why {
             // Told before the end of the turn: whoever follows it never sees its work as over.
-            self.go_on_with(turn, prompt, begun, unknown);
+            self.go_on_with(turn, prompt, why, begun, unknown);
+        }
+        // What a turn went through is no limit any more.
+        if outcome == Outcome::Completed && self.state.limited_until.is_some() {
+            self.emit(Event::LimitOver {});
         }
         self.emit(Event::TurnEnded { turn, prompt: no, outcome, usage });
     }
 
-    fn go_on_with(&mut self, turn: TurnNo, cut: Option<Prompt>, begun: bool, unknown: bool) {
+    fn go_on_with(&mut self, turn: TurnNo, cut: Option<Prompt>, why: CutBy, begun: bool, unknown: bool) {
         let (no, accepted) = (self.state.next_prompt, self.env.now.clone());
         let prompt = match cut {
             Some(cut) => {
-                let parked = match cut.on_preempt {
-                    OnPreempt::Drop => return,
+                let parked = match (why, cut.on_preempt) {
+                    (CutBy::Urgency, OnPreempt::Drop) => return,
+                    // A limit that is not over when it should be is a failure.
+                    (CutBy::Limit, _)
+                        if cut.continues.as_ref().is_some_and(|cut| cut.why == CutBy::Limit) =>
+                    {
+                        return;
+                    }
                     _ if unknown => Some(Parked::ToolUnknown),
-                    OnPreempt::Hold => Some(Parked::ByChoice),
-                    OnPreempt::Continue => None,
+                    (CutBy::Urgency, OnPreempt::Hold) => Some(Parked::ByChoice),
+                    (CutBy::Urgency, OnPreempt::Continue) | (CutBy::Limit, _) => None,
                 };
                 let begun = begun || cut.continues.as_ref().is_some_and(|earlier| earlier.begun);
-                let continues = Some(Continues { turn, begun, times: cut.times_cut() + 1 });
+                let times = cut.times_cut() + u32::from(why == CutBy::Urgency);
+                let continues = Some(Continues { turn, begun, times, why });
                 Prompt { no, accepted, continues, parked, key: None, preempt: false, ..cut }
             }
             None => Prompt {
@@ -82,7 +105,7 @@ impl Step<'_> {
                 claim: None,
                 preempt: false,
                 on_preempt: OnPreempt::Continue,
-                continues: Some(Continues { turn, begun: false, times: 1 }),
+                continues: Some(Continues { turn, begun: false, times: 1, why }),
                 parked: unknown.then_some(Parked::ToolUnknown),
                 accepted,
             },

@@ -16,6 +16,7 @@ impl Step<'_> {
             return;
         }
         self.expire_claims();
+        self.lift_limit();
         if self.state.closing.is_none() && self.state.interrupt.is_none() {
             self.preempt_if_called_for();
         }
@@ -33,8 +34,22 @@ impl Step<'_> {
         self.finish_if_done();
     }
 
+    /// The limit of the agent's account is over once its moment has come.
+    fn lift_limit(&mut self) {
+        let Some(until) = &self.state.limited_until else { return };
+        let now = &self.env.now;
+        if until.boot != now.boot && until.wall_ms > now.wall_ms {
+            // The machine was started again: the moment is another one on its clock.
+            let (until_ms, what) = (until.wall_ms, "the same".to_owned());
+            self.emit(Event::Limited { until_ms, what });
+        } else if until.boot != now.boot || until.awake <= now.awake {
+            self.emit(Event::LimitOver {});
+        }
+    }
+
     fn launch_if_wanted(&mut self) {
-        let work = self.state.next_prompt_to_serve().is_some();
+        let limited = self.state.limited_until.is_some();
+        let work = !limited && self.state.next_prompt_to_serve().is_some();
         if !work && !self.state.launch_wanted {
             return;
         }
@@ -87,7 +102,8 @@ impl Step<'_> {
         if self.state.turn.is_some() || self.state.own_turn.is_some() {
             return;
         }
-        if self.settings_before_turn() || self.env.draining || !self.env.admits {
+        let limited = self.state.limited_until.is_some();
+        if self.settings_before_turn() || self.env.draining || !self.env.admits || limited {
             return;
         }
         let Some(attempt) = self.state.process.attempt().map(|attempt| attempt.no) else { return };

@@ -76,6 +76,9 @@ pub struct State {
     pub crashes: VecDeque<Stamp>,
     /// No launch before then.
     pub backoff_until: Option<Stamp>,
+    /// The limit that the agent's account has reached: no turn before then.
+    #[serde(default)]
+    pub limited_until: Option<Stamp>,
     /// The last turn that ended.
     pub last_turn: Option<(TurnNo, Outcome)>,
     /// The last turn that had ended when the session was opened again: it does not end it once more.

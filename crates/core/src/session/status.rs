@@ -164,6 +164,11 @@ pub enum Waits {
     Backoff,
     /// For a switch of the model or mode.
     Switch,
+    /// For a limit of the agent's account to be over.
+    Limit {
+        /// When that should be, in milliseconds since 1970-01-01 UTC.
+        until_ms: i64,
+    },
     /// For a slot of the host.
     Slot,
 }
@@ -186,8 +191,11 @@ pub fn waits(state: &State) -> Option<Waits> {
     }
     match state.queue.iter().next().filter(|first| first.parked.is_some() && !state.launch_wanted) {
         Some(parked) => Some(Waits::Parked { prompt: parked.no }),
-        None if state.backoff_until.is_some() => Some(Waits::Backoff),
-        None => Some(Waits::Slot),
+        None => Some(match &state.limited_until {
+            Some(until) => Waits::Limit { until_ms: until.wall_ms },
+            None if state.backoff_until.is_some() => Waits::Backoff,
+            None => Waits::Slot,
+        }),
     }
 }
 

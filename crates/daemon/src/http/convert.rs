@@ -112,6 +112,9 @@ pub(super) fn waits(waits: &Waits) -> String {
         Waits::Parked { prompt } => format!("{prompt} was cut short and is held: `lk resume` lets it go"),
         Waits::Backoff => "waits after a crash".to_owned(),
         Waits::Switch => "waits for a switch of the model or mode".to_owned(),
+        Waits::Limit { until_ms } => {
+            format!("its agent's account has reached a limit until {}", Time::from_wall_ms(*until_ms))
+        }
         Waits::Slot => "waits for a slot of the host".to_owned(),
     }
 }

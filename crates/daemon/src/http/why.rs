@@ -199,6 +199,7 @@ fn wait(why: Wait) -> &'static str {
         Wait::Rung => "the next step follows then",
         Wait::Settle => "the agent is left alone until then, to save its conversation",
         Wait::Backoff => "the agent is started again then",
+        Wait::Limit => "the limit of the agent's account should be over then",
         Wait::Claim => "a claim is over then, unless it is renewed",
     }
 }
@@ -225,6 +226,7 @@ fn tell(event: &Event) -> String {
         Event::ResumeAsked { by } => format!("{by} asked for its agent"),
         Event::Held { by } => format!("{by} held the queue"),
         Event::Released { by } => format!("{by} let the queue go on"),
+        Event::Limited { what, .. } => format!("the agent's account has reached a limit ({what})"),
         Event::ClaimMade { claim } => format!("{} claimed the next turns", claim.owner),
         Event::ClaimEnded { claim, .. } => format!("claim {claim} ended"),
         other => other.kind().to_owned(),

@@ -127,3 +127,35 @@ fn a_limit_of_one_agent_or_label_is_not_one_of_the_others() -> Fallible {
         Ok(())
     })
 }
+
+#[test]
+fn what_a_limit_of_the_account_cut_off_waits_for_its_end_and_is_gone_on_with_once() -> Fallible {
+    with_daemon("", |home| {
+        let over = home.path("over");
+        let session = home.session(&Spec::kept().prompt(&format!("RATELIMIT {}", over.display())))?;
+        let mut watch = session.watch()?;
+        watch.event("turn.ended")?;
+        let row = session.row()?;
+        assert_eq!((&row["status"], &row["last_turn"]["kind"]), (&json!("queued"), &json!("rate_limit")));
+        ensure!(row["reason"].as_str().is_some_and(|why| why.contains("reached a limit until")), "{row}");
+        assert_eq!(row["until"]["name"], "limit");
+        // It is the account's, and so every session's of this agent.
+        let other = home.session(&Spec::kept().prompt("SAY other"))?;
+        assert_eq!(other.row()?["status"], "queued");
+        let why = home.api().get(&other.path("/why"))?.to_string();
+        ensure!(why.contains("its agent's account has reached a limit"), "{why}");
+        fs::write(&over, "")?;
+        session.wait("idle")?;
+        assert_eq!(session.messages()?.last().map(String::as_str), Some("the limit is over"));
+        other.wait("idle")?;
+        assert_eq!(other.messages()?, ["other"]);
+        assert_eq!(session.list("turns")?.len(), 2);
+
+        // A limit that lasts longer than was told.
+        fs::remove_file(&over)?;
+        session.prompt(&format!("RATELIMIT {}", over.display()))?;
+        watch.until("the second failure", |frame| frame.is("turn.ended") && frame.event()["turn"] == 4)?;
+        assert_eq!(session.list("queue")?.len(), 0, "it is not tried for ever");
+        Ok(())
+    })
+}

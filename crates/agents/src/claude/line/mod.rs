@@ -3,6 +3,7 @@
 //! The bound on each shape says that all its members borrow from the line.
 
 mod control;
+mod limit;
 mod message;
 mod stream;
 mod system;
@@ -13,6 +14,7 @@ use serde::Deserialize;
 use super::lax::{Obj, Str};
 
 pub(super) use control::{Answer, ControlLine, ControlRequest, ControlResponse};
+pub(super) use limit::RateLimitLine;
 pub(super) use message::{AssistantLine, Block, Content, Message, ToolResultMeta, ToolUseResult, UserLine};
 pub(super) use stream::{Delta, Event};
 pub(super) use system::{ListedTask, SystemLine, TaskPatch};

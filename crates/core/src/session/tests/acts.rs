@@ -100,6 +100,8 @@ pub(super) enum What {
     TaskStarted(u8, TaskKind),
     TaskEnded(u8),
     Alive,
+    /// So many milliseconds ahead.
+    Limited(i64),
     Noise,
 }
 
@@ -305,6 +307,10 @@ impl World {
                 how: "completed".to_owned(),
             }),
             What::Alive => says(AgentSays::Alive),
+            What::Limited(ms) => {
+                let until_ms = self.env.now.wall_ms + ms;
+                says(AgentSays::Limited { until_ms, what: "five_hour".to_owned() })
+            }
             What::Noise => says(AgentSays::Malformed { why: "noise".to_owned(), bytes: 1 }),
         }
     }

@@ -170,6 +170,7 @@ fn seldom() -> Vec<World> {
             &[yielding.clone(), Act::ComeUp, Act::Write, urgent.clone(), Act::Drop(1), Act::Write],
         ),
         begin(World::running, &[urgent.clone(), Act::Write]),
+        begin(World::running, &[look(What::Asked(0)), urgent.clone()]),
         begin(World::running, &[urgent.clone(), Act::Restart]),
         begin(World::one_shot, &[completed.clone(), own.clone(), urgent.clone(), Act::Drop(1), Act::Write]),
         // The agent's own turn while it starts.

@@ -19,6 +19,7 @@ mod gates;
 mod interrupt;
 mod launch;
 mod laws;
+mod limited;
 mod lost;
 mod names;
 mod preempt;

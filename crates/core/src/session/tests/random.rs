@@ -67,6 +67,7 @@ fn what() -> impl Strategy<Value = What> {
         1 => (0..2_u8, task()).prop_map(|(n, kind)| What::TaskStarted(n, kind)),
         1 => (0..2_u8).prop_map(What::TaskEnded),
         1 => Just(What::Alive),
+        2 => prop::sample::select(vec![-5, 1_000, 3_600_000]).prop_map(What::Limited),
         1 => Just(What::Noise),
     ]
 }

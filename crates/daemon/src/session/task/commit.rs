@@ -132,6 +132,9 @@ impl Task {
         {
             self.consumed = at.upto;
         }
+        if events.iter().any(|event| matches!(event.event, Event::Limited { .. })) {
+            self.host.wait_for_limit(&self.state);
+        }
         for event in &events {
             tell_log(&event.event);
             self.clear_up(&event.event);

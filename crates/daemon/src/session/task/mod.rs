@@ -117,6 +117,7 @@ impl Task {
     /// Runs until there is nothing to do for a while, or the daemon ends.
     pub(crate) async fn run(mut self) {
         let mut messages = Vec::new();
+        self.host.wait_for_limit(&self.state);
         self.host.admitted(self.host.slots.settle(&self.state));
         self.do_duties();
         loop {

@@ -15,6 +15,7 @@ pub(crate) enum Step {
     Hang,
     WaitFile(PathBuf),
     Error { status: u16, text: String },
+    RateLimit(PathBuf),
     Login,
     ErrorAfterInterrupt,
     IgnoreInterrupt,
@@ -91,6 +92,7 @@ fn step(text: &str) -> Option<Step> {
             let (status, text) = rest.split_once(' ').unwrap_or((rest, "scripted error"));
             Step::Error { status: status.parse().ok()?, text: text.to_owned() }
         }
+        "RATELIMIT" if !rest.is_empty() => Step::RateLimit(rest.into()),
         "LOGIN" => Step::Login,
         "ERRORAFTERINTERRUPT" => Step::ErrorAfterInterrupt,
         "IGNOREINTERRUPT" => Step::IgnoreInterrupt,

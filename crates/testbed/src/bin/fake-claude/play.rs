@@ -5,12 +5,16 @@ use crate::background::{Child, spawn_child};
 use crate::directive::Step;
 use crate::result::Ending;
 use crate::turn::api_failure;
+use crate::wire::now_ms;
 use crate::{LOOK_EVERY, complain};
 use rustix::process::{Resource, Rlimit, Signal, getpid, kill_process, setrlimit};
 use serde_json::json;
 use std::io;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
+
+/// How long a limit of the account lasts, in whole seconds as the real one tells it.
+const LIMIT_S: u64 = 2;
 
 impl Agent {
     /// Plays the steps of a script, until one of them ends the turn.
@@ -64,6 +68,18 @@ impl Agent {
             Step::Error { status, text } => {
                 self.request()?;
                 return Ok(Some(api_failure(status, &text)));
+            }
+            Step::RateLimit(path) if path.exists() => self.say_text("the limit is over")?,
+            Step::RateLimit(_) => {
+                self.request()?;
+                let uuid = self.wire.uuid();
+                self.wire.line(&json!({
+                    "type": "rate_limit_event", "session_id": self.session.id, "uuid": uuid,
+                    "rate_limit_info": {
+                        "status": "rejected", "rateLimitType": "five_hour", "resetsAt": now_ms() / 1000 + LIMIT_S,
+                    },
+                }))?;
+                return Ok(Some(api_failure(429, "limit reached")));
             }
             Step::Login => {
                 self.request()?;
