@@ -231,7 +231,7 @@ paths! {
         params(("session" = String, Path)), request_body = SettingsRequest, responses((status = 200, body = Session)))]
     settings;
 
-    /// Queues a prompt. Opens an ended session again and ends a hold.
+    /// Queues a prompt. Opens an ended session again, and ends a hold of the same caller.
     #[utoipa::path(post, path = "/v1/sessions/{session}/prompts", tag = "prompts", request_body = PromptRequest,
         params(("session" = String, Path),
             ("idempotency-key" = Option<String>, Header, description = "The same key and body give the same receipt.")),

@@ -1,6 +1,6 @@
 //! What programs get: one JSON document per command, or one per line, exact and without anything that a terminal obeys.
 //!
-//! With the demonstration agent and a daemon of its own.
+//! And what a command gets that runs under a claim. With the demonstration agent and a daemon of its own.
 
 use std::path::Path;
 use std::process::{Command, Output};
@@ -66,6 +66,7 @@ fn every_command_that_looks_prints_one_document() -> Result {
         &["events"],
         &["queue", "fix"],
         &["queue", "fix", "ls"],
+        &["claims", "fix"],
         &["gates"],
         &["agents"],
         &["doctor"],
@@ -108,5 +109,37 @@ fn every_command_that_does_something_prints_what_came_of_it() -> Result {
     assert_eq!(home.json(&["kill", "fast"])?[0]["status"], "stopped");
     assert_eq!(home.json(&["rm", "fast"])?[0]["name"], "fast");
     assert_eq!(home.json(&["ls", "-a"])?, Value::Array(Vec::new()));
+    Ok(())
+}
+
+#[test]
+fn a_command_under_a_claim_finds_it_and_its_exit_code_is_told() -> Result {
+    let home = Home::new()?;
+    for (args, code) in [
+        (["claim", "fix", "--class", "urgent", "--preempt", "--", "/nonexistent"].as_slice(), 2),
+        (&["claim", "fix"], 2),
+        (&["claim", "fix", "--ttl", "10ms", "--", "true"], 2),
+        (&["claim", "nobody", "--", "true"], 3),
+        (&["claims", "fix", "end", "k9"], 3),
+        (&["send", "fix", "x", "--claim", "k9"], 3),
+    ] {
+        let output = home.lk(args)?;
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(code), "{args:?}: {said}");
+    }
+    assert_eq!(home.json(&["claims", "fix"])?, Value::Array(Vec::new()), "nothing is left of what failed");
+    // The agent waits at a gate again: the claim cuts its turn short, and has the next ones.
+    let script = "lk() { \"$0\" \"$@\"; }
+        test \"$(lk status fix -o json | grep -c \"$LK_CLAIM\")\" = 1 || exit 90
+        lk send fix 'add a line' -o json | grep -q '\"state\": \"accepted\"' || exit 91
+        lk queue fix -o json | grep -q \"$LK_CLAIM\" || lk status fix -o json | grep -q '\"class\": \"urgent\"' || exit 92
+        exit 7";
+    let under = ["claim", "fix", "--class", "urgent", "--preempt", "--", "sh", "-c", script];
+    let output = home.lk(&[&under[..], &[env!("CARGO_BIN_EXE_lk")]].concat())?;
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(7), "{said}");
+    assert_eq!(home.json(&["claims", "fix"])?, Value::Array(Vec::new()), "it was given back");
+    let ended = home.json(&["events", "fix", "--kind", "turn.ended"])?;
+    assert!(ended[1]["data"]["outcome"]["preempted"]["by"]["claim"].is_number(), "{ended}");
     Ok(())
 }

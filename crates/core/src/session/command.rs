@@ -113,7 +113,7 @@ pub enum Rename {
 /// What can be asked of a session that exists.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
-    /// Queue a prompt. Opens an ended session again and ends a hold.
+    /// Queue a prompt. Opens an ended session again, and ends a hold of the same caller.
     Prompt(NewPrompt),
     /// Change the text or the place of a prompt that still waits.
     EditPrompt {
