@@ -6,8 +6,8 @@ use lockkeeper_core::claim::ClaimState;
 use lockkeeper_core::id::{AttemptNo, ClaimNo, PromptNo, TurnNo};
 use lockkeeper_core::limits;
 use lockkeeper_core::session::{
-    Command, Envelope, Event, ExitStatus, Head, Input, Life, NewPrompt, Observation, Process, Rejection,
-    SlotUse, deadline, decide, slot_use,
+    Command, Envelope, Event, ExitStatus, Head, Input, InterruptCause, Life, NewPrompt, Observation, Process,
+    Rejection, SlotUse, deadline, decide, slot_use,
 };
 
 use crate::given::{boot, command, env, exit, stamp};
@@ -26,7 +26,28 @@ pub(crate) const OVER: &str = "a prompt under a claim that is over is refused";
 pub(crate) const LEADS_ON: &str = "something leads on";
 pub(crate) const ALL: [&str; 8] = [ONE_TURN, ORDER, EQUALS, NOT_LOST, ONE_OUTCOME, STALE, OVER, LEADS_ON];
 
+// What has to be met on the way, so that the properties above speak of something.
+pub(crate) const CUT_UNWRITTEN: &str = "a turn is cut short whose prompt is not written";
+pub(crate) const CUT_OWN: &str = "what the agent began itself is cut short";
+pub(crate) const CUT_THRICE: &str = "something urgent waits for what was cut short three times";
+pub(crate) const CALLED_UNSETTLED: &str = "something urgent comes while nobody knows how the turn stands";
+pub(crate) const EXPIRED_IN_USE: &str = "a claim expires while its turn runs";
+pub(crate) const TOOL_UNKNOWN: &str = "work waits for somebody, for a tool was cut short";
+
 impl World {
+    /// Whether something more urgent cuts short what runs.
+    pub(crate) fn cuts(&self) -> bool {
+        let cause = self.state.interrupt.as_ref().map(|interrupt| &interrupt.cause);
+        matches!(cause, Some(InterruptCause::Preempted { .. }))
+    }
+
+    /// Whether a turn runs that something waiting would cut short.
+    pub(crate) fn called_for(&self) -> bool {
+        let runs = self.told.runs();
+        let calls = |promise: &Promise| runs.is_some_and(|(_, class, _)| promise.calls(class));
+        self.told.waiting.values().any(calls)
+    }
+
     /// What has to hold between any two steps, beside what the events show.
     pub(crate) fn stands(&self) -> Vec<&'static str> {
         let (state, told) = (&self.state, &self.told);
@@ -45,10 +66,9 @@ impl World {
             && state.interrupt.is_none()
             && state.closing.is_none();
         if let (true, Some((_, class, times))) = (heeded, told.runs()) {
-            let calls = |promise: &Promise| promise.preempt && !promise.parked && promise.class > class;
             let fresh = |claim: &ClaimNo| !told.granted.contains(claim);
-            let claim = told.claims.iter().any(|(no, claim)| fresh(no) && calls(claim));
-            if times < limits::PREEMPTIONS && (claim || told.waiting.values().any(calls)) {
+            let claim = told.claims.iter().any(|(no, claim)| fresh(no) && claim.calls(class));
+            if times < limits::PREEMPTIONS && (claim || self.called_for()) {
                 broken.push(NOT_LOST);
             }
         }

@@ -1,9 +1,8 @@
 //! Whose turn it is: every order of what a few callers, an agent, its host and the daemon can do, to the last state.
 //!
-//! The rules are the real ones: a [`World`] holds a [`State`] that [`step`] alone changes, and beside it what the events
-//! told ([`Told`]), so that a property compares two accounts. No clock runs: what falls due does so by an [`Act`].
-//! Numbers that only count are made equal, so that equal situations are one. Together some 69,000 states, and 200,000
-//! steps between them.
+//! The rules are the real ones: a [`World`] holds a [`State`] that [`step`] changes, and beside it what the events told
+//! ([`Told`]), so that a property compares two accounts. No clock runs: an [`Act`] makes one wait old, and ticks. After
+//! each step what only counts or is only shown is made equal ([`level`]). Together 71,000 states and 200,000 steps.
 //!
 //! That each property sees its rule broken is shown below by a wrapper that breaks it ([`Fault`]). It was seen with
 //! changes of the rules themselves too, each of which made the property fail:
@@ -17,8 +16,9 @@
 //! - `STALE`: `interrupt` takes any turn's number while one runs; `TurnEnded` leaves the interrupt of a prompt's turn;
 //!   `observe` takes the exit of an earlier process.
 //! - `OVER`: `claimed` does not look at the expiry; `prompt` takes a claim that it does not know.
-//! - `LEADS_ON`: `end_cut_turns` ends only a turn that was being cancelled; `expire_claims` ends none; no deadline for a backoff; a process that is gone after a crash asks for no
-//!   slot (`slot_use`); `progress` does not use a process in the step that settles.
+//! - `LEADS_ON`: `end_cut_turns` ends only a turn that was being cancelled; `expire_claims` ends none; no deadline for a
+//!   backoff; a process that is gone after a crash asks for no slot (`slot_use`); `progress` does not use a process in
+//!   the step that settles.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 #![expect(
@@ -36,12 +36,14 @@ use std::collections::BTreeSet;
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
 
-use lockkeeper_core::prompt::{Class, OnPreempt};
-use lockkeeper_core::session::{InterruptCause, Queue, State, create, step};
+use lockkeeper_core::limits;
+use lockkeeper_core::prompt::{Class, OnPreempt, Parked};
+use lockkeeper_core::session::{InterruptCause, Queue, Stage, State, create, step};
 use stateright::{Checker, HasDiscoveries, Model, Property};
 
-use given::{env, new_session};
+use given::{env, new_session, stamp};
 use laws::{ALL, EQUALS, LEADS_ON, NOT_LOST, ONE_OUTCOME, ONE_TURN, ORDER, OVER, STALE};
+use laws::{CALLED_UNSETTLED, CUT_OWN, CUT_THRICE, CUT_UNWRITTEN, EXPIRED_IN_USE, TOOL_UNKNOWN};
 use level::{level, told_apart_by};
 use told::{Told, goes_on_once};
 use world::{Act, Bounds, Caller, World};
@@ -183,6 +185,26 @@ impl Model for Turns {
             }),
             Property::always(OVER, |_, world: &World| world.refuses_claims_that_are_over()),
             Property::always(LEADS_ON, |_, world: &World| world.leads_on()),
+            Property::sometimes(CUT_UNWRITTEN, |_, world: &World| {
+                let turn = world.state.turn.as_ref();
+                world.cuts() && turn.is_some_and(|turn| turn.stage == Stage::Sending)
+            }),
+            Property::sometimes(CUT_OWN, |_, world: &World| world.cuts() && world.told.own.is_some()),
+            Property::sometimes(CUT_THRICE, |_, world: &World| {
+                let thrice = world.told.runs().is_some_and(|(_, _, times)| times == limits::PREEMPTIONS);
+                thrice && world.called_for()
+            }),
+            Property::sometimes(CALLED_UNSETTLED, |_, world: &World| {
+                !world.state.settled_since_boot && world.state.interrupt.is_none() && world.called_for()
+            }),
+            Property::sometimes(EXPIRED_IN_USE, |_, world: &World| {
+                let mut claims = world.state.claims.values();
+                claims.any(|claim| claim.renewed == stamp(0) && world.state.uses(claim.no))
+            }),
+            Property::sometimes(TOOL_UNKNOWN, |_, world: &World| {
+                let mut waiting = world.state.queue.iter();
+                waiting.any(|prompt| prompt.parked == Some(Parked::ToolUnknown))
+            }),
         ]
     }
 }
@@ -199,14 +221,17 @@ fn urgent(claims: bool, prompts: u8) -> Caller {
     caller(Class::Urgent, claims, prompts)
 }
 
-/// Looks at every state that can be reached.
-fn check(callers: Vec<Caller>, bounds: Bounds, at_least: usize) {
+/// Looks at every state that can be reached, and sees to it that among them are `met`.
+fn check(callers: Vec<Caller>, bounds: Bounds, at_least: usize, met: &[&'static str]) {
     let model = Turns { callers, bounds, fault: None };
     let checker = model.checker().finish_when(HasDiscoveries::AnyFailures).spawn_bfs().join();
     for name in ALL {
         let found = checker.discovery(name);
         let path = found.as_ref().map(|path| (path.clone().into_actions(), path.last_state()));
         assert!(path.is_none(), "{name}: {path:?}");
+    }
+    for name in met {
+        assert!(checker.discovery(name).is_some(), "never: {name}");
     }
     let states = checker.unique_state_count();
     assert!(checker.is_done() && states >= at_least, "only {states} states");
@@ -215,48 +240,48 @@ fn check(callers: Vec<Caller>, bounds: Bounds, at_least: usize) {
 #[test]
 fn o37_o38_a_worker_and_two_urgent_callers_and_claims_that_expire() {
     let callers = vec![worker(2), urgent(true, 1), urgent(false, 1)];
-    check(callers, Bounds { expiries: 1, ..Bounds::default() }, 19_000);
+    check(callers, Bounds { expiries: 1, ..Bounds::default() }, 19_000, &[EXPIRED_IN_USE]);
 }
 
 #[test]
 fn o37_two_urgent_claims() {
-    check(vec![worker(1), urgent(true, 1), urgent(true, 1)], Bounds::default(), 7_000);
+    check(vec![worker(1), urgent(true, 1), urgent(true, 1)], Bounds::default(), 7_000, &[CUT_UNWRITTEN]);
 }
 
 #[test]
 fn o30_o31_an_interrupt_a_crash_and_a_start_of_the_daemon() {
     let bounds = Bounds { interrupts: 1, exits: 1, restarts: 1, ..Bounds::default() };
-    check(vec![worker(1), urgent(true, 1)], bounds, 20_000);
+    check(vec![worker(1), urgent(true, 1)], bounds, 20_000, &[CUT_UNWRITTEN, CALLED_UNSETTLED]);
 }
 
 #[test]
 fn o31_a_user_who_interrupts_prompts_and_resumes() {
     let callers = vec![worker(1), urgent(false, 1), caller(Class::Normal, false, 1)];
-    check(callers, Bounds { interrupts: 1, ..Bounds::default() }, 6_500);
+    check(callers, Bounds { interrupts: 1, ..Bounds::default() }, 6_500, &[CUT_UNWRITTEN]);
 }
 
 #[test]
 fn o39_gates_and_tools_of_what_is_cut_short_and_a_host_without_a_slot() {
     let bounds = Bounds { gates: 1, tools: 1, shortages: 1, ..Bounds::default() };
-    check(vec![worker(1), urgent(false, 1)], bounds, 1_600);
+    check(vec![worker(1), urgent(false, 1)], bounds, 1_600, &[TOOL_UNKNOWN]);
 }
 
 #[test]
 fn o31_an_agent_that_does_not_listen_and_begins_turns_itself() {
     let bounds = Bounds { rungs: 2, own_turns: 1, restarts: 1, ..Bounds::default() };
-    check(vec![worker(1), urgent(false, 1)], bounds, 8_500);
+    check(vec![worker(1), urgent(false, 1)], bounds, 8_500, &[CUT_OWN, CALLED_UNSETTLED]);
 }
 
 #[test]
 fn o39_what_was_cut_short_three_times() {
-    check(vec![worker(1), urgent(false, 4)], Bounds::default(), 2_800);
+    check(vec![worker(1), urgent(false, 4)], Bounds::default(), 2_800, &[CUT_THRICE]);
 }
 
 #[test]
-fn o39_what_is_held_or_dropped() {
+fn o39_what_is_held_or_dropped_and_a_crash_on_a_host_without_a_slot() {
     let background = |on_preempt| Caller { on_preempt, ..caller(Class::Background, false, 1) };
     let callers = vec![background(OnPreempt::Hold), urgent(false, 1), background(OnPreempt::Drop)];
-    check(callers, Bounds { exits: 1, ..Bounds::default() }, 1_100);
+    check(callers, Bounds { exits: 1, shortages: 1, ..Bounds::default() }, 3_800, &[CUT_UNWRITTEN]);
 }
 
 #[test]

@@ -28,6 +28,11 @@ impl Promise {
     fn place(&self) -> (Reverse<Class>, u32) {
         (Reverse(self.class), self.came)
     }
+
+    /// Whether it would cut a turn of this class short.
+    pub(crate) fn calls(&self, class: Class) -> bool {
+        self.preempt && !self.parked && self.class > class
+    }
 }
 
 /// What the log told, kept apart from the state, so that neither can forget anything alone.
