@@ -75,6 +75,9 @@ fn every_command_that_looks_prints_one_document() -> Result {
     ] {
         home.json(args)?;
     }
+    let doctor = home.json(&["doctor"])?;
+    let good = |check: &Value| check["what"] == "holder" && check["state"] == "good";
+    assert!(doctor.as_array().is_some_and(|checks| checks.iter().any(good)), "{doctor}");
     let events = home.json(&["events", "fix", "--kind", "prompt.accepted"])?;
     assert_eq!(events[0]["data"]["prompt"]["text"], HOSTILE);
     let lines = String::from_utf8(home.lk(&["events", "-o", "jsonl"])?.stdout)?;

@@ -2,11 +2,14 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
+use std::time::Duration;
 
 use lockkeeper_api::client::ClientError;
 use lockkeeper_api::{CgroupState, DaemonState, DaemonStatus};
+use lockkeeper_holder::journal::{self, Exit, Reader, Record, Step};
+use lockkeeper_holder::{HolderState, LaunchSpec};
 use serde::Serialize;
 
 use crate::context::{Context, VERSION};
@@ -18,9 +21,13 @@ use crate::format::{Format, Shown};
 use crate::probe::{self, Found};
 use crate::style::{Ink, Style};
 
+/// How often it is looked whether a holder has run a program that does nothing: for ten seconds.
+const HOLDER_LOOKS: u32 = 1000;
+const HOLDER_STEP: Duration = Duration::from_millis(10);
+
 /// Check the installation, and say what to do
 ///
-/// Starts nothing. The exit code is 1 if something keeps Lockkeeper from working.
+/// Starts nothing that stays. The exit code is 1 if something keeps Lockkeeper from working.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The form of the output
@@ -68,6 +75,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
         Ok(status) => checks.extend(daemon(&status)),
         Err(error) => checks.push(no_daemon(&error, context)),
     }
+    checks.push(tokio::task::spawn_blocking(holder).await.map_err(anyhow::Error::from)?);
     checks.extend(probe::agents().await.iter().map(agent));
     let shown = Shown { output: args.output, exact: false };
     match args.output {
@@ -107,6 +115,42 @@ fn directory(what: &'static str, path: &Path) -> Check {
             .next(format!("chmod 700 {shown}"));
     }
     Check::new(what, State::Good, format!("{shown}"))
+}
+
+/// Whether a holder can be started, runs a program, and records its end.
+fn holder() -> Check {
+    match try_holder() {
+        Ok(()) => Check::new("holder", State::Good, "runs a program and records its end"),
+        Err(why) => Check::new("holder", State::Bad, format!("cannot run an agent: {why}"))
+            .next("a limit of processes or open files (`ulimit -a`), or a full disk?"),
+    }
+}
+
+fn try_holder() -> Result<(), String> {
+    let tell = |error: std::io::Error| error.to_string();
+    let dir = std::env::temp_dir().join(format!("lk-doctor-{}", std::process::id()));
+    fs::DirBuilder::new().mode(0o700).create(&dir).map_err(tell)?;
+    let tried = (|| {
+        let exe = std::env::current_exe().map_err(tell)?;
+        let mut spec = LaunchSpec::new("/bin/sh", &dir, "lk-doctor");
+        spec.args = ["-c", "exit 0"].map(Into::into).into();
+        lockkeeper_holder::start(&exe, &dir, &spec).map_err(tell)?;
+        let mut looks = HOLDER_LOOKS;
+        while lockkeeper_holder::probe(&dir).map_err(tell)? != HolderState::Gone {
+            looks = looks.checked_sub(1).ok_or("it does not end with its program")?;
+            std::thread::sleep(HOLDER_STEP);
+        }
+        let journal = fs::File::open(dir.join(journal::FILE_NAME)).map_err(tell)?;
+        let (_, mut reader) = Reader::open(journal).map_err(tell)?.map_err(|error| error.to_string())?;
+        while let Step::Entry(entry) = reader.step().map_err(tell)? {
+            if entry.record == (Record::Exited { exit: Exit::Code(0) }) {
+                return Ok(());
+            }
+        }
+        Err("its journal does not tell the end of the program".to_owned())
+    })();
+    fs::remove_dir_all(&dir).map_err(tell)?;
+    tried
 }
 
 fn nearest(path: &Path) -> Option<&Path> {
