@@ -129,31 +129,49 @@ fn a_limit_of_one_agent_or_label_is_not_one_of_the_others() -> Fallible {
 }
 
 #[test]
-fn what_a_limit_of_the_account_cut_off_waits_for_its_end_and_is_gone_on_with_once() -> Fallible {
+fn a_limit_of_the_account_parks_every_turn_of_the_agent_until_its_end() -> Fallible {
+    with_daemon("", |home| {
+        let prompt = format!("RATELIMIT 3600 {}", home.path("over").display());
+        let session = home.session(&Spec::kept().prompt(&prompt))?;
+        session.watch()?.event("turn.ended")?;
+        let other = home.session(&Spec::kept().prompt("SAY other"))?;
+        let wait = |session: &Session<'_>, reason: &str| -> Fallible {
+            let why = home.api().get(&session.path("/why"))?.to_string();
+            ensure!(why.contains(reason), "{why}");
+            assert_eq!(session.row()?["status"], "queued");
+            Ok(())
+        };
+        let row = session.row()?;
+        assert_eq!(
+            (&row["last_turn"]["kind"], &row["until"]["name"]),
+            (&json!("rate_limit"), &json!("limit"))
+        );
+        for _ in 0..2 {
+            wait(&session, "reached a limit until")?;
+            // It is the account's, and so every session's of this agent.
+            wait(&other, "its agent's account has reached a limit")?;
+            home.crash_and_start()?;
+            other.row()?;
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn what_a_limit_of_the_account_cut_off_is_gone_on_with_once() -> Fallible {
     with_daemon("", |home| {
         let over = home.path("over");
-        let session = home.session(&Spec::kept().prompt(&format!("RATELIMIT {}", over.display())))?;
+        let session = home.session(&Spec::kept().prompt(&format!("RATELIMIT 2 {}", over.display())))?;
         let mut watch = session.watch()?;
         watch.event("turn.ended")?;
-        let row = session.row()?;
-        assert_eq!((&row["status"], &row["last_turn"]["kind"]), (&json!("queued"), &json!("rate_limit")));
-        ensure!(row["reason"].as_str().is_some_and(|why| why.contains("reached a limit until")), "{row}");
-        assert_eq!(row["until"]["name"], "limit");
-        // It is the account's, and so every session's of this agent.
-        let other = home.session(&Spec::kept().prompt("SAY other"))?;
-        assert_eq!(other.row()?["status"], "queued");
-        let why = home.api().get(&other.path("/why"))?.to_string();
-        ensure!(why.contains("its agent's account has reached a limit"), "{why}");
+        watch.status("queued")?;
         fs::write(&over, "")?;
-        session.wait("idle")?;
+        watch.until("the rest", |frame| frame.is("turn.ended") && frame.event()["turn"] == 2)?;
         assert_eq!(session.messages()?.last().map(String::as_str), Some("the limit is over"));
-        other.wait("idle")?;
-        assert_eq!(other.messages()?, ["other"]);
-        assert_eq!(session.list("turns")?.len(), 2);
 
         // A limit that lasts longer than was told.
         fs::remove_file(&over)?;
-        session.prompt(&format!("RATELIMIT {}", over.display()))?;
+        session.prompt(&format!("RATELIMIT 2 {}", over.display()))?;
         watch.until("the second failure", |frame| frame.is("turn.ended") && frame.event()["turn"] == 4)?;
         assert_eq!(session.list("queue")?.len(), 0, "it is not tried for ever");
         Ok(())

@@ -15,7 +15,7 @@ pub(crate) enum Step {
     Hang,
     WaitFile(PathBuf),
     Error { status: u16, text: String },
-    RateLimit(PathBuf),
+    RateLimit { seconds: u64, over: PathBuf },
     Login,
     ErrorAfterInterrupt,
     IgnoreInterrupt,
@@ -92,7 +92,7 @@ fn step(text: &str) -> Option<Step> {
             let (status, text) = rest.split_once(' ').unwrap_or((rest, "scripted error"));
             Step::Error { status: status.parse().ok()?, text: text.to_owned() }
         }
-        "RATELIMIT" if !rest.is_empty() => Step::RateLimit(rest.into()),
+        "RATELIMIT" => Step::RateLimit { seconds: words.next()?.parse().ok()?, over: words.next()?.into() },
         "LOGIN" => Step::Login,
         "ERRORAFTERINTERRUPT" => Step::ErrorAfterInterrupt,
         "IGNOREINTERRUPT" => Step::IgnoreInterrupt,

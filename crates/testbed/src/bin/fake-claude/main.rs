@@ -22,7 +22,7 @@
 //! | `HANG` | no byte until interrupted |
 //! | `WAITFILE path` | the delta `waiting `, then nothing until the file exists |
 //! | `ERROR code text` | an API failure; code 0 is a failed connection |
-//! | `RATELIMIT path` | the account has reached a limit for two seconds; once the file exists, a message |
+//! | `RATELIMIT secs path` | the account has reached a limit for so long; once the file exists, a message |
 //! | `LOGIN` | not logged in |
 //! | `ERRORAFTERINTERRUPT` | hangs; an interrupt is answered, but the turn ends with an API failure |
 //! | `IGNOREINTERRUPT` | from now on no interrupt is answered or obeyed |

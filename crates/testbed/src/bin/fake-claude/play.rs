@@ -13,9 +13,6 @@ use std::io;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-/// How long a limit of the account lasts, in whole seconds as the real one tells it.
-const LIMIT_S: u64 = 2;
-
 impl Agent {
     /// Plays the steps of a script, until one of them ends the turn.
     pub(crate) fn play(&mut self, steps: Vec<Step>) -> Result<Ending, Stop> {
@@ -69,14 +66,14 @@ impl Agent {
                 self.request()?;
                 return Ok(Some(api_failure(status, &text)));
             }
-            Step::RateLimit(path) if path.exists() => self.say_text("the limit is over")?,
-            Step::RateLimit(_) => {
+            Step::RateLimit { over, .. } if over.exists() => self.say_text("the limit is over")?,
+            Step::RateLimit { seconds, .. } => {
                 self.request()?;
                 let uuid = self.wire.uuid();
                 self.wire.line(&json!({
                     "type": "rate_limit_event", "session_id": self.session.id, "uuid": uuid,
                     "rate_limit_info": {
-                        "status": "rejected", "rateLimitType": "five_hour", "resetsAt": now_ms() / 1000 + LIMIT_S,
+                        "status": "rejected", "rateLimitType": "five_hour", "resetsAt": now_ms() / 1000 + seconds,
                     },
                 }))?;
                 return Ok(Some(api_failure(429, "limit reached")));
