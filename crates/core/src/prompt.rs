@@ -73,6 +73,9 @@ pub struct Prompt {
     /// What becomes of its own turn if that is cut short.
     #[serde(default)]
     pub on_preempt: OnPreempt,
+    /// What it is about: while it waits, another prompt of the caller about the same is taken into it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub topic: Option<Arc<str>>,
     /// The turn that it goes on with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub continues: Option<Continues>,

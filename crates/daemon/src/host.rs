@@ -136,7 +136,10 @@ impl Host {
 
     /// The answer that a request under this key got before, if it was the same one. Blocks for a short read.
     pub(crate) fn earlier(&self, intent: &KeyIntent) -> Result<Option<String>, Refused> {
-        earlier(&*self.store, &intent.scope, &intent.key, &intent.body_hash)
+        intent
+            .names()
+            .find_map(|(scope, key)| earlier(&*self.store, scope, key, &intent.body_hash))
+            .transpose()
     }
 
     /// The same for those who must not block.
@@ -144,9 +147,11 @@ impl Host {
         &self,
         intent: &KeyIntent,
     ) -> impl Future<Output = Result<Option<String>, Refused>> + use<> {
-        let (store, scope) = (self.store.clone(), intent.scope.clone());
-        let (key, body_hash) = (intent.key.clone(), intent.body_hash.clone());
-        let read = tokio::task::spawn_blocking(move || earlier(&*store, &scope, &key, &body_hash));
+        let (store, body_hash) = (self.store.clone(), intent.body_hash.clone());
+        let names: Vec<_> = intent.names().map(|(scope, key)| (scope.to_owned(), key.to_owned())).collect();
+        let read = tokio::task::spawn_blocking(move || {
+            names.iter().find_map(|(scope, key)| earlier(&*store, scope, key, &body_hash)).transpose()
+        });
         async { read.await.map_err(|_| Refused::GoingDown)? }
     }
 
@@ -394,10 +399,12 @@ pub(crate) fn stored(id: &SessionId, events: &[Envelope], last: Cursor) -> Vec<l
         .collect()
 }
 
-/// The answer that is kept under a key, if it was given to the same request.
-fn earlier(store: &dyn Store, scope: &str, key: &str, body_hash: &str) -> Result<Option<String>, Refused> {
-    let entry = store.key(scope, key).map_err(|error| Refused::Store(Arc::new(error)))?;
-    entry.map(|entry| same(entry, body_hash)).transpose()
+/// The answer that is kept under a key, if there is one and it was given to the same request.
+fn earlier(store: &dyn Store, scope: &str, key: &str, body_hash: &str) -> Option<Result<String, Refused>> {
+    match store.key(scope, key) {
+        Ok(entry) => entry.map(|entry| same(entry, body_hash)),
+        Err(error) => Some(Err(Refused::Store(Arc::new(error)))),
+    }
 }
 
 /// The answer under a key, if it was given to the same request.

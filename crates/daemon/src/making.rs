@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use lockkeeper_agents::{Adapter, registry};
 use lockkeeper_core::id::SessionId;
 use lockkeeper_core::session::{Env, Envelope, NewSession, Rejection, State, create};
-use lockkeeper_store::{Append, Appended, Cursor, KeyEntry, StoreError};
+use lockkeeper_store::{Append, Appended, Cursor, StoreError};
 use tokio::sync::watch;
 
 use crate::host::{Host, remove_files, same, stored};
@@ -125,12 +125,7 @@ impl Host {
         }
         let body_hash = key.as_ref().map(|key| key.body_hash.clone()).unwrap_or_default();
         let mut append = Append::of(self.epoch, &state, events.clone());
-        append.keys.extend(key.map(|key| KeyEntry {
-            scope: key.scope,
-            key: key.key,
-            body_hash: key.body_hash,
-            response: (key.respond)(&state, &events),
-        }));
+        append.keys = key.map(|key| key.kept(&state, &events)).unwrap_or_default();
         let store = |error: StoreError| Err(Refused::Store(Arc::new(error)));
         let (made, nothing_stored) = match self.append(append).await {
             Ok(Appended::Ok { last, .. }) => {

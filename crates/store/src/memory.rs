@@ -3,6 +3,7 @@
 //! It keeps what the other engines keep, printed and read by the same code, and answers from plain maps. There is no
 //! limit to what it holds, and it is never full.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -46,7 +47,9 @@ struct Data {
     index: BTreeMap<SessionId, usize>,
     /// In the order in which they opened.
     gates: Vec<StoredGate>,
-    keys: BTreeMap<(String, String), (KeyEntry, i64)>,
+    keys: BTreeMap<(String, String), StoredKey>,
+    /// How many keys there have been.
+    keys_stored: u64,
 }
 
 struct Session {
@@ -65,6 +68,13 @@ struct StoredGate {
     no: GateNo,
     open: bool,
     body: String,
+}
+
+struct StoredKey {
+    /// Rises with every key that is stored.
+    no: u64,
+    entry: KeyEntry,
+    wall: i64,
 }
 
 struct MemoryEngine {
@@ -124,7 +134,7 @@ impl Engine for MemoryEngine {
             Change::Append(append) => data.append(append),
             Change::Remove(removal) => data.remove(removal),
             Change::ForgetKeys { before_wall_ms } => {
-                data.keys.retain(|_, (_, wall)| *wall >= *before_wall_ms);
+                data.keys.retain(|_, key| key.wall >= *before_wall_ms);
                 Appended::Ok { last: data.head(), seq: 0 }
             }
         });
@@ -177,8 +187,8 @@ impl Data {
         }
         let taken =
             append.keys.iter().find_map(|entry| self.keys.get(&(entry.scope.clone(), entry.key.clone())));
-        if let Some((entry, _)) = taken {
-            return Appended::KeyTaken(Box::new(entry.clone()));
+        if let Some(stored) = taken {
+            return Appended::KeyTaken(Box::new(stored.entry.clone()));
         }
         if let Some(name) = append.row.name.as_ref().filter(|_| !append.row.ended())
             && let Some(other) = self.living(name.as_str()).filter(|row| row.id != append.session)
@@ -236,7 +246,9 @@ impl Data {
             }
         }
         for entry in &append.keys {
-            self.keys.insert((entry.scope.clone(), entry.key.clone()), (entry.clone(), append.wall_ms()));
+            self.keys_stored += 1;
+            let stored = StoredKey { no: self.keys_stored, entry: entry.clone(), wall: append.wall_ms() };
+            self.keys.insert((entry.scope.clone(), entry.key.clone()), stored);
         }
     }
 
@@ -446,7 +458,14 @@ impl Store for MemoryStore {
 
     fn key(&self, scope: &str, key: &str) -> Result<Option<KeyEntry>, StoreError> {
         let data = lock(&self.data);
-        Ok(data.keys.get(&(scope.to_owned(), key.to_owned())).map(|(entry, _)| entry.clone()))
+        Ok(data.keys.get(&(scope.to_owned(), key.to_owned())).map(|stored| stored.entry.clone()))
+    }
+
+    fn keys(&self, scope: &str, limit: usize) -> Result<Vec<(KeyEntry, i64)>, StoreError> {
+        let data = lock(&self.data);
+        let mut those: Vec<_> = data.keys.values().filter(|stored| stored.entry.scope == scope).collect();
+        those.sort_by_key(|stored| Reverse(stored.no));
+        Ok(those.into_iter().take(limit).map(|stored| (stored.entry.clone(), stored.wall)).collect())
     }
 
     fn live(&self) -> Result<Vec<SessionId>, StoreError> {

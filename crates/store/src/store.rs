@@ -97,6 +97,10 @@ pub trait Store: Send + Sync {
     /// The answer that was given to a request with this key.
     fn key(&self, scope: &str, key: &str) -> Result<Option<KeyEntry>, StoreError>;
 
+    /// The answers that were given within a scope, with when they were stored (milliseconds since 1970): the last ones,
+    /// the newest first.
+    fn keys(&self, scope: &str, limit: usize) -> Result<Vec<(KeyEntry, i64)>, StoreError>;
+
     /// Sessions with a process, or with work that waits: those that a starting daemon must look at. Its cost does not
     /// grow with the number of the others. See [`SessionRow::live`].
     fn live(&self) -> Result<Vec<SessionId>, StoreError>;

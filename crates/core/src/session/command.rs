@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::state::Lifetime;
 use crate::gate::Decision;
 use crate::id::{AgentName, ClaimNo, GateNo, PromptNo, SessionId, SessionName, TurnNo};
@@ -61,6 +63,28 @@ pub struct NewPrompt {
     pub preempt: bool,
     /// What becomes of its own turn if that is cut short.
     pub on_preempt: OnPreempt,
+    /// What becomes of it if a prompt of the caller about the same waits already.
+    pub coalesce: Option<Coalesce>,
+}
+
+/// How a burst of prompts about the same becomes one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Coalesce {
+    /// What it is about, in the caller's words.
+    pub topic: Arc<str>,
+    /// Which text remains.
+    pub keep: Keep,
+}
+
+/// Which text remains of prompts that become one.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Keep {
+    /// The last one: it says all that the ones before did.
+    #[default]
+    Last,
+    /// All of them, one below the other.
+    All,
 }
 
 impl NewPrompt {
@@ -73,6 +97,7 @@ impl NewPrompt {
             claim: None,
             preempt: false,
             on_preempt: OnPreempt::default(),
+            coalesce: None,
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::command::{Command, Move, NewPrompt, NewSession, Rename, Request};
+use super::command::{Coalesce, Command, Keep, Move, NewPrompt, NewSession, Rename, Request};
 use super::end::{Closing, End};
 use super::event::{Envelope, Event};
 use super::observation::Observation;
@@ -233,7 +233,29 @@ impl Step<'_> {
         if self.state.held.as_deref().is_some_and(|held| held == by || held == OURSELVES) {
             self.emit(Event::Released { by: by.to_owned() });
         }
-        self.accept(prompt, by);
+        self.queue(prompt, by)
+    }
+
+    /// Takes a prompt into the one that waits and is about the same, or queues it.
+    fn queue(&mut self, new: NewPrompt, by: &str) -> Result<(), Rejection> {
+        let about = |coalesce: &Coalesce| {
+            let waiting = self.state.queue.about(by, &coalesce.topic)?;
+            let alike = |waiting: &&Prompt| {
+                (waiting.class, waiting.claim, waiting.preempt) == (new.class, new.claim, new.preempt)
+            };
+            Some(waiting).filter(alike).map(|waiting| (waiting, coalesce.keep))
+        };
+        let Some((waiting, keep)) = new.coalesce.as_ref().and_then(about) else {
+            self.accept(new, by);
+            return Ok(());
+        };
+        let text = match keep {
+            Keep::Last => new.text,
+            Keep::All => format!("{}\n\n{}", waiting.text, new.text).into(),
+        };
+        check_text(&text)?;
+        let prompt = waiting.no;
+        self.emit(Event::PromptEdited { prompt, text, by: by.to_owned() });
         Ok(())
     }
 
@@ -249,6 +271,7 @@ impl Step<'_> {
             claim: new.claim,
             preempt: claim.map_or(new.preempt, |claim| claim.preempt),
             on_preempt: claim.map_or(new.on_preempt, |claim| claim.on_preempt),
+            topic: new.coalesce.map(|coalesce| coalesce.topic),
             continues: None,
             parked: None,
             accepted: self.env.now.clone(),

@@ -25,7 +25,7 @@ mod settings;
 mod state;
 mod status;
 
-pub use command::{Command, Move, NewClaim, NewPrompt, NewSession, Rename, Request};
+pub use command::{Coalesce, Command, Keep, Move, NewClaim, NewPrompt, NewSession, Rename, Request};
 pub use deadline::{Deadline, Why, deadline};
 pub use decide::{Env, Input, Step, create, decide, step};
 pub use duties::{Duty, DutyId, LaunchPlan, duties};

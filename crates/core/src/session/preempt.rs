@@ -93,7 +93,7 @@ impl Step<'_> {
                 let begun = begun || cut.continues.as_ref().is_some_and(|earlier| earlier.begun);
                 let times = cut.times_cut() + u32::from(why == CutBy::Urgency);
                 let continues = Some(Continues { turn, begun, times, why });
-                Prompt { no, accepted, continues, parked, key: None, preempt: false, ..cut }
+                Prompt { no, accepted, continues, parked, key: None, topic: None, preempt: false, ..cut }
             }
             None => Prompt {
                 no,
@@ -105,6 +105,7 @@ impl Step<'_> {
                 claim: None,
                 preempt: false,
                 on_preempt: OnPreempt::Continue,
+                topic: None,
                 continues: Some(Continues { turn, begun: false, times: 1, why }),
                 parked: unknown.then_some(Parked::ToolUnknown),
                 accepted,

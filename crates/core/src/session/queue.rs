@@ -6,7 +6,7 @@
 use std::cmp::Reverse;
 use std::sync::Arc;
 
-use rpds::RedBlackTreeMapSync;
+use rpds::{RedBlackTreeMapSync, RedBlackTreeSetSync};
 use serde::{Deserialize, Serialize, Serializer};
 
 use super::state::{Life, Process, State};
@@ -20,10 +20,14 @@ use crate::prompt::{Class, Prompt};
 pub struct Queue {
     prompts: RedBlackTreeMapSync<Place, Arc<Prompt>>,
     places: RedBlackTreeMapSync<PromptNo, Place>,
+    /// The prompts that others about the same are taken into, by caller and topic.
+    topics: RedBlackTreeSetSync<Topic>,
     bytes: usize,
     /// How many of each class would cut a turn short, the most urgent first.
     preempting: [u32; 3],
 }
+
+type Topic = (Arc<str>, Arc<str>, PromptNo);
 
 /// Where a prompt stands: those that somebody has to let go first stand behind all others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -76,6 +80,12 @@ impl Queue {
         self.prompts.get(self.places.get(&no)?).map(|prompt| &**prompt)
     }
 
+    /// The last prompt of a caller that waits and is about this.
+    pub fn about(&self, caller: &str, topic: &Arc<str>) -> Option<&Prompt> {
+        let of = |no| (Arc::from(caller), topic.clone(), PromptNo(no));
+        self.find(self.topics.range(of(0)..=of(u32::MAX)).next_back()?.2)
+    }
+
     /// How many are served before the prompt with this number, as it stands. Looks at all of those.
     pub fn before(&self, no: PromptNo) -> Option<usize> {
         let place = self.places.get(&no)?;
@@ -105,6 +115,9 @@ impl Queue {
         self.bytes += prompt.text.len();
         self.count(&prompt, 1);
         self.places.insert_mut(prompt.no, place);
+        if let Some(topic) = topic(&prompt) {
+            self.topics.insert_mut(topic);
+        }
         self.prompts.insert_mut(place, Arc::new(prompt));
     }
 
@@ -112,6 +125,9 @@ impl Queue {
         let place = *self.places.get(&no)?;
         let prompt = self.prompts.get(&place)?.clone();
         self.places.remove_mut(&no);
+        if let Some(topic) = topic(&prompt) {
+            self.topics.remove_mut(&topic);
+        }
         self.prompts.remove_mut(&place);
         self.bytes -= prompt.text.len();
         self.count(&prompt, -1);
@@ -136,6 +152,10 @@ impl Queue {
             self.preempting[class] = self.preempting[class].saturating_add_signed(by);
         }
     }
+}
+
+fn topic(prompt: &Prompt) -> Option<Topic> {
+    Some((prompt.caller.clone(), prompt.topic.clone()?, prompt.no))
 }
 
 impl From<Vec<Prompt>> for Queue {

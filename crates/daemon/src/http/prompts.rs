@@ -69,10 +69,12 @@ pub(super) async fn prompt(
         claim: value.claim.map(|claim| resolve::within(&claim, &id)).transpose()?,
         preempt: value.preempt,
         on_preempt: value.on_preempt,
+        coalesce: None,
     };
     let intent = key.map(|key| KeyIntent {
         scope: format!("prompt {id}"),
         key,
+        also: None,
         body_hash: hash::sha256(&bytes),
         respond: Box::new(|state, events| print(&accepted(state, events))),
     });

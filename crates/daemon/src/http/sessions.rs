@@ -45,6 +45,7 @@ pub(super) async fn create(
     let intent = prompts::key(&head)?.map(|key| KeyIntent {
         scope: "session".to_owned(),
         key,
+        also: None,
         body_hash,
         respond: Box::new(|state, events| {
             prompts::print(&created(&SessionRow::of(state), prompts::accepted(state, events)))

@@ -44,6 +44,7 @@ fn key(body_hash: &str) -> KeyIntent {
     KeyIntent {
         scope: "session".to_owned(),
         key: "k".to_owned(),
+        also: None,
         body_hash: body_hash.to_owned(),
         respond: Box::new(|state, _| state.id.to_string()),
     }

@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex};
 
 use lockkeeper_core::id::SessionId;
 use lockkeeper_core::session::{Envelope, Rejection, Request, State};
-use lockkeeper_store::{Cursor, StoreError};
+use lockkeeper_store::{Cursor, KeyEntry, StoreError};
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
 
@@ -89,10 +89,31 @@ pub(crate) struct KeyIntent {
     pub(crate) scope: String,
     /// The key.
     pub(crate) key: String,
+    /// Another scope and key that the same request is known by.
+    pub(crate) also: Option<(String, String)>,
     /// The hash of what was asked.
     pub(crate) body_hash: String,
     /// Prints the answer.
     pub(crate) respond: Respond,
+}
+
+impl KeyIntent {
+    /// The scopes and keys that the request is known by.
+    pub(crate) fn names(&self) -> impl Iterator<Item = (&str, &str)> {
+        let also = self.also.as_ref().map(|(scope, key)| (scope.as_str(), key.as_str()));
+        [(self.scope.as_str(), self.key.as_str())].into_iter().chain(also)
+    }
+
+    /// What is kept of a request that was decided.
+    pub(crate) fn kept(self, state: &State, events: &[Envelope]) -> Vec<KeyEntry> {
+        let response = (self.respond)(state, events);
+        let names = [(self.scope, self.key)].into_iter().chain(self.also);
+        let entry = |(scope, key)| {
+            let (body_hash, response) = (self.body_hash.clone(), response.clone());
+            KeyEntry { scope, key, body_hash, response }
+        };
+        names.map(entry).collect()
+    }
 }
 
 /// Prints the answer to a command that was decided and is about to be committed.

@@ -176,6 +176,10 @@ impl Store for SqliteStore {
         self.read(|tx| Ok(read::key(tx, scope, key)?))
     }
 
+    fn keys(&self, scope: &str, limit: usize) -> Result<Vec<(KeyEntry, i64)>, StoreError> {
+        self.read(|tx| Ok(read::keys(tx, scope, limit)?))
+    }
+
     fn live(&self) -> Result<Vec<SessionId>, StoreError> {
         self.read(read::live)
     }

@@ -18,6 +18,7 @@ pub(super) enum Act {
     Prompt(Class),
     /// That cuts lower classes short.
     Preempt(Class, OnPreempt),
+    Coalesce(Class, Keep),
     /// With a claim so many before the next one.
     PromptClaimed(u32),
     /// Of somebody else.
@@ -158,6 +159,7 @@ impl World {
             }
             Act::Prompt(_)
             | Act::Preempt(..)
+            | Act::Coalesce(..)
             | Act::PromptClaimed(_)
             | Act::Claim(..)
             | Act::Renew(_)
@@ -229,6 +231,10 @@ impl World {
                 on_preempt: *on_preempt,
                 ..new_prompt("at once", *class)
             }),
+            Act::Coalesce(class, keep) => {
+                let coalesce = Some(Coalesce { topic: "news".into(), keep: *keep });
+                Command::Prompt(NewPrompt { coalesce, ..new_prompt("news", *class) })
+            }
             Act::PromptClaimed(back) => {
                 let no = claim(*back);
                 let class = state.claims.get(&no).map_or(Class::Normal, |claim| claim.class);

@@ -56,6 +56,46 @@ fn a_waiting_prompt_can_be_edited_and_dropped_and_one_that_had_its_turn_cannot()
     }
 }
 
+fn about(topic: &str, keep: Keep, text: &str, class: Class) -> Command {
+    let coalesce = Some(Coalesce { topic: topic.into(), keep });
+    Command::Prompt(NewPrompt { coalesce, ..new_prompt(text, class) })
+}
+
+#[test]
+fn o40_a_burst_about_the_same_becomes_one_prompt_as_long_as_it_waits() {
+    let mut w = World::running();
+    w.asks(about("pr 7", Keep::Last, "first push", Class::Normal));
+    w.asks(about("pr 8", Keep::All, "a comment", Class::Normal));
+    w.asks(about("pr 7", Keep::Last, "second push", Class::Normal));
+    assert_eq!(w.kinds(), ["prompt.edited"]);
+    w.asks(about("pr 8", Keep::All, "another", Class::Normal));
+    assert_eq!(order(&w), ["second push", "a comment\n\nanother"], "each has the place of its first");
+    // Another caller, another class and a prompt of no topic stand for themselves.
+    w.command("bob", about("pr 7", Keep::Last, "bob's", Class::Normal)).unwrap();
+    w.asks(about("pr 7", Keep::Last, "hurry", Class::Urgent));
+    w.prompt("plain");
+    assert_eq!(order(&w), ["hurry", "second push", "a comment\n\nanother", "bob's", "plain"]);
+    // The last one about it is the one that the next is taken into.
+    w.asks(Command::DropPrompt { prompt: PromptNo(5) });
+    w.asks(about("pr 7", Keep::Last, "third push", Class::Normal));
+    assert_eq!(order(&w), ["third push", "a comment\n\nanother", "bob's", "plain"]);
+    // What the agent has seen is not changed: the next one is a turn of its own.
+    w.ends(Ending::Completed);
+    w.works();
+    w.asks(about("pr 7", Keep::Last, "fourth push", Class::Normal));
+    assert_eq!(order(&w), ["a comment\n\nanother", "bob's", "plain", "fourth push"]);
+}
+
+#[test]
+fn o40_texts_that_become_one_are_not_longer_than_one_may_be() {
+    let mut w = World::running();
+    let half = "x".repeat(limits::PROMPT_BYTES / 2);
+    w.asks(about("pr 8", Keep::All, &half, Class::Normal));
+    let refused = w.refused(about("pr 8", Keep::All, &half, Class::Normal));
+    assert_eq!(refused.code(), "prompt_too_long");
+    assert_eq!(order(&w), [half.as_str()]);
+}
+
 #[test]
 fn o46_a_prompt_that_is_empty_or_too_long_is_refused() {
     let mut w = World::running();

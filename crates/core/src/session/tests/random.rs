@@ -78,11 +78,13 @@ fn class() -> impl Strategy<Value = Class> {
 
 fn act() -> impl Strategy<Value = Act> {
     let on_preempt = prop::sample::select(vec![OnPreempt::Continue, OnPreempt::Hold, OnPreempt::Drop]);
+    let keep = prop::sample::select(vec![Keep::Last, Keep::All]);
     let choice = prop_oneof![3 => Just(Choice::Allow), 2 => Just(Choice::Deny), 1 => Just(Choice::Edit), 1 => Just(Choice::Answer)];
     let ms = prop::sample::select(vec![1, 100, 250, 5_000, 30_000, 700_000, 10_000_000]);
     prop_oneof![
         4 => class().prop_map(Act::Prompt),
         4 => (class(), on_preempt).prop_map(|(class, on_preempt)| Act::Preempt(class, on_preempt)),
+        4 => (class(), keep).prop_map(|(class, keep)| Act::Coalesce(class, keep)),
         3 => (0..3_u32).prop_map(Act::PromptClaimed),
         1 => Just(Act::PromptOfBob),
         3 => (class(), any::<bool>()).prop_map(|(class, preempt)| Act::Claim(class, preempt)),

@@ -21,7 +21,7 @@ impl Task {
         let position = self.feed.as_ref().map(Feed::position);
         let taken_in = self.ingested.filter(|at| position.is_some_and(|now| now.attempt == at.attempt));
         let ahead = position.map_or(0, |now| now.upto - taken_in.map_or(0, |at| at.upto.min(now.upto)));
-        let keyed = decided.answers.iter().any(|answer| answer.key.is_some());
+        let keyed = decided.answers.iter().any(|answer| !answer.keys.is_empty());
         if decided.events.is_empty() && !keyed && ahead < limits::CONSUMED_BYTES {
             // Bytes that led to no event are read again after a restart, to the same effect.
             self.host.names.settle(&self.state);
@@ -82,7 +82,7 @@ impl Task {
             row: SessionRow::of(&decided.scratch),
             events: decided.events.clone(),
             ingested: position,
-            keys: decided.answers.iter().filter_map(|answer| answer.key.clone()).collect(),
+            keys: decided.answers.iter().flat_map(|answer| answer.keys.clone()).collect(),
             snapshot: (due && small).then(|| Arc::new(decided.scratch.clone())),
             essential: decided.is_essential(),
         }
@@ -241,7 +241,7 @@ mod tests {
         let refusal = |outcome| {
             let (reply, mut told) = oneshot::channel();
             refuse_all(
-                vec![Answer { reply, outcome, earlier: None, key: None }],
+                vec![Answer { reply, outcome, earlier: None, keys: Vec::new() }],
                 &Arc::new(StoreError::Full),
             );
             told.try_recv()

@@ -10,13 +10,14 @@ use tokio::sync::oneshot;
 use super::super::feed::Read;
 use super::super::{Done, KeyIntent, Message, Refused};
 use super::Task;
+use crate::host::same;
 
 /// What a step of the loop has to answer once it is committed.
 pub(super) struct Answer {
     pub(super) reply: oneshot::Sender<Result<Done, Refused>>,
     pub(super) outcome: Result<(usize, usize), Refused>,
     pub(super) earlier: Option<String>,
-    pub(super) key: Option<KeyEntry>,
+    pub(super) keys: Vec<KeyEntry>,
 }
 
 /// Inputs that were decided and are not committed.
@@ -112,7 +113,7 @@ impl Task {
             // A short read of the store; other tasks move to other threads meanwhile.
             None => tokio::task::block_in_place(|| self.host.earlier(key)),
         });
-        let mut answer = Answer { reply, outcome: Ok((0, 0)), earlier: None, key: None };
+        let mut answer = Answer { reply, outcome: Ok((0, 0)), earlier: None, keys: Vec::new() };
         match earlier {
             None | Some(Ok(None)) => {}
             Some(Ok(Some(response))) => {
@@ -132,12 +133,8 @@ impl Task {
         answer.outcome = match step(&mut decided.scratch, Input::Command(request), env) {
             Ok(events) => {
                 decided.events.extend(events);
-                answer.key = key.map(|key| KeyEntry {
-                    scope: key.scope,
-                    key: key.key,
-                    body_hash: key.body_hash,
-                    response: (key.respond)(&decided.scratch, &decided.events[from..]),
-                });
+                let kept = key.map(|key| key.kept(&decided.scratch, &decided.events[from..]));
+                answer.keys = kept.unwrap_or_default();
                 Ok((from, decided.events.len()))
             }
             Err(rejection) => Err(Refused::Rejected(rejection)),
@@ -155,13 +152,9 @@ impl Decided {
 
     /// The answer of a request under the same key that is decided and not committed yet.
     fn under(&self, key: &KeyIntent) -> Option<Result<String, Refused>> {
-        let mut entries = self.answers.iter().filter_map(|answer| answer.key.as_ref());
-        let same = entries.find(|entry| entry.scope == key.scope && entry.key == key.key)?;
-        Some(if same.body_hash == key.body_hash {
-            Ok(same.response.clone())
-        } else {
-            Err(Refused::KeyConflict { key: key.key.clone() })
-        })
+        let mut entries = self.answers.iter().flat_map(|answer| &answer.keys);
+        let known = |entry: &&KeyEntry| key.names().any(|name| name == (&entry.scope, &entry.key));
+        entries.find(known).map(|entry| same(entry.clone(), &key.body_hash))
     }
 
     fn step(&mut self, input: Input, env: &Env) {

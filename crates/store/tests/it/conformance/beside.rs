@@ -51,6 +51,25 @@ pub(super) fn old_keys_are_forgotten(place: &dyn Place) {
     assert_eq!(store.key("me", "new").unwrap(), Some(key("new")));
 }
 
+pub(super) fn the_last_keys_of_a_scope_are_listed(place: &dyn Place) {
+    let store = place.open();
+    let mut session = Session::new(1, None);
+    let with = |session: &mut Session, keys| Append { keys, ..session.append(&*store) };
+    let elsewhere = KeyEntry { scope: "you".to_owned(), ..key("d") };
+    ok(&put(&*store, vec![with(&mut session, vec![key("c"), elsewhere])])[0]);
+    session.says("x");
+    ok(&put(&*store, vec![with(&mut session, vec![key("a")])])[0]);
+    session.says("y");
+    ok(&put(&*store, vec![with(&mut session, vec![key("b")])])[0]);
+    let listed = |limit| store.keys("me", limit).unwrap();
+    let names: Vec<_> = listed(9).into_iter().map(|(entry, wall)| (entry.key, wall)).collect();
+    let at = |seq| stamp(seq).wall_ms;
+    assert_eq!(names, [("b".to_owned(), at(3)), ("a".to_owned(), at(2)), ("c".to_owned(), at(1))]);
+    assert_eq!(listed(1), [(key("b"), at(3))]);
+    assert_eq!(listed(0), []);
+    assert_eq!(store.keys("nobody", 9).unwrap(), []);
+}
+
 pub(super) fn the_ingest_position_moves_with_the_events(place: &dyn Place) {
     let store = place.open();
     let mut session = Session::new(1, None);
@@ -92,6 +111,7 @@ pub(super) fn a_snapshot_and_the_rest_are_the_whole_fold(place: &dyn Place) {
         preempt: false,
         on_preempt: OnPreempt::Continue,
         continues: None,
+        topic: None,
         parked: None,
         accepted: stamp(1),
     };
