@@ -65,21 +65,27 @@ impl Slots {
         new.prompt.is_some() && (machine.is_unlimited() || machine.take_if_free(&new.id, &want))
     }
 
-    /// Takes in what a session has to do with the slots from now on. Tells who got one by that.
+    /// Takes in what a session has to do with the slots from now on, after a step that was decided with `admitted` as the
+    /// answer of [`admits`](Slots::admits). Tells who got a slot by that: this session too if it was not admitted, and
+    /// slots have become free for everybody meanwhile.
     #[must_use]
-    pub(crate) fn settle(&self, state: &State) -> Vec<SessionId> {
+    pub(crate) fn settle(&self, state: &State, admitted: bool) -> Vec<SessionId> {
         let mut machine = self.machine();
-        if machine.is_unlimited() {
-            return Vec::new();
-        }
+        let unlimited = machine.is_unlimited();
         match slot_use(state) {
             SlotUse::Takes => {
-                machine.hold(&state.id, &want(state, Class::Normal, 0));
+                if !unlimited {
+                    machine.hold(&state.id, &want(state, Class::Normal, 0));
+                }
                 Vec::new()
             }
             SlotUse::Wants { class, since } => {
                 let mut granted = machine.leave(&state.id);
-                granted.extend(machine.want(&state.id, &want(state, class, since)));
+                if !unlimited {
+                    granted.extend(machine.want(&state.id, &want(state, class, since)));
+                } else if !admitted {
+                    granted.push(state.id.clone());
+                }
                 granted
             }
             SlotUse::Nothing => machine.leave(&state.id),
@@ -125,4 +131,49 @@ impl Slots {
 
 fn want(state: &State, class: Class, since: i64) -> Want {
     Want { class, since, agent: state.profile.agent.clone(), labels: state.profile.labels.clone() }
+}
+
+#[cfg(test)]
+mod tests {
+    use lockkeeper_core::prompt::Class;
+    use lockkeeper_core::session::{Env, NewPrompt, create};
+
+    use super::*;
+    use crate::clock::Clock;
+    use crate::making::tests::new;
+
+    type Outcome = Result<(), Box<dyn std::error::Error>>;
+
+    /// A session whose prompt waits for a slot.
+    fn waiting() -> Result<State, Box<dyn std::error::Error>> {
+        let new = NewSession { prompt: Some(NewPrompt::new("x", Class::Normal)), ..new(7)? };
+        let adapter = lockkeeper_agents::registry::find("demo").ok_or("no demo")?;
+        let now = Clock::new().now();
+        let env =
+            Env { now, manner: adapter.manner().into(), name_taken: false, draining: false, admits: false };
+        Ok(create(new, "me", &env)?.0)
+    }
+
+    #[test]
+    fn whoever_was_turned_away_while_the_host_opened_is_told_that_it_may_begin() -> Outcome {
+        let (slots, state) = (Slots::new(Limits::default()), waiting()?);
+        assert!(!slots.admits(&state), "nothing begins before the host is open");
+        assert_eq!(slots.open(true), [], "it is not known yet to wait");
+        assert_eq!(slots.settle(&state, false), std::slice::from_ref(&state.id));
+        assert_eq!(slots.settle(&state, true), [], "something else keeps it waiting");
+        Ok(())
+    }
+
+    #[test]
+    fn a_slot_that_was_given_back_while_there_was_no_limit_is_not_had_afterwards() -> Outcome {
+        let (slots, state) = (Slots::new(Limits::default()), waiting()?);
+        assert_eq!(slots.settle(&state, false), [], "it waits for the host to open");
+        assert_eq!(slots.open(true), std::slice::from_ref(&state.id));
+        // It began, ended, and wants another turn later, when the agent's account has reached its limit.
+        assert!(slots.admits(&state));
+        assert_eq!(slots.settle(&state, true), []);
+        slots.limit(&state.profile.agent, AwakeMs(1));
+        assert!(!slots.admits(&state));
+        Ok(())
+    }
 }

@@ -27,17 +27,21 @@ pub(super) struct Decided {
     /// The number of events after each input of the journal.
     pub(super) ends: Vec<usize>,
     pub(super) answers: Vec<Answer>,
+    /// Whether the host let something begin.
+    pub(super) admits: bool,
     /// Whether somebody asked for something that must go through on a full disk too.
     pub(super) essential: bool,
 }
 
 impl Task {
     pub(super) fn decide(&mut self, read: &mut Read, messages: Vec<Message>, tick: bool) -> Decided {
+        let admits = self.host.slots.admits(&self.state);
         let mut decided = Decided {
             scratch: (*self.state).clone(),
             events: Vec::new(),
             ends: Vec::with_capacity(read.inputs.len()),
             answers: Vec::new(),
+            admits,
             essential: false,
         };
         let mut messages = messages;
@@ -48,7 +52,7 @@ impl Task {
             manner,
             name_taken: false,
             draining: self.host.is_draining(),
-            admits: self.host.slots.admits(&self.state),
+            admits,
         };
         if !self.wakes.is_empty() {
             env.now = self.not_before(env.now.clone(), &decided);

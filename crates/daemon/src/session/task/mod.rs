@@ -118,7 +118,8 @@ impl Task {
     pub(crate) async fn run(mut self) {
         let mut messages = Vec::new();
         self.host.wait_for_limit(&self.state);
-        self.host.admitted(self.host.slots.settle(&self.state));
+        // Nothing was decided about it yet.
+        self.host.admitted(self.host.slots.settle(&self.state, false));
         self.do_duties();
         loop {
             let busy = (self.journal.grown || self.journal.gone) && self.retry_at.is_none();
