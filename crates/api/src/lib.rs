@@ -31,6 +31,7 @@ mod session;
 mod time;
 mod turn;
 mod wait;
+mod webhook;
 mod why;
 
 #[cfg(feature = "client")]
@@ -74,4 +75,5 @@ pub use session::{Cause, EndKind, Exit, FullSession, Session, SessionEnd, Until,
 pub use time::{BadTime, Time};
 pub use turn::{InterruptReceipt, InterruptRequest, InterruptState, OutcomeWord, Turn, TurnEnd, TurnNow};
 pub use wait::WaitFor;
+pub use webhook::{Delivery, DeliveryQuery, DeliveryState, Signature, Webhook, WebhookTest, WebhookTrial};
 pub use why::{Evidence, Why, WhyLine};

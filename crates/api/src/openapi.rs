@@ -5,10 +5,11 @@ use utoipa::OpenApi;
 
 use crate::{
     AgentInfo, Attempt, Claim, ClaimQuery, ClaimRenewal, ClaimRequest, ClaimWait, Created, DaemonStatus,
-    DecisionRequest, Event, EventPage, EventQuery, Frame, FullSession, Gap, Gate, GateFilter, GateQuery,
-    Heartbeat, InterruptReceipt, InterruptRequest, Item, ItemQuery, JournalQuery, JournalStream, List, Live,
-    NewSession, Problem, PromptEdit, PromptReceipt, PromptRequest, QueuedPrompt, Ready, Session,
-    SessionPatch, SessionQuery, SettingsRequest, StopRequest, Turn, Version, WaitFor, WaitQuery, Why,
+    DecisionRequest, Delivery, DeliveryQuery, Event, EventPage, EventQuery, Frame, FullSession, Gap, Gate,
+    GateFilter, GateQuery, Heartbeat, InterruptReceipt, InterruptRequest, Item, ItemQuery, JournalQuery,
+    JournalStream, List, Live, NewSession, Problem, PromptEdit, PromptReceipt, PromptRequest, QueuedPrompt,
+    Ready, Session, SessionPatch, SessionQuery, SettingsRequest, StopRequest, Turn, Version, WaitFor,
+    WaitQuery, Webhook, WebhookTest, WebhookTrial, Why,
 };
 
 #[derive(OpenApi)]
@@ -52,6 +53,10 @@ use crate::{
         end_claim,
         gates,
         decide,
+        webhooks,
+        deliveries,
+        test_webhook,
+        deliver,
         events,
         agents,
         status,
@@ -289,6 +294,28 @@ paths! {
     #[utoipa::path(post, path = "/v1/gates/{gate}/decision", tag = "gates", params(("gate" = String, Path)),
         request_body = DecisionRequest, responses((status = 200, body = Gate)))]
     decide;
+
+    /// Lists the webhooks of the configuration, by name.
+    #[utoipa::path(get, path = "/v1/webhooks", tag = "webhooks", responses((status = 200, body = List<Webhook>)))]
+    webhooks;
+
+    /// Lists what came by webhooks, the newest first: what was queued in the last week, and what was ignored or refused
+    /// since the daemon's start.
+    #[utoipa::path(get, path = "/v1/webhooks/deliveries", tag = "webhooks", params(DeliveryQuery),
+        responses((status = 200, body = List<Delivery>)))]
+    deliveries;
+
+    /// Tells what a delivery would lead to, and does nothing.
+    #[utoipa::path(post, path = "/v1/webhooks/{webhook}/test", tag = "webhooks", params(("webhook" = String, Path)),
+        request_body = WebhookTest, responses((status = 200, body = WebhookTrial)))]
+    test_webhook;
+
+    /// Takes a delivery of a webhook in, which is any JSON. It is answered with 202 once its prompt is stored, and with 200
+    /// if it is ignored. One that came before gets the answer that it got then. Served on the listener for webhooks too,
+    /// which serves nothing else.
+    #[utoipa::path(post, path = "/hooks/{webhook}", tag = "webhooks", params(("webhook" = String, Path)),
+        request_body = Value, responses((status = 202, body = Delivery), (status = 200, body = Delivery)))]
+    deliver;
 
     /// Tells the events of all sessions: a stream if `Accept: text/event-stream` asks for one, else a page.
     #[utoipa::path(get, path = "/v1/events", tag = "events",

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::{fs, io};
 
 use lockkeeper_core::admission::Slots;
@@ -9,6 +10,8 @@ use lockkeeper_core::id::BadName;
 use lockkeeper_core::manner::Manner;
 use serde::Deserialize;
 use thiserror::Error;
+
+use crate::webhook::{Hook, WebhookConfig, WebhooksConfig};
 
 /// What the file may hold.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -23,6 +26,15 @@ pub struct Config {
     /// Deadlines of one agent, by its name. They win over those of all.
     #[serde(default)]
     pub agents: BTreeMap<String, AgentConfig>,
+    /// Where webhooks are listened for.
+    #[serde(default)]
+    pub webhooks: WebhooksConfig,
+    /// The webhooks, by name.
+    #[serde(default)]
+    pub webhook: BTreeMap<String, WebhookConfig>,
+    /// The same, looked at, with their secrets.
+    #[serde(skip)]
+    pub(crate) hooks: Vec<Arc<Hook>>,
 }
 
 /// How many turns may run at once; what is left out has no limit.
@@ -101,13 +113,25 @@ impl Config {
             Err(why) => return Err(ConfigError::Unreadable { path: path.to_owned(), why }),
         };
         let invalid = |message: String| ConfigError::Invalid { path: path.to_owned(), message };
-        let config: Self = toml::from_str(&text).map_err(|error| invalid(error.to_string()))?;
+        let mut config: Self = toml::from_str(&text).map_err(|error| invalid(error.to_string()))?;
         let unknown = |name: &&String| lockkeeper_agents::registry::find(name).is_none();
         if let Some(name) = config.agents.keys().find(unknown) {
             return Err(invalid(format!("[agents.{name}] names an agent that this version does not know")));
         }
         config.slots().map_err(invalid)?;
+        config.hooks = config.hooks(path.parent().unwrap_or(Path::new("/"))).map_err(invalid)?;
         Ok(config)
+    }
+
+    /// The webhooks, whose secrets are read, or what is wrong with them. Relative paths are beside `dir`.
+    fn hooks(&self, dir: &Path) -> Result<Vec<Arc<Hook>>, String> {
+        if let Some(listen) = self.webhooks.listen.filter(|listen| !listen.ip().is_loopback()) {
+            return Err(format!(
+                "webhooks.listen is {listen}, which others can reach without encryption: listen on 127.0.0.1 or [::1], and \
+                 put a reverse proxy with TLS before it"
+            ));
+        }
+        self.webhook.iter().map(|(name, webhook)| Hook::of(name, webhook, dir).map(Arc::new)).collect()
     }
 
     /// The limits of turns, or what is wrong with them.

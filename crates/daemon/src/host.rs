@@ -25,6 +25,7 @@ use crate::names::Names;
 use crate::paths::Paths;
 use crate::session::{Done, Handle, KeyIntent, Live, LiveText, Message, Refused, Task};
 use crate::slots::Slots;
+use crate::webhook::Webhooks;
 
 /// The shared parts of a running daemon.
 pub(crate) struct Host {
@@ -39,6 +40,7 @@ pub(crate) struct Host {
     pub(crate) hub: Hub,
     pub(crate) names: Names,
     pub(crate) slots: Slots,
+    pub(crate) webhooks: Webhooks,
     pub(crate) sessions: Sessions,
     pub(crate) making: Arc<Making>,
     pub(crate) tasks: TaskTracker,
@@ -105,6 +107,7 @@ impl Host {
             names: Names::default(),
             // They were looked at when the file was read.
             slots: Slots::new(config.slots().unwrap_or_default()),
+            webhooks: Webhooks::new(&config.hooks),
             sessions: Sessions::default(),
             making: Arc::default(),
             tasks: TaskTracker::new(),

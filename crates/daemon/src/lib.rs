@@ -17,7 +17,9 @@ mod paths;
 mod run;
 mod session;
 mod slots;
+mod webhook;
 
 pub use config::{Config, ConfigError};
 pub use paths::{PathError, Paths};
 pub use run::{Options, RunError, run};
+pub use webhook::{CoalesceConfig, WebhookConfig, WebhooksConfig};

@@ -32,6 +32,7 @@ pub(crate) mod stop;
 pub(crate) mod version;
 pub(crate) mod wait;
 mod watch;
+pub(crate) mod webhook;
 pub(crate) mod welcome;
 pub(crate) mod why;
 

@@ -22,6 +22,7 @@ use lockkeeper_store::{SessionRow, ViewFilter};
 use super::answer::{self, Answer, Failure, Json, Query, wire_cursor};
 use super::{Peer, convert, prompts, resolve};
 use crate::host::Host;
+use crate::session::launch::Environment;
 use crate::session::{KeyIntent, Made};
 
 /// Refuses new work while the daemon is draining.
@@ -65,11 +66,10 @@ pub(super) async fn create(
     admit(&host)?;
     let asked = tokio::task::spawn_blocking(move || check(&value).map(|()| value));
     let value = asked.await.map_err(|error| Failure::new(ErrorCode::Internal, error.to_string()))??;
-    let lifetime = value.lifetime();
-    let prompt = match (value.prompt, value.class) {
+    let prompt = match (&value.prompt, value.class) {
         (Some(text), Some(class)) => {
             let key = key.as_ref().map(|(intent, _)| intent.key.clone());
-            Some(NewPrompt { key, ..NewPrompt::new(text, class) })
+            Some(NewPrompt { key, ..NewPrompt::new(text.clone(), class) })
         }
         (None, None) => None,
         (Some(_), None) => return Err(prompts::class_required()),
@@ -80,21 +80,7 @@ pub(super) async fn create(
             ));
         }
     };
-    let new = CoreSession {
-        id: draw_id()?,
-        name: value.name,
-        agent: value.agent,
-        dir: value.dir,
-        model: value.model,
-        mode: value.mode,
-        lifetime,
-        labels: value.labels,
-        environment: value.environment,
-        submitter: value.submitter,
-        turn_ms: value.turn_timeout_ms.map(NonZeroU64::get),
-        prompt,
-    };
-    let environment = value.env.0.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
+    let (new, environment) = core_session(value, prompt)?;
     let done = match host.create(new, peer.user, environment, key).await? {
         Made::Now(done) => done,
         Made::Before { answer, cursor } => return Ok(answer::text(StatusCode::CREATED, answer, cursor)),
@@ -102,6 +88,30 @@ pub(super) async fn create(
     let mut body = created(&SessionRow::of(&done.state), prompts::accepted(&done.state, &done.events));
     body.cursor = wire_cursor(done.cursor);
     answer::json(StatusCode::CREATED, &body, done.cursor)
+}
+
+/// What is to be made, and the environment of its agent. The first prompt is `prompt`, whatever `new` says of one.
+pub(super) fn core_session(
+    new: NewSession,
+    prompt: Option<NewPrompt>,
+) -> Result<(CoreSession, Environment), Failure> {
+    let lifetime = new.lifetime();
+    let core = CoreSession {
+        id: draw_id()?,
+        name: new.name,
+        agent: new.agent,
+        dir: new.dir,
+        model: new.model,
+        mode: new.mode,
+        lifetime,
+        labels: new.labels,
+        environment: new.environment,
+        submitter: new.submitter,
+        turn_ms: new.turn_timeout_ms.map(NonZeroU64::get),
+        prompt,
+    };
+    let environment = new.env.0.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
+    Ok((core, environment))
 }
 
 /// What tells two requests for a session apart. Its environment does not: it is never quite the same in two terminals.
@@ -121,7 +131,7 @@ fn draw_id() -> Result<SessionId, Failure> {
 }
 
 /// What can be known to fail before anything is made. Looks at the disk.
-fn check(new: &NewSession) -> Result<(), Failure> {
+pub(super) fn check(new: &NewSession) -> Result<(), Failure> {
     let Some(adapter) = registry::find(new.agent.as_str()) else {
         return Err(Failure::new(
             ErrorCode::AgentUnknown,
