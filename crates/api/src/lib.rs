@@ -41,7 +41,10 @@ pub use agent::AgentInfo;
 pub use attempt::Attempt;
 pub use claim::{Claim, ClaimQuery, ClaimRenewal, ClaimRequest, ClaimWait};
 pub use cursor::{BadCursor, Cursor};
-pub use daemon::{CgroupState, DaemonState, DaemonStatus, Stop, StopRequest, StoreStatus, Version};
+pub use daemon::{
+    CgroupState, DaemonState, DaemonStatus, MemoryStatus, Pause, PauseRequest, Stop, StopRequest,
+    StoreStatus, UnpauseReceipt, Version,
+};
 pub use event::{Event, EventPage};
 pub use frame::{BadFrame, Frame, FrameKind, Gap, Heartbeat, Live, LiveKind, Ready, Snapshot};
 pub use gate::{

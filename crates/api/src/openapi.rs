@@ -7,9 +7,9 @@ use crate::{
     AgentInfo, Attempt, Claim, ClaimQuery, ClaimRenewal, ClaimRequest, ClaimWait, Created, DaemonStatus,
     DecisionRequest, Delivery, DeliveryQuery, Event, EventPage, EventQuery, Frame, FullSession, Gap, Gate,
     GateFilter, GateQuery, Heartbeat, InterruptReceipt, InterruptRequest, Item, ItemQuery, JournalQuery,
-    JournalStream, List, Live, NewSession, Problem, PromptEdit, PromptReceipt, PromptRequest, QueuedPrompt,
-    Ready, Session, SessionPatch, SessionQuery, SettingsRequest, StopRequest, Turn, Version, WaitFor,
-    WaitQuery, Webhook, WebhookTest, WebhookTrial, Why,
+    JournalStream, List, Live, NewSession, PauseRequest, Problem, PromptEdit, PromptReceipt, PromptRequest,
+    QueuedPrompt, Ready, Session, SessionPatch, SessionQuery, SettingsRequest, StopRequest, Turn,
+    UnpauseReceipt, Version, WaitFor, WaitQuery, Webhook, WebhookTest, WebhookTrial, Why,
 };
 
 #[derive(OpenApi)]
@@ -61,6 +61,8 @@ use crate::{
         agents,
         status,
         stop_daemon,
+        pause_daemon,
+        unpause_daemon,
         healthz,
         readyz,
         metrics,
@@ -335,6 +337,16 @@ paths! {
     #[utoipa::path(post, path = "/v1/daemon/stop", tag = "daemon", request_body = StopRequest,
         responses((status = 202, body = DaemonStatus)))]
     stop_daemon;
+
+    /// Pauses the host: what runs goes on to its end, no other turn and no process begins, prompts wait. Lasts until it is
+    /// unpaused, over restarts too. A paused host stays as it is, unless another reason comes.
+    #[utoipa::path(post, path = "/v1/daemon/pause", tag = "daemon", request_body = PauseRequest,
+        responses((status = 200, body = DaemonStatus)))]
+    pause_daemon;
+
+    /// Lets a paused host go on. One that is not paused stays as it is.
+    #[utoipa::path(post, path = "/v1/daemon/unpause", tag = "daemon", responses((status = 200, body = UnpauseReceipt)))]
+    unpause_daemon;
 
     /// Answers as soon as the daemon listens.
     #[utoipa::path(get, path = "/healthz", tag = "daemon", responses((status = 200, body = String, content_type = "text/plain")))]

@@ -11,6 +11,7 @@ use lockkeeper_core::manner::Manner;
 use serde::Deserialize;
 use thiserror::Error;
 
+use crate::memory::MEGABYTE;
 use crate::webhook::{Hook, WebhookConfig, WebhooksConfig};
 
 /// What the file may hold.
@@ -49,6 +50,10 @@ pub struct SlotsConfig {
     /// Of the sessions with one label, by `KEY=VALUE`.
     #[serde(default)]
     pub labels: BTreeMap<String, u32>,
+    /// The memory in megabytes that has to be free before a session begins to work. There is no default: what an agent
+    /// takes depends on its work, and a small machine that begins nothing by itself would surprise more than one that
+    /// swaps.
+    pub memory_floor_mb: Option<u32>,
 }
 
 /// Settings of one agent.
@@ -136,12 +141,17 @@ impl Config {
 
     /// The limits of turns, or what is wrong with them.
     pub fn slots(&self) -> Result<Slots, String> {
-        let SlotsConfig { all, agents, labels } = &self.slots;
+        let SlotsConfig { all, agents, labels, memory_floor_mb } = &self.slots;
         let zero = |what: &str| format!("{what} is 0: no turn would ever run; leave it out for no limit");
         if *all == Some(0) {
             return Err(zero("slots.all"));
         }
-        let mut slots = Slots { all: *all, ..Slots::default() };
+        if *memory_floor_mb == Some(0) {
+            let why = "slots.memory_floor_mb is 0: it would keep nothing free; leave it out for no floor";
+            return Err(why.to_owned());
+        }
+        let memory_floor = memory_floor_mb.map(|megabytes| u64::from(megabytes) * MEGABYTE);
+        let mut slots = Slots { all: *all, memory_floor, ..Slots::default() };
         for (name, count) in agents {
             let Some(adapter) = lockkeeper_agents::registry::find(name) else {
                 return Err(format!("[slots.agents] names {name}, an agent that this version does not know"));

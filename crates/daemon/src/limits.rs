@@ -50,6 +50,10 @@ pub(crate) const SNAPSHOT_EVENTS: u64 = 512;
 /// The prompts that wait in a state that is kept as a snapshot, in bytes.
 pub(crate) const SNAPSHOT_BYTES: usize = 1024 * 1024;
 
+/// Between two looks at the memory while somebody waits for some, in milliseconds: an agent takes most of its memory
+/// within about that time after its start, so that the next look shows it.
+pub(crate) const MEMORY_LOOK_MS: u64 = 2000;
+
 /// Sessions that are settled at once at a start.
 pub(crate) const SETTLING: usize = 64;
 

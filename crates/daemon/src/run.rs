@@ -21,8 +21,10 @@ use crate::boot::boot;
 use crate::config::{Config, ConfigError};
 use crate::host::Host;
 use crate::hub::Told;
+use crate::memory::Gauge;
 use crate::paths::Paths;
-use crate::{http, limits, log};
+use crate::slots::Slots;
+use crate::{http, limits, log, pause};
 
 /// How to run a daemon.
 #[derive(Debug, Clone)]
@@ -102,13 +104,20 @@ pub async fn run(options: Options) -> Result<(), RunError> {
     log::begin(&paths).map_err(place(format!("cannot open {}", log::file(&paths).display())))?;
     tracing::info!(version = http::VERSION, pid = std::process::id(), data = %paths.data.display(), "daemon starts");
     let database = paths.database();
-    let store = tokio::task::spawn_blocking(move || SqliteStore::open(&database)).await??;
+    let open = move || {
+        let store = SqliteStore::open(&database)?;
+        let pause = pause::kept(&store)?;
+        Ok::<_, StoreError>((store, pause))
+    };
+    let (store, pause) = tokio::task::spawn_blocking(open).await??;
+    // They were looked at when the file was read.
+    let slots = Slots::new(config.slots().unwrap_or_default(), pause, Gauge::new());
     let hooks = match config.webhooks.listen {
         Some(address) => Some(listen_for_hooks(address).await?),
         None => None,
     };
     let listener = listen(&paths.socket).await?;
-    let host = Arc::new(Host::new(paths, exe, &config, Arc::new(store)));
+    let host = Arc::new(Host::new(paths, exe, &config, Arc::new(store), slots));
     if let Some(address) = hooks.as_ref().and_then(|hooks| hooks.local_addr().ok()) {
         tracing::info!(%address, "listening for webhooks");
         host.webhooks.listens_at(address);

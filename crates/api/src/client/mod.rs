@@ -25,9 +25,9 @@ use crate::{
     AgentInfo, Attempt, Claim, ClaimQuery, ClaimRenewal, ClaimRequest, Created, DaemonStatus,
     DecisionRequest, Delivery, DeliveryQuery, EventPage, EventQuery, FullSession, Gate, GateQuery,
     InnerReference, InterruptReceipt, InterruptRequest, Item, ItemQuery, JournalQuery, List, NewSession,
-    PromptEdit, PromptReceipt, PromptRequest, QueuedPrompt, Reference, Session, SessionPatch, SessionQuery,
-    SettingsRequest, StopRequest, Turn, Version, WaitQuery, Webhook, WebhookTest, WebhookTrial, Why, headers,
-    limits,
+    PauseRequest, PromptEdit, PromptReceipt, PromptRequest, QueuedPrompt, Reference, Session, SessionPatch,
+    SessionQuery, SettingsRequest, StopRequest, Turn, UnpauseReceipt, Version, WaitQuery, Webhook,
+    WebhookTest, WebhookTrial, Why, headers, limits,
 };
 use http::{Call, Deadline};
 
@@ -92,6 +92,16 @@ impl Client {
     /// `POST /v1/daemon/stop`
     pub async fn stop_daemon(&self, request: StopRequest) -> Answer<DaemonStatus> {
         self.post("/v1/daemon/stop", &request).await
+    }
+
+    /// `POST /v1/daemon/pause`
+    pub async fn pause_daemon(&self, request: &PauseRequest) -> Answer<DaemonStatus> {
+        self.post("/v1/daemon/pause", request).await
+    }
+
+    /// `POST /v1/daemon/unpause`
+    pub async fn unpause_daemon(&self) -> Answer<UnpauseReceipt> {
+        self.json(Call { method: Method::POST, ..Call::get("/v1/daemon/unpause".to_owned()) }).await
     }
 
     /// `GET /v1/agents`

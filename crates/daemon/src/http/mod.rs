@@ -9,6 +9,7 @@ mod folds;
 mod gates;
 mod history;
 mod journal;
+mod pause;
 mod pieces;
 mod prompts;
 mod resolve;
@@ -76,6 +77,8 @@ fn router(host: Arc<Host>) -> Router {
         .route("/agents", get(system::agents))
         .route("/status", get(system::status))
         .route("/daemon/stop", post(system::stop))
+        .route("/daemon/pause", post(pause::pause))
+        .route("/daemon/unpause", post(pause::unpause))
         .route_layer(middleware::from_fn(without_query));
     let v1 = asked.merge(plain).layer(middleware::from_fn_with_state(host.clone(), booted));
     let metrics = Router::new()

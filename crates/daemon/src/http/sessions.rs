@@ -16,7 +16,9 @@ use lockkeeper_api::{
 };
 use lockkeeper_core::hash;
 use lockkeeper_core::id::{AgentName, SessionId};
-use lockkeeper_core::session::{Command, NewPrompt, NewSession as CoreSession, Rename, Request, Status};
+use lockkeeper_core::session::{
+    Command, NewPrompt, NewSession as CoreSession, Rename, Request, State as SessionState, Status,
+};
 use lockkeeper_store::{SessionRow, ViewFilter};
 
 use super::answer::{self, Answer, Failure, Json, Query, wire_cursor};
@@ -27,7 +29,7 @@ use crate::session::{KeyIntent, Made};
 
 /// Refuses new work while the daemon is draining.
 pub(super) fn admit(host: &Host) -> Result<(), Failure> {
-    if host.is_draining() {
+    if host.slots.is_draining() {
         return Err(Failure::new(
             ErrorCode::NotReady,
             "the daemon is draining: it takes no new work and will end",
@@ -43,13 +45,14 @@ pub(super) async fn create(
     Json { value, .. }: Json<NewSession>,
 ) -> Answer {
     let body_hash = request_hash(&value)?;
+    let printing = host.clone();
     let intent = prompts::key(&head)?.map(|key| KeyIntent {
         scope: "session".to_owned(),
         key,
         also: None,
         body_hash,
-        respond: Box::new(|state, events| {
-            prompts::print(&created(&SessionRow::of(state), prompts::accepted(state, events)))
+        respond: Box::new(move |state, events| {
+            prompts::print(&created(&printing, state, prompts::accepted(state, events)))
         }),
     });
     // A repetition gets its answer whatever has become of the workspace, the agent or the daemon since.
@@ -85,7 +88,7 @@ pub(super) async fn create(
         Made::Now(done) => done,
         Made::Before { answer, cursor } => return Ok(answer::text(StatusCode::CREATED, answer, cursor)),
     };
-    let mut body = created(&SessionRow::of(&done.state), prompts::accepted(&done.state, &done.events));
+    let mut body = created(&host, &done.state, prompts::accepted(&done.state, &done.events));
     body.cursor = wire_cursor(done.cursor);
     answer::json(StatusCode::CREATED, &body, done.cursor)
 }
@@ -120,8 +123,9 @@ fn request_hash(new: &NewSession) -> Result<String, Failure> {
     Ok(hash::sha256(serde_json::to_string(&bare)?.as_bytes()))
 }
 
-fn created(row: &SessionRow, prompt: Option<lockkeeper_api::PromptReceipt>) -> Created {
-    Created { session: convert::session(row), prompt, cursor: lockkeeper_api::Cursor::start() }
+fn created(host: &Host, state: &SessionState, prompt: Option<lockkeeper_api::PromptReceipt>) -> Created {
+    let session = convert::session(&SessionRow::of(state), &host.slots);
+    Created { session, prompt, cursor: lockkeeper_api::Cursor::start() }
 }
 
 fn draw_id() -> Result<SessionId, Failure> {
@@ -199,7 +203,7 @@ pub(super) async fn list(State(host): State<Arc<Host>>, Query(query): Query<Sess
                 (None, _) => false,
             })
         })
-        .map(convert::session)
+        .map(|row| convert::session(row, &host.slots))
         .collect();
     answer::json(super::OK, &List::<Session> { items, cursor: wire_cursor(view.cursor) }, view.cursor)
 }
@@ -255,7 +259,7 @@ pub(super) async fn get(
         let mut told = host.hub.listen();
         loop {
             let row = resolve::row(&host, &id).await?;
-            let session = convert::session(&row);
+            let session = convert::session(&row, &host.slots);
             if wait.is_met(&session) || wait.is_hopeless(&session) {
                 return show(&host, &id).await;
             }
@@ -297,7 +301,7 @@ async fn show(host: &Arc<Host>, id: &SessionId) -> Answer {
     })
     .await?;
     let row = row.ok_or_else(|| Failure::new(ErrorCode::SessionNotFound, "the session is gone"))?;
-    answer::json(super::OK, &convert::session(&row), cursor)
+    answer::json(super::OK, &convert::session(&row, &host.slots), cursor)
 }
 
 pub(super) async fn patch(
@@ -341,7 +345,8 @@ pub(super) async fn delete(
 async fn act(host: &Arc<Host>, peer: Peer, session: &str, command: Command) -> Answer {
     let id = resolve::session(host, session).await?;
     let done = host.command(&id, Request { by: peer.user, command }, None).await?;
-    answer::json(super::OK, &convert::session(&SessionRow::of(&done.state)), done.cursor)
+    let session = convert::session(&SessionRow::of(&done.state), &host.slots);
+    answer::json(super::OK, &session, done.cursor)
 }
 
 pub(super) async fn stop(

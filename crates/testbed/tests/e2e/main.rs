@@ -11,6 +11,7 @@ mod support;
 mod boot;
 mod exit;
 mod gates;
+mod host;
 mod ingest;
 mod input;
 mod interrupt;

@@ -51,7 +51,7 @@ impl Task {
             now: self.host.clock.now(),
             manner,
             name_taken: false,
-            draining: self.host.is_draining(),
+            paused: self.host.slots.is_paused(),
             admits,
         };
         if !self.wakes.is_empty() {
@@ -75,7 +75,7 @@ impl Task {
                     let _ = reply.send(self.state.clone());
                 }
                 Message::Observed(observation) => decided.step(Input::Observation(observation), &env),
-                Message::Wake { .. } | Message::Remove { .. } | Message::Admitted => {}
+                Message::Wake { .. } | Message::Remove { .. } | Message::Admitted | Message::Unpaused => {}
             }
         }
         // Whoever has the slot that it wants begins, whatever led to this round.
