@@ -74,7 +74,7 @@ pub use query::{
     EventQuery, GateFilter, GateQuery, ItemQuery, JournalQuery, JournalStream, SessionQuery, WaitQuery,
 };
 pub use reference::{InnerReference, Reference};
-pub use session::{Cause, EndKind, Exit, FullSession, Session, SessionEnd, Until, Usage};
+pub use session::{Cause, EndKind, Exit, FullSession, Session, SessionEnd, StopReceipt, Until, Usage};
 pub use time::{BadTime, Time};
 pub use turn::{InterruptReceipt, InterruptRequest, InterruptState, OutcomeWord, Turn, TurnEnd, TurnNow};
 pub use wait::WaitFor;

@@ -8,8 +8,8 @@ use crate::{
     DecisionRequest, Delivery, DeliveryQuery, Event, EventPage, EventQuery, Frame, FullSession, Gap, Gate,
     GateFilter, GateQuery, Heartbeat, InterruptReceipt, InterruptRequest, Item, ItemQuery, JournalQuery,
     JournalStream, List, Live, NewSession, PauseRequest, Problem, PromptEdit, PromptReceipt, PromptRequest,
-    QueuedPrompt, Ready, Session, SessionPatch, SessionQuery, SettingsRequest, StopRequest, Turn,
-    UnpauseReceipt, Version, WaitFor, WaitQuery, Webhook, WebhookTest, WebhookTrial, Why,
+    QueuedPrompt, Ready, Session, SessionPatch, SessionQuery, SettingsRequest, StopReceipt, StopRequest,
+    Turn, UnpauseReceipt, Version, WaitFor, WaitQuery, Webhook, WebhookTest, WebhookTrial, Why,
 };
 
 #[derive(OpenApi)]
@@ -220,12 +220,12 @@ paths! {
 
     /// Ends the session in order. An ended session stays as it is.
     #[utoipa::path(post, path = "/v1/sessions/{session}/stop", tag = "sessions", params(("session" = String, Path)),
-        responses((status = 200, body = Session)))]
+        responses((status = 200, body = StopReceipt)))]
     stop;
 
     /// Ends the session's processes by force.
     #[utoipa::path(post, path = "/v1/sessions/{session}/kill", tag = "sessions", params(("session" = String, Path)),
-        responses((status = 200, body = Session)))]
+        responses((status = 200, body = StopReceipt)))]
     kill;
 
     /// Opens the session if it has ended, starts its agent if none runs, and lets its queue go on.

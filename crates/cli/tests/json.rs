@@ -108,10 +108,28 @@ fn every_command_that_does_something_prints_what_came_of_it() -> Result {
     assert_eq!(home.json(&["interrupt", "fast"])?["state"], "idle");
     assert_eq!(home.json(&["set", "fast", "model=other"])?["name"], "fast");
     assert_eq!(home.json(&["resume", "fast"])?["name"], "fast");
-    assert_eq!(home.json(&["stop", "fast"])?[0]["status"], "stopped");
-    assert_eq!(home.json(&["kill", "fast"])?[0]["status"], "stopped");
+    let ended = |receipts: Value| (receipts[0]["status"].clone(), receipts[0]["dropped"].clone());
+    assert_eq!(ended(home.json(&["stop", "fast"])?), ("stopped".into(), 0.into()));
+    assert_eq!(ended(home.json(&["kill", "fast"])?), ("stopped".into(), 0.into()));
     assert_eq!(home.json(&["rm", "fast"])?[0]["name"], "fast");
     assert_eq!(home.json(&["ls", "-a"])?, Value::Array(Vec::new()));
+    Ok(())
+}
+
+#[test]
+fn the_end_of_a_session_tells_how_many_prompts_it_dropped() -> Result {
+    for (args, told) in [
+        (["stop", "fix"].as_slice(), "fix stopped; 2 prompts that waited were dropped\n"),
+        (&["kill", "fix"], "fix stopped; 2 prompts that waited were dropped\n"),
+        (&["rm", "-f", "fix"], "fix removed; 2 prompts that waited were dropped\n"),
+    ] {
+        let home = Home::new()?;
+        for text in ["second", "third"] {
+            home.json(&["send", "fix", text])?;
+        }
+        let output = home.lk(args)?;
+        assert_eq!(String::from_utf8(output.stdout)?, told, "{args:?}");
+    }
     Ok(())
 }
 

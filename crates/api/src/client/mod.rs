@@ -26,8 +26,8 @@ use crate::{
     DecisionRequest, Delivery, DeliveryQuery, EventPage, EventQuery, FullSession, Gate, GateQuery,
     InnerReference, InterruptReceipt, InterruptRequest, Item, ItemQuery, JournalQuery, List, NewSession,
     PauseRequest, PromptEdit, PromptReceipt, PromptRequest, QueuedPrompt, Reference, Session, SessionPatch,
-    SessionQuery, SettingsRequest, StopRequest, Turn, UnpauseReceipt, Version, WaitQuery, Webhook,
-    WebhookTest, WebhookTrial, Why, headers, limits,
+    SessionQuery, SettingsRequest, StopReceipt, StopRequest, Turn, UnpauseReceipt, Version, WaitQuery,
+    Webhook, WebhookTest, WebhookTrial, Why, headers, limits,
 };
 use http::{Call, Deadline};
 
@@ -248,12 +248,12 @@ impl Client {
     }
 
     /// `POST /v1/sessions/{session}/stop`
-    pub async fn stop(&self, session: &Reference) -> Answer<Session> {
+    pub async fn stop(&self, session: &Reference) -> Answer<StopReceipt> {
         self.json(Call { method: Method::POST, ..Call::get(path(session, "/stop")) }).await
     }
 
     /// `POST /v1/sessions/{session}/kill`
-    pub async fn kill(&self, session: &Reference) -> Answer<Session> {
+    pub async fn kill(&self, session: &Reference) -> Answer<StopReceipt> {
         self.json(Call { method: Method::POST, ..Call::get(path(session, "/kill")) }).await
     }
 

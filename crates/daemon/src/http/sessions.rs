@@ -12,12 +12,12 @@ use axum::response::{IntoResponse as _, Response};
 use lockkeeper_agents::{Program, registry};
 use lockkeeper_api::{
     Change, Created, ErrorCode, InterruptReceipt, InterruptRequest, InterruptState, List, NewSession,
-    Secrets, Session, SessionPatch, SessionQuery, SettingsRequest, WaitQuery,
+    Secrets, Session, SessionPatch, SessionQuery, SettingsRequest, StopReceipt, WaitQuery,
 };
 use lockkeeper_core::hash;
 use lockkeeper_core::id::{AgentName, SessionId};
 use lockkeeper_core::session::{
-    Command, NewPrompt, NewSession as CoreSession, Rename, Request, State as SessionState, Status,
+    Command, Event, NewPrompt, NewSession as CoreSession, Rename, Request, State as SessionState, Status,
 };
 use lockkeeper_store::{SessionRow, ViewFilter};
 
@@ -349,12 +349,25 @@ async fn act(host: &Arc<Host>, peer: Peer, session: &str, command: Command) -> A
     answer::json(super::OK, &session, done.cursor)
 }
 
+/// Ends a session, and tells what it will not do any more by that.
+async fn end(host: &Arc<Host>, peer: Peer, session: &str, command: Command) -> Answer {
+    let id = resolve::session(host, session).await?;
+    let done = host.command(&id, Request { by: peer.user, command }, None).await?;
+    let gone = done.events.iter().filter(|event| matches!(event.event, Event::PromptDropped { .. })).count();
+    // One that has a process ends a little later, and takes no prompt until then.
+    let receipt = StopReceipt {
+        session: convert::session(&SessionRow::of(&done.state), &host.slots),
+        dropped: u32::try_from(gone + done.state.queue.len()).unwrap_or(u32::MAX),
+    };
+    answer::json(super::OK, &receipt, done.cursor)
+}
+
 pub(super) async fn stop(
     State(host): State<Arc<Host>>,
     ConnectInfo(peer): ConnectInfo<Peer>,
     Path(session): Path<String>,
 ) -> Answer {
-    act(&host, peer, &session, Command::Stop).await
+    end(&host, peer, &session, Command::Stop).await
 }
 
 pub(super) async fn kill(
@@ -362,7 +375,7 @@ pub(super) async fn kill(
     ConnectInfo(peer): ConnectInfo<Peer>,
     Path(session): Path<String>,
 ) -> Answer {
-    act(&host, peer, &session, Command::Kill).await
+    end(&host, peer, &session, Command::Kill).await
 }
 
 pub(super) async fn resume(
