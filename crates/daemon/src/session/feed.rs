@@ -67,6 +67,8 @@ pub(crate) struct Feed {
     opened: Ingested,
     /// The position behind what was handed out last.
     position: Ingested,
+    /// The length that the holder told.
+    expected: u64,
     stderr: VecDeque<String>,
     exit: Option<ExitStatus>,
     swept: (u32, u32),
@@ -129,6 +131,7 @@ impl Feed {
             rebuild_from: at.rebuild_from,
             opened: at,
             position: at,
+            expected: 0,
             stderr: VecDeque::new(),
             exit: None,
             swept: (0, 0),
@@ -172,6 +175,11 @@ impl Feed {
         self.stderr.iter().cloned().collect()
     }
 
+    /// Learns how long the journal is, from its holder: one that is shorter is damaged.
+    pub(crate) fn expect(&mut self, journal_len: u64) {
+        self.expected = self.expected.max(journal_len);
+    }
+
     /// Reads what is there, up to the limits of one step.
     pub(crate) fn read(&mut self) -> io::Result<Read> {
         let read = match self.ahead.take() {
@@ -209,7 +217,8 @@ impl Feed {
                 Step::Incomplete => {
                     // What a holder that lives has written does not go away by itself.
                     let len = self.file.metadata()?.len();
-                    read.ended = (len < self.reached().upto).then_some(Ended::Damaged(len));
+                    let least = self.expected.max(self.reached().upto);
+                    read.ended = (len < least).then_some(Ended::Damaged(len));
                     return Ok(read);
                 }
                 Step::Damaged { offset } => {

@@ -117,3 +117,20 @@ fn what_was_taken_in_stays_so_while_it_is_read_again() {
     assert_eq!(inputs, []);
     assert!(again.len() > 2 && again.iter().all(|position| position == end), "{again:?}");
 }
+
+#[test]
+fn a_journal_that_is_shorter_than_its_holder_says_is_damaged_whatever_was_taken_in() {
+    let mut attempt = Attempt::new();
+    let mut feed = attempt.open(None);
+    let len = attempt.file.as_file().metadata().unwrap().len();
+    attempt.file.as_file().set_len(len - 10).unwrap();
+    let end = |feed: &mut Feed| loop {
+        let read = feed.read().unwrap();
+        if !read.more {
+            return read.ended;
+        }
+    };
+    assert_eq!(end(&mut feed), None, "a record that is being written looks the same");
+    feed.expect(len);
+    assert_eq!(end(&mut feed), Some(Ended::Damaged(len - 10)));
+}

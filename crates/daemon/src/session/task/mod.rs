@@ -61,6 +61,8 @@ pub(crate) struct Task {
 struct Journal {
     /// It holds more.
     grown: bool,
+    /// How long its holder says that it is.
+    told: u64,
     /// Its holder is gone: what it does not tell nobody will.
     gone: bool,
     adoption: Adoption,
@@ -78,6 +80,11 @@ enum Adoption {
 }
 
 impl Journal {
+    fn grow(&mut self, len: u64) {
+        self.told = self.told.max(len);
+        self.grown = true;
+    }
+
     fn adopt(&mut self) {
         if self.adoption != Adoption::Refused {
             self.adoption = Adoption::Reading;
@@ -211,7 +218,9 @@ impl Task {
 
     fn replied(&mut self, reply: Option<Reply>) {
         match reply {
-            Some(Reply::Hello(_) | Reply::Grown { .. }) => self.journal.grown = true,
+            Some(Reply::Hello(frames::Hello { journal_len, .. }) | Reply::Grown { journal_len }) => {
+                self.journal.grow(journal_len);
+            }
             Some(Reply::Status(status)) => {
                 if matches!(status.reading, journal::Reading::Open) {
                     // What was refused while the journal could not be written is tried again.
@@ -219,7 +228,7 @@ impl Task {
                 } else {
                     tracing::warn!(reading = ?status.reading, "the holder does not read its agent");
                 }
-                self.journal.grown = true;
+                self.journal.grow(status.journal_len);
             }
             Some(Reply::Refused { number, reason, .. }) => {
                 tracing::warn!(number, ?reason, "the holder refused a request");
@@ -292,7 +301,9 @@ impl Task {
         let mut read = if self.retry_at.is_none() { self.read() } else { Read::default() };
         let tick = self.retry_at.is_none() && self.is_due(&read);
         let mut taken = std::mem::take(messages);
-        if self.journal.adoption == Adoption::Reading && !read.more && self.retry_at.is_none() {
+        // Before the holder has said how long the journal is, its end is not known.
+        let at_its_end = !read.more && self.link.as_ref().is_none_or(Link::was_heard);
+        if self.journal.adoption == Adoption::Reading && at_its_end && self.retry_at.is_none() {
             taken.extend(self.attempt().map(|attempt| Message::Observed(Observation::Adopted { attempt })));
         }
         let removals = take_removals(&mut taken);
@@ -344,6 +355,7 @@ impl Task {
             }
             return read;
         };
+        feed.expect(self.journal.told);
         match feed.read() {
             Ok(mut read) => {
                 self.journal.grown = read.more;
