@@ -157,6 +157,8 @@ codes! {
     SessionEnded "session_ended" 409 exit 3 "The session has ended", Some("send a prompt or resume it first");
     /// The claim is over, or never was.
     ClaimOver "claim_over" 409 exit 3 "The claim is over", Some("claim again");
+    /// Somebody else has the claim.
+    ClaimForeign "claim_foreign" 409 exit 3 "The claim is somebody else's", Some("claim for yourself, or send without a claim");
     /// A prompt of a claim keeps the claim's place.
     PromptClaimed "prompt_claimed" 409 exit 3 "The prompt has its place by a claim", None;
     /// A session has too many claims.
@@ -253,6 +255,7 @@ impl From<&Rejection> for ErrorCode {
             Rejection::Unsettled => Self::SessionUnsettled,
             Rejection::Ended => Self::SessionEnded,
             Rejection::UnknownClaim { .. } => Self::ClaimOver,
+            Rejection::ForeignClaim { .. } => Self::ClaimForeign,
             Rejection::ClaimClass { .. } => Self::ClaimClass,
             Rejection::TooManyClaims { .. } => Self::TooManyClaims,
             Rejection::BadTtl { .. } => Self::BadTtl,
@@ -265,7 +268,7 @@ impl From<&Rejection> for ErrorCode {
 mod tests {
     use std::collections::BTreeSet;
 
-    use lockkeeper_core::id::{GateNo, PromptNo, TurnNo};
+    use lockkeeper_core::id::{ClaimNo, GateNo, PromptNo, TurnNo};
 
     use super::*;
 
@@ -299,6 +302,7 @@ mod tests {
             Rejection::BadValue { what: "x", limit: 1 },
             Rejection::TooManyLabels { limit: 1 },
             Rejection::Unsettled,
+            Rejection::ForeignClaim { claim: ClaimNo(1), owner: "b".to_owned() },
         ];
         for rejection in rejections {
             let problem = Problem::from(&rejection);

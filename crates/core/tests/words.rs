@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use lockkeeper_core::gate::{Ask, GateKind};
 use lockkeeper_core::id::{
-    AgentName, AgentSessionId, AttemptNo, GateNo, PromptNo, SESSION_ID_CHARS, SessionId, SessionName, TurnNo,
+    AgentName, AgentSessionId, AttemptNo, ClaimNo, GateNo, PromptNo, SESSION_ID_CHARS, SessionId,
+    SessionName, TurnNo,
 };
 use lockkeeper_core::json::Json;
 use lockkeeper_core::manner::{Rung, Scope};
@@ -206,6 +207,7 @@ fn o46_every_rejection_has_a_code_of_its_own_and_says_what_is_wrong() {
         Rejection::BadValue { what: "the model", limit },
         Rejection::TooManyLabels { limit },
         Rejection::Unsettled,
+        Rejection::ForeignClaim { claim: ClaimNo(6), owner: "ann/ci".to_owned() },
     ];
     let lines: Vec<String> = all
         .iter()
