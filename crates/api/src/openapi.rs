@@ -18,7 +18,9 @@ use crate::{
         description = "Supervises coding-agent sessions. Errors are problem documents (RFC 9457) with a stable `code`. \
                        Every answer carries `lockkeeper-version`, and under /v1 `lockkeeper-cursor`: the cursor that it \
                        is true at. `{session}` is an id, a name or a unique prefix of an id; `{gate}`, `{prompt}` and \
-                       `{claim}` are `SESSION.g1`, `SESSION.p1` and `SESSION.k1`. Streams send the frames `ready`, `event`, `live`, \
+                       `{claim}` are `SESSION.g1`, `SESSION.p1` and `SESSION.k1`. A caller is told as `USER`; with the header \
+                       `lockkeeper-caller: NAME` (letters, digits, `.`, `_`, `-`; at most 64) as `USER/NAME`, and a program \
+                       that an agent runs as `USER/session:SESSION[/NAME]`. Streams send the frames `ready`, `event`, `live`, \
                        `heartbeat` and `gap`, whose data are the schemas of these names.",
         license(name = "MIT OR Apache-2.0")
     ),

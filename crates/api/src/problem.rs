@@ -121,6 +121,8 @@ codes! {
     HeaderInvalid "header_invalid" 400 exit 2 "A header is not valid", None;
     /// Somebody without the right to it, such as a process of an agent.
     Forbidden "forbidden" 403 exit 3 "The caller may not do this", None;
+    /// The class is more urgent than the caller may ask for.
+    ClassForbidden "class_forbidden" 403 exit 3 "The class is above the caller's right", Some("ask for a lower class; the rights are in [callers] of the configuration");
     /// There is no such path.
     NotFound "not_found" 404 exit 3 "There is nothing at this path", Some("the paths are in /openapi.json; the daemon may be older than the caller");
     /// There is no such session.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use lockkeeper_core::gate::{Ask, GateKind};
 use lockkeeper_core::id::{
-    AgentName, AgentSessionId, AttemptNo, ClaimNo, GateNo, PromptNo, SESSION_ID_CHARS, SessionId,
+    AgentName, AgentSessionId, AttemptNo, CallerName, ClaimNo, GateNo, PromptNo, SESSION_ID_CHARS, SessionId,
     SessionName, TurnNo,
 };
 use lockkeeper_core::json::Json;
@@ -60,6 +60,12 @@ fn names_have_their_alphabets_and_lengths() {
     assert!("Fix_tests-2".parse::<SessionName>().is_ok());
     for bad in ["", "a b", "a/b", "é", &"a".repeat(64)] {
         assert!(bad.parse::<SessionName>().is_err(), "{bad:?}");
+    }
+    for good in ["ci", "Night.watch_2-b", ".", &"a".repeat(64)] {
+        assert!(good.parse::<CallerName>().is_ok(), "{good:?}");
+    }
+    for bad in ["", "a b", "a/b", "session:0", "é", "a\n", &"a".repeat(65)] {
+        assert!(bad.parse::<CallerName>().is_err(), "{bad:?}");
     }
     let bad = "\u{7f}".parse::<AgentSessionId>().unwrap_err();
     assert_eq!(

@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{Config, Rights};
 use crate::hub::{Hub, Told};
 use crate::limits;
 use crate::making::Making;
@@ -39,6 +39,8 @@ pub(crate) struct Host {
     pub(crate) hub: Hub,
     pub(crate) names: Names,
     pub(crate) slots: Slots,
+    /// What callers may ask for.
+    pub(crate) rights: Rights,
     pub(crate) sessions: Sessions,
     pub(crate) making: Arc<Making>,
     pub(crate) tasks: TaskTracker,
@@ -105,6 +107,7 @@ impl Host {
             names: Names::default(),
             // They were looked at when the file was read.
             slots: Slots::new(config.slots().unwrap_or_default()),
+            rights: config.callers.clone(),
             sessions: Sessions::default(),
             making: Arc::default(),
             tasks: TaskTracker::new(),

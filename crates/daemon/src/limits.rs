@@ -106,3 +106,7 @@ pub(crate) const LOCK_TRIES: u32 = 100;
 
 /// The pause between those tries, in milliseconds.
 pub(crate) const LOCK_STEP_MS: u64 = 10;
+
+/// How long the ancestors of a caller may take to be read, in milliseconds: they are a few files of the kernel, which can
+/// take their time only where a process of them is stuck.
+pub(crate) const TRACE_MS: u64 = 500;

@@ -18,7 +18,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::{Preempted, Urgency};
 use crate::clock;
-use crate::context::Context;
+use crate::context::{CALLER_VARIABLE, Context};
 use crate::exit;
 use crate::failure::{Failure, Outcome};
 
@@ -105,6 +105,8 @@ async fn work(
     let mut child = Command::new(program)
         .args(arguments)
         .env(VARIABLE, &made.id)
+        // What it sends is sent by the claim's owner.
+        .envs(context.client.caller().map(|caller| (CALLER_VARIABLE, caller.as_str())))
         .kill_on_drop(true)
         .spawn()
         .map_err(|error| Failure::usage(format!("{}: {error}", program.to_string_lossy())))?;

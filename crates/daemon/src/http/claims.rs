@@ -37,8 +37,9 @@ pub(super) async fn claim(
     super::sessions::admit(&host)?;
     let id = resolve::session(&host, &session).await?;
     let ClaimRequest { class, ttl_ms, preempt, on_preempt } = value;
+    peer.may_ask(class, &host.rights)?;
     let command = Command::Claim(NewClaim { class, ttl_ms, preempt, on_preempt });
-    let done = host.command(&id, Request { by: peer.user, command }, None).await?;
+    let done = host.command(&id, Request { by: peer.to_string(), command }, None).await?;
     let made = ClaimNo(done.state.next_claim.0 - 1);
     show(&done.state, made, StatusCode::CREATED, done.cursor)
 }
@@ -99,7 +100,7 @@ pub(super) async fn renew(
     let id = resolve::session(&host, &session).await?;
     let claim = resolve::within(&claim, &id)?;
     let command = Command::RenewClaim { claim, ttl_ms: value.ttl_ms };
-    let done = host.command(&id, Request { by: peer.user, command }, None).await?;
+    let done = host.command(&id, Request { by: peer.to_string(), command }, None).await?;
     show(&done.state, claim, super::OK, done.cursor)
 }
 
@@ -110,7 +111,7 @@ pub(super) async fn end(
 ) -> Result<Response, Failure> {
     let id = resolve::session(&host, &session).await?;
     let command = Command::EndClaim { claim: resolve::within(&claim, &id)? };
-    host.command(&id, Request { by: peer.user, command }, None).await?;
+    host.command(&id, Request { by: peer.to_string(), command }, None).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 

@@ -74,7 +74,10 @@ fn router(host: Arc<Host>) -> Router {
         .route("/status", get(system::status))
         .route("/daemon/stop", post(system::stop))
         .route_layer(middleware::from_fn(without_query));
-    let v1 = asked.merge(plain).layer(middleware::from_fn_with_state(host.clone(), booted));
+    let v1 = asked
+        .merge(plain)
+        .layer(middleware::from_fn_with_state(host.clone(), booted))
+        .layer(middleware::from_fn(named));
     let metrics = Router::new()
         .route("/metrics", get(system::metrics))
         .layer(middleware::from_fn_with_state(host.clone(), booted));
@@ -104,6 +107,19 @@ async fn without_query(request: Request, next: Next) -> Response {
             let detail = format!("{} takes no query, and {query:?} came", request.uri().path());
             Failure::new(ErrorCode::QueryInvalid, detail).into_response()
         }
+    }
+}
+
+/// Takes in what the caller calls itself.
+async fn named(mut request: Request, next: Next) -> Response {
+    match caller::name(request.headers()) {
+        Ok(name) => {
+            if let Some(ConnectInfo(peer)) = request.extensions_mut().get_mut::<ConnectInfo<Peer>>() {
+                peer.name = name;
+            }
+            next.run(request).await
+        }
+        Err(failure) => failure.into_response(),
     }
 }
 

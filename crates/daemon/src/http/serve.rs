@@ -21,17 +21,16 @@ use crate::limits;
 
 /// Serves until the daemon ends, and those who are connected until they have their answers. Connections end with this.
 pub(crate) async fn serve(host: Arc<Host>, listener: UnixListener) {
-    let callers = Callers::look_up();
+    let callers = Arc::new(Callers::look_up(host.paths.sessions()));
     let router = router(host.clone());
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => {
-                    let peer = ConnectInfo(callers.peer(&stream));
                     let crowd = Crowd(connections.len() >= limits::CONNECTIONS);
                     let ending = host.ending.clone();
-                    connections.spawn(connection(stream, router.clone(), peer, crowd, ending));
+                    connections.spawn(connection(stream, router.clone(), callers.clone(), crowd, ending));
                 }
                 Err(error) => {
                     // Too many files are open; some are closed in a while.
@@ -59,10 +58,11 @@ fn notice(ended: Result<(), JoinError>) {
 async fn connection(
     stream: UnixStream,
     router: Router,
-    peer: ConnectInfo<super::Peer>,
+    callers: Arc<Callers>,
     crowd: Crowd,
     ending: CancellationToken,
 ) {
+    let peer = ConnectInfo(callers.peer(&stream).await);
     let service = TowerToHyperService::new(router);
     let service = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(peer.clone());

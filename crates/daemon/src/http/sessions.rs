@@ -68,6 +68,7 @@ pub(super) async fn create(
     let lifetime = value.lifetime();
     let prompt = match (value.prompt, value.class) {
         (Some(text), Some(class)) => {
+            peer.may_ask(class, &host.rights)?;
             let key = key.as_ref().map(|(intent, _)| intent.key.clone());
             Some(NewPrompt { key, ..NewPrompt::new(text, class) })
         }
@@ -95,7 +96,7 @@ pub(super) async fn create(
         prompt,
     };
     let environment = value.env.0.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
-    let done = match host.create(new, peer.user, environment, key).await? {
+    let done = match host.create(new, peer.to_string(), environment, key).await? {
         Made::Now(done) => done,
         Made::Before { answer, cursor } => return Ok(answer::text(StatusCode::CREATED, answer, cursor)),
     };
@@ -314,7 +315,7 @@ pub(super) async fn patch(
         }
     }
     let command = Command::Describe { name, set, remove };
-    host.command(&id, Request { by: peer.user, command }, None).await?;
+    host.command(&id, Request { by: peer.to_string(), command }, None).await?;
     show(&host, &id).await
 }
 
@@ -324,13 +325,13 @@ pub(super) async fn delete(
     Path(session): Path<String>,
 ) -> Result<Response, Failure> {
     let id = resolve::session(&host, &session).await?;
-    host.clear(&id, peer.user).await?;
+    host.clear(&id, peer.to_string()).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
 async fn act(host: &Arc<Host>, peer: Peer, session: &str, command: Command) -> Answer {
     let id = resolve::session(host, session).await?;
-    let done = host.command(&id, Request { by: peer.user, command }, None).await?;
+    let done = host.command(&id, Request { by: peer.to_string(), command }, None).await?;
     answer::json(super::OK, &convert::session(&SessionRow::of(&done.state)), done.cursor)
 }
 
@@ -376,7 +377,7 @@ pub(super) async fn interrupt(
 ) -> Answer {
     let id = resolve::session(&host, &session).await?;
     let turn = value.turn.map(|turn| resolve::within(&turn, &id)).transpose()?;
-    let request = Request { by: peer.user, command: Command::Interrupt { turn } };
+    let request = Request { by: peer.to_string(), command: Command::Interrupt { turn } };
     let done = host.command(&id, request, None).await?;
     let turn = done.state.interrupt.as_ref().map(|interrupt| interrupt.turn);
     let receipt = InterruptReceipt {

@@ -14,7 +14,12 @@ type Outcome = Result<(), Box<dyn std::error::Error>>;
 async fn send(host: &Arc<Host>, method: &str, path: &str) -> Result<Response, Box<dyn std::error::Error>> {
     let request = Request::builder().method(Method::from_bytes(method.as_bytes())?).uri(path);
     let mut request = request.body(Body::empty())?;
-    request.extensions_mut().insert(ConnectInfo(Peer { user: "me".to_owned(), own: true }));
+    request.extensions_mut().insert(ConnectInfo(Peer {
+        user: "me".to_owned(),
+        own: true,
+        session: None,
+        name: None,
+    }));
     Ok(TowerToHyperService::new(router(host.clone())).call(request).await?)
 }
 

@@ -9,6 +9,7 @@
 mod support;
 
 mod boot;
+mod callers;
 mod exit;
 mod gates;
 mod ingest;

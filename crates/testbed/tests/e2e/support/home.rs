@@ -89,6 +89,11 @@ impl Home {
         self.root.path().join(name)
     }
 
+    /// The program itself.
+    pub(crate) fn lk(&self) -> &Path {
+        &self.lk
+    }
+
     /// Says that a log line at the level ERROR with this text is meant to be.
     pub(crate) fn expect_error(&self, part: &'static str) {
         self.expected.lock().unwrap_or_else(PoisonError::into_inner).push(part);
