@@ -149,7 +149,8 @@ paths! {
         responses((status = 201, body = Created)))]
     create_session;
 
-    /// Tells a session, at once or when it meets a condition.
+    /// Tells a session, at once or when it meets a condition. A program of an agent whose session is waited for in turn is
+    /// refused with the problem `waiting_cycle`.
     #[utoipa::path(get, path = "/v1/sessions/{session}", tag = "sessions", params(("session" = String, Path), WaitQuery),
         responses((status = 200, body = Session)))]
     get_session;
@@ -265,7 +266,8 @@ paths! {
         request_body = ClaimRequest, responses((status = 201, body = Claim)))]
     claim;
 
-    /// Tells how a claim stands, at once or when its turn has come.
+    /// Tells how a claim stands, at once or when its turn has come. A program of an agent whose session is waited for in
+    /// turn is refused with the problem `waiting_cycle`; the claim stays.
     #[utoipa::path(get, path = "/v1/sessions/{session}/claims/{claim}", tag = "claims",
         params(("session" = String, Path), ("claim" = String, Path), ClaimQuery),
         responses((status = 200, body = Claim)))]

@@ -161,6 +161,8 @@ codes! {
     ClaimOver "claim_over" 409 exit 3 "The claim is over", Some("claim again");
     /// Somebody else has the claim.
     ClaimForeign "claim_foreign" 409 exit 3 "The claim is somebody else's", Some("claim for yourself, or send without a claim");
+    /// Sessions would wait for each other for ever.
+    WaitingCycle "waiting_cycle" 409 exit 3 "Sessions would wait for each other for ever", Some("go on without waiting, or interrupt one of the sessions");
     /// A prompt of a claim keeps the claim's place.
     PromptClaimed "prompt_claimed" 409 exit 3 "The prompt has its place by a claim", None;
     /// A session has too many claims.

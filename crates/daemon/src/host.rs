@@ -25,6 +25,7 @@ use crate::names::Names;
 use crate::paths::Paths;
 use crate::session::{Done, Handle, KeyIntent, Live, LiveText, Message, Refused, Task};
 use crate::slots::Slots;
+use crate::waits::Waits;
 
 /// The shared parts of a running daemon.
 pub(crate) struct Host {
@@ -41,6 +42,7 @@ pub(crate) struct Host {
     pub(crate) slots: Slots,
     /// What callers may ask for.
     pub(crate) rights: Rights,
+    pub(crate) waits: Waits,
     pub(crate) sessions: Sessions,
     pub(crate) making: Arc<Making>,
     pub(crate) tasks: TaskTracker,
@@ -108,6 +110,7 @@ impl Host {
             // They were looked at when the file was read.
             slots: Slots::new(config.slots().unwrap_or_default()),
             rights: config.callers.clone(),
+            waits: Waits::default(),
             sessions: Sessions::default(),
             making: Arc::default(),
             tasks: TaskTracker::new(),

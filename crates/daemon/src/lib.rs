@@ -17,6 +17,7 @@ mod paths;
 mod run;
 mod session;
 mod slots;
+mod waits;
 
 pub use config::{Config, ConfigError};
 pub use paths::{PathError, Paths};

@@ -15,7 +15,7 @@ use lockkeeper_store::Cursor;
 use tokio::sync::broadcast::error::RecvError;
 
 use super::answer::{self, Answer, Failure, Json, Query, wire_cursor};
-use super::{Peer, prompts, resolve};
+use super::{Peer, prompts, resolve, waiting};
 use crate::host::Host;
 use crate::session::Refused;
 
@@ -46,32 +46,33 @@ pub(super) async fn claim(
 
 pub(super) async fn get(
     State(host): State<Arc<Host>>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
     Path((session, claim)): Path<(String, String)>,
     Query(query): Query<ClaimQuery>,
 ) -> Answer {
     let id = resolve::session(&host, &session).await?;
     let no: ClaimNo = resolve::within(&claim, &id)?;
-    if query.wait.is_none() {
-        if query.timeout.is_some() {
-            return Err(Failure::new(ErrorCode::QueryInvalid, "there is a timeout, and nothing to wait for"));
-        }
-        let (state, cursor) = look(&host, &id).await?;
+    if query.wait.is_none() && query.timeout.is_some() {
+        return Err(Failure::new(ErrorCode::QueryInvalid, "there is a timeout, and nothing to wait for"));
+    }
+    let mut told = host.hub.listen();
+    let (state, cursor) = look(&host, &id).await?;
+    if query.wait.is_none() || !waits(&state, no) {
         return show(&state, no, super::OK, cursor);
     }
+    let _wait = waiting::begin(&host, &peer, &id).await?;
     let granted = async {
-        let mut told = host.hub.listen();
         loop {
-            let (state, cursor) = look(&host, &id).await?;
-            match state.claims.get(&no).map(|claim| claim.state) {
-                Some(ClaimState::Waiting | ClaimState::Suspended) => {}
-                Some(ClaimState::Held) | None => return show(&state, no, super::OK, cursor),
-            }
             loop {
                 match told.recv().await {
                     Ok(told) if told.session != id || told.events.is_empty() => {}
                     Ok(_) | Err(RecvError::Lagged(_)) => break,
                     Err(RecvError::Closed) => return Err(Refused::GoingDown.into()),
                 }
+            }
+            let (state, cursor) = look(&host, &id).await?;
+            if !waits(&state, no) {
+                return show(&state, no, super::OK, cursor);
             }
         }
     };
@@ -88,6 +89,14 @@ pub(super) async fn get(
             let detail = format!("others go before claim {no} still");
             Err(Failure::new(ErrorCode::WaitTimeout, detail))
         }
+    }
+}
+
+/// Whether others go before a claim.
+fn waits(state: &Session, no: ClaimNo) -> bool {
+    match state.claims.get(&no).map(|claim| claim.state) {
+        Some(ClaimState::Waiting | ClaimState::Suspended) => true,
+        Some(ClaimState::Held) | None => false,
     }
 }
 

@@ -15,6 +15,7 @@ mod resolve;
 mod serve;
 mod sessions;
 mod system;
+mod waiting;
 mod why;
 
 use std::sync::Arc;

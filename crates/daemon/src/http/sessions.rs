@@ -20,7 +20,7 @@ use lockkeeper_core::session::{Command, NewPrompt, NewSession as CoreSession, Re
 use lockkeeper_store::{SessionRow, ViewFilter};
 
 use super::answer::{self, Answer, Failure, Json, Query, wire_cursor};
-use super::{Peer, convert, prompts, resolve};
+use super::{Peer, convert, prompts, resolve, waiting};
 use crate::host::Host;
 use crate::session::{KeyIntent, Made};
 
@@ -232,6 +232,7 @@ fn labels(list: Option<&str>) -> Vec<(String, Option<String>)> {
 
 pub(super) async fn get(
     State(host): State<Arc<Host>>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
     Path(session): Path<String>,
     Query(query): Query<WaitQuery>,
 ) -> Answer {
@@ -242,14 +243,17 @@ pub(super) async fn get(
         }
         return show(&host, &id).await;
     };
+    let mut told = host.hub.listen();
+    let is_over = async || {
+        let session = convert::session(&resolve::row(&host, &id).await?);
+        Ok::<_, Failure>(wait.is_met(&session) || wait.is_hopeless(&session))
+    };
+    if is_over().await? {
+        return show(&host, &id).await;
+    }
+    let _wait = waiting::begin(&host, &peer, &id).await?;
     let waited = async {
-        let mut told = host.hub.listen();
         loop {
-            let row = resolve::row(&host, &id).await?;
-            let session = convert::session(&row);
-            if wait.is_met(&session) || wait.is_hopeless(&session) {
-                return show(&host, &id).await;
-            }
             loop {
                 match told.recv().await {
                     Ok(told) if told.session != id || told.events.is_empty() => {}
@@ -258,6 +262,9 @@ pub(super) async fn get(
                         return Err(Failure::new(ErrorCode::NotReady, "the daemon is ending"));
                     }
                 }
+            }
+            if is_over().await? {
+                return show(&host, &id).await;
             }
         }
     };

@@ -1,22 +1,8 @@
 //! Who calls: names, programs that agents run, and the classes that they may ask for.
 
-use std::process::Command;
-
 use serde_json::{Value, json};
 
 use crate::support::{Answer, Fallible, Home, SHORT, Session, Spec, ensure, wait_until, with_daemon};
-
-/// Has the session's agent run a command of the shell within its turn; tells its exit code and what it wrote.
-fn runs(session: &Session<'_>, command: &str) -> Fallible<String> {
-    session.ask(&format!("SHELL {command}"))?;
-    let said = session.messages()?.pop().unwrap_or_default();
-    Ok(said.strip_prefix("running ").unwrap_or_default().to_owned())
-}
-
-/// A command line that runs `lk` against this home.
-fn lk(home: &Home, command: &str) -> String {
-    format!("LK_HOME={} {} {command}", home.data().display(), home.lk().display())
-}
 
 fn by(home: &Home, caller: &str, method: &str, path: &str, body: &Value) -> Fallible<Answer> {
     let head = [("Content-Type", "application/json"), ("lockkeeper-caller", caller)];
@@ -56,29 +42,25 @@ fn a_caller_is_told_by_its_user_its_name_and_the_session_whose_agent_runs_it() -
 
         let agent = home.session(&Spec::kept())?;
         let inside = format!("{user}/session:{}", agent.id);
-        let send = lk(home, "send busy SAY x");
+        let send = home.lk_line("send busy SAY x");
         for (command, caller) in [
             (send.clone(), inside.clone()),
-            (lk(home, "--as helper send busy SAY x"), format!("{inside}/helper")),
+            (home.lk_line("--as helper send busy SAY x"), format!("{inside}/helper")),
             (format!("LK_CALLER=helper {send}"), format!("{inside}/helper")),
             // Without the marker and in a session of its own, and one that its parents leave behind.
             (format!("setsid -w env -i {send}"), inside.clone()),
             (format!("(env -i {send} >/dev/null 2>&1 &)"), inside.clone()),
         ] {
             let before = busy.list("queue")?.len();
-            let said = runs(&agent, &command)?;
+            let said = agent.runs(&command)?;
             ensure!(said.starts_with("exit 0: "), "{command}: {said}");
             wait_until("the prompt", || busy.list("queue").is_ok_and(|queue| queue.len() > before))?;
             assert_eq!(sender(&busy)?, caller, "{command}");
         }
         // What a service outside of the tree starts for it has the marker; one that names no attempt is none.
         for (marker, caller) in [(format!("{}.a1", agent.id), &inside), (format!("{}.a9", agent.id), &user)] {
-            let mut outside = Command::new(home.lk());
-            outside
-                .args(["send", "busy", "SAY x"])
-                .env("LK_HOME", home.data())
-                .env("LOCKKEEPER_ATTEMPT", marker);
-            let output = outside.output()?;
+            let mut outside = home.lk(&["send", "busy", "SAY x"]);
+            let output = outside.env("LOCKKEEPER_ATTEMPT", marker).output()?;
             ensure!(output.status.success(), "{output:?}");
             assert_eq!(sender(&busy)?, *caller);
         }
@@ -121,8 +103,8 @@ fn o36_a_claim_is_used_by_its_owner_alone_and_the_command_of_lk_claim_is_its_own
         assert_eq!(home.api().send("DELETE", &renewed, &[], None)?.status, 204);
 
         let agent = home.session(&Spec::kept())?;
-        let inner = lk(home, "send shared SAY claimed --wait");
-        let said = runs(&agent, &lk(home, &format!("--as helper claim shared -- sh -c '{inner}'")))?;
+        let inner = home.lk_line("send shared SAY claimed --wait");
+        let said = agent.runs(&home.lk_line(&format!("--as helper claim shared -- sh -c '{inner}'")))?;
         ensure!(said.starts_with("exit 0: claimed"), "{said}");
         assert_eq!(session.list("claims")?, Vec::<Value>::new());
         Ok(())
@@ -160,7 +142,7 @@ fn o46_a_class_above_the_callers_right_is_refused_and_changes_nothing() -> Falli
             "run -d -a demo --class urgent x",
             "queue busy mv p2 --class urgent",
         ] {
-            let said = runs(&agent, &lk(home, command))?;
+            let said = agent.runs(&home.lk_line(command))?;
             ensure!(said.starts_with("exit 3: "), "{command}: {said}");
             for part in ["normal is the highest", "ask for a lower class"] {
                 ensure!(said.contains(part), "{command}: {said}");
@@ -169,7 +151,7 @@ fn o46_a_class_above_the_callers_right_is_refused_and_changes_nothing() -> Falli
         assert_eq!(home.api().get(&busy.path("/queue"))?["items"], before);
         assert_eq!(busy.list("claims")?, Vec::<Value>::new());
         assert_eq!(home.api().get("/v1/sessions")?["items"].as_array().map(Vec::len), Some(2));
-        let said = runs(&agent, &lk(home, "send busy SAY x"))?;
+        let said = agent.runs(&home.lk_line("send busy SAY x"))?;
         ensure!(said.starts_with("exit 0: "), "{said}");
         busy.act("kill")?;
         Ok(())

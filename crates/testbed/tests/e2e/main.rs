@@ -24,3 +24,4 @@ mod slots;
 mod slow;
 mod streams;
 mod turns;
+mod waiting;
