@@ -21,6 +21,10 @@ pub struct DaemonStatus {
     pub started: Time,
     /// Whether it takes work.
     pub state: DaemonState,
+    /// Who has paused the host, which takes prompts then and begins nothing; absent if nobody has.
+    pub paused: Option<Pause>,
+    /// The memory that the host has; absent where the configuration names no floor.
+    pub memory: Option<MemoryStatus>,
     /// Where it keeps its data.
     pub data_dir: String,
     /// Where it listens.
@@ -66,6 +70,45 @@ impl DaemonState {
             Self::Stopping => "stopping",
         }
     }
+}
+
+/// A host that somebody has paused: no turn and no process begins.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Pause {
+    /// Who did.
+    pub by: String,
+    /// Since when.
+    #[schema(value_type = String, format = DateTime)]
+    pub since: Time,
+    /// Why, in their words.
+    pub reason: Option<String>,
+}
+
+/// The body of `POST /v1/daemon/pause`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PauseRequest {
+    /// Why, for those who wait.
+    pub reason: Option<String>,
+}
+
+/// The answer to `POST /v1/daemon/unpause`: the daemon, and what ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct UnpauseReceipt {
+    /// The daemon.
+    #[serde(flatten)]
+    pub status: DaemonStatus,
+    /// The pause that ended; absent if the host was not paused.
+    pub ended: Option<Pause>,
+}
+
+/// The memory of a host that keeps some free.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct MemoryStatus {
+    /// What the daemon and its agents could still take, in bytes; absent if that cannot be found out.
+    pub available_bytes: Option<u64>,
+    /// What has to be available before a session begins to work, in bytes.
+    pub floor_bytes: u64,
 }
 
 /// The health of the store.

@@ -31,6 +31,7 @@ mod session;
 mod time;
 mod turn;
 mod wait;
+mod webhook;
 mod why;
 
 #[cfg(feature = "client")]
@@ -40,7 +41,10 @@ pub use agent::AgentInfo;
 pub use attempt::Attempt;
 pub use claim::{Claim, ClaimQuery, ClaimRenewal, ClaimRequest, ClaimWait};
 pub use cursor::{BadCursor, Cursor};
-pub use daemon::{CgroupState, DaemonState, DaemonStatus, Stop, StopRequest, StoreStatus, Version};
+pub use daemon::{
+    CgroupState, DaemonState, DaemonStatus, MemoryStatus, Pause, PauseRequest, Stop, StopRequest,
+    StoreStatus, UnpauseReceipt, Version,
+};
 pub use event::{Event, EventPage};
 pub use frame::{BadFrame, Frame, FrameKind, Gap, Heartbeat, Live, LiveKind, Ready, Snapshot};
 pub use gate::{
@@ -70,8 +74,9 @@ pub use query::{
     EventQuery, GateFilter, GateQuery, ItemQuery, JournalQuery, JournalStream, SessionQuery, WaitQuery,
 };
 pub use reference::{InnerReference, Reference};
-pub use session::{Cause, EndKind, Exit, FullSession, Session, SessionEnd, Until, Usage};
+pub use session::{Cause, EndKind, Exit, FullSession, Session, SessionEnd, StopReceipt, Until, Usage};
 pub use time::{BadTime, Time};
 pub use turn::{InterruptReceipt, InterruptRequest, InterruptState, OutcomeWord, Turn, TurnEnd, TurnNow};
 pub use wait::WaitFor;
+pub use webhook::{Delivery, DeliveryQuery, DeliveryState, Signature, Webhook, WebhookTest, WebhookTrial};
 pub use why::{Evidence, Why, WhyLine};

@@ -19,6 +19,9 @@ pub const PAGE_EVENTS: usize = 1000;
 /// Longest idempotency key in bytes.
 pub const KEY_BYTES: usize = 200;
 
+/// The longest reason for a pause of the host in bytes: a few lines, which are shown with every session that waits.
+pub const REASON_BYTES: usize = 500;
+
 /// The start of a waiting prompt that lists show, in characters.
 pub const PREVIEW_CHARS: usize = 200;
 

@@ -5,10 +5,11 @@ use utoipa::OpenApi;
 
 use crate::{
     AgentInfo, Attempt, Claim, ClaimQuery, ClaimRenewal, ClaimRequest, ClaimWait, Created, DaemonStatus,
-    DecisionRequest, Event, EventPage, EventQuery, Frame, FullSession, Gap, Gate, GateFilter, GateQuery,
-    Heartbeat, InterruptReceipt, InterruptRequest, Item, ItemQuery, JournalQuery, JournalStream, List, Live,
-    NewSession, Problem, PromptEdit, PromptReceipt, PromptRequest, QueuedPrompt, Ready, Session,
-    SessionPatch, SessionQuery, SettingsRequest, StopRequest, Turn, Version, WaitFor, WaitQuery, Why,
+    DecisionRequest, Delivery, DeliveryQuery, Event, EventPage, EventQuery, Frame, FullSession, Gap, Gate,
+    GateFilter, GateQuery, Heartbeat, InterruptReceipt, InterruptRequest, Item, ItemQuery, JournalQuery,
+    JournalStream, List, Live, NewSession, PauseRequest, Problem, PromptEdit, PromptReceipt, PromptRequest,
+    QueuedPrompt, Ready, Session, SessionPatch, SessionQuery, SettingsRequest, StopReceipt, StopRequest,
+    Turn, UnpauseReceipt, Version, WaitFor, WaitQuery, Webhook, WebhookTest, WebhookTrial, Why,
 };
 
 #[derive(OpenApi)]
@@ -54,10 +55,16 @@ use crate::{
         end_claim,
         gates,
         decide,
+        webhooks,
+        deliveries,
+        test_webhook,
+        deliver,
         events,
         agents,
         status,
         stop_daemon,
+        pause_daemon,
+        unpause_daemon,
         healthz,
         readyz,
         metrics,
@@ -216,12 +223,12 @@ paths! {
 
     /// Ends the session in order. An ended session stays as it is.
     #[utoipa::path(post, path = "/v1/sessions/{session}/stop", tag = "sessions", params(("session" = String, Path)),
-        responses((status = 200, body = Session)))]
+        responses((status = 200, body = StopReceipt)))]
     stop;
 
     /// Ends the session's processes by force.
     #[utoipa::path(post, path = "/v1/sessions/{session}/kill", tag = "sessions", params(("session" = String, Path)),
-        responses((status = 200, body = Session)))]
+        responses((status = 200, body = StopReceipt)))]
     kill;
 
     /// Opens the session if it has ended, starts its agent if none runs, and lets its queue go on.
@@ -294,6 +301,28 @@ paths! {
         request_body = DecisionRequest, responses((status = 200, body = Gate)))]
     decide;
 
+    /// Lists the webhooks of the configuration, by name.
+    #[utoipa::path(get, path = "/v1/webhooks", tag = "webhooks", responses((status = 200, body = List<Webhook>)))]
+    webhooks;
+
+    /// Lists what came by webhooks, the newest first: what was queued in the last week, and what was ignored or refused
+    /// since the daemon's start.
+    #[utoipa::path(get, path = "/v1/webhooks/deliveries", tag = "webhooks", params(DeliveryQuery),
+        responses((status = 200, body = List<Delivery>)))]
+    deliveries;
+
+    /// Tells what a delivery would lead to, and does nothing.
+    #[utoipa::path(post, path = "/v1/webhooks/{webhook}/test", tag = "webhooks", params(("webhook" = String, Path)),
+        request_body = WebhookTest, responses((status = 200, body = WebhookTrial)))]
+    test_webhook;
+
+    /// Takes a delivery of a webhook in, which is any JSON. It is answered with 202 once its prompt is stored, and with 200
+    /// if it is ignored. One that came before gets the answer that it got then. Served on the listener for webhooks too,
+    /// which serves nothing else.
+    #[utoipa::path(post, path = "/hooks/{webhook}", tag = "webhooks", params(("webhook" = String, Path)),
+        request_body = Value, responses((status = 202, body = Delivery), (status = 200, body = Delivery)))]
+    deliver;
+
     /// Tells the events of all sessions: a stream if `Accept: text/event-stream` asks for one, else a page.
     #[utoipa::path(get, path = "/v1/events", tag = "events",
         params(EventQuery, ("last-event-id" = Option<String>, Header, description = "The cursor to continue after.")),
@@ -312,6 +341,16 @@ paths! {
     #[utoipa::path(post, path = "/v1/daemon/stop", tag = "daemon", request_body = StopRequest,
         responses((status = 202, body = DaemonStatus)))]
     stop_daemon;
+
+    /// Pauses the host: what runs goes on to its end, no other turn and no process begins, prompts wait. Lasts until it is
+    /// unpaused, over restarts too. A paused host stays as it is, unless another reason comes.
+    #[utoipa::path(post, path = "/v1/daemon/pause", tag = "daemon", request_body = PauseRequest,
+        responses((status = 200, body = DaemonStatus)))]
+    pause_daemon;
+
+    /// Lets a paused host go on. One that is not paused stays as it is.
+    #[utoipa::path(post, path = "/v1/daemon/unpause", tag = "daemon", responses((status = 200, body = UnpauseReceipt)))]
+    unpause_daemon;
 
     /// Answers as soon as the daemon listens.
     #[utoipa::path(get, path = "/healthz", tag = "daemon", responses((status = 200, body = String, content_type = "text/plain")))]

@@ -119,6 +119,12 @@ codes! {
     ReferenceInvalid "reference_invalid" 400 exit 2 "The name is not valid", None;
     /// A header has a wrong value.
     HeaderInvalid "header_invalid" 400 exit 2 "A header is not valid", None;
+    /// A delivery that does not prove where it comes from.
+    SignatureMissing "signature_missing" 401 exit 3 "The delivery is not signed", Some("sign it as the webhook's signature setting says; `lk webhook ls` shows it");
+    /// A delivery whose proof does not fit.
+    SignatureWrong "signature_wrong" 401 exit 3 "The signature of the delivery is wrong", Some("both sides need the same secret, and the body must arrive as it was signed");
+    /// A delivery that was signed too long ago, or in the future.
+    SignatureExpired "signature_expired" 401 exit 3 "The signature of the delivery is too old", Some("sign it again; the clocks of both machines may differ");
     /// Somebody without the right to it, such as a process of an agent.
     Forbidden "forbidden" 403 exit 3 "The caller may not do this", None;
     /// The class is more urgent than the caller may ask for.
@@ -131,6 +137,8 @@ codes! {
     GateNotFound "gate_not_found" 404 exit 3 "There is no such gate", Some("`lk gates` lists the open ones");
     /// There is no such prompt.
     PromptNotFound "prompt_not_found" 404 exit 3 "There is no such prompt", Some("`lk queue REF` lists those that wait");
+    /// There is no such webhook.
+    WebhookNotFound "webhook_not_found" 404 exit 3 "There is no such webhook", Some("`lk webhook ls` lists them; they are made in the configuration file");
     /// There is no such launch.
     AttemptNotFound "attempt_not_found" 404 exit 3 "There is no such launch of the agent", None;
     /// The journal of a launch is gone.
@@ -143,6 +151,8 @@ codes! {
     BodyTimeout "body_timeout" 408 exit 1 "The body did not come in time", None;
     /// A prefix fits several sessions.
     ReferenceAmbiguous "reference_ambiguous" 409 exit 3 "The name fits several sessions", Some("give more of the id");
+    /// The session that a webhook's prompt is for does not exist, or is not told from others.
+    TargetMissing "target_missing" 409 exit 3 "There is no session for the delivery", Some("make the session, or let the webhook make one: [webhook.NAME.new]");
     /// The idempotency key was used with another body.
     KeyConflict "key_conflict" 409 exit 3 "The idempotency key was used for something else", Some("use a fresh key for another request");
     /// A gate's input is not what the decider saw.
@@ -185,6 +195,8 @@ codes! {
     BodyInvalid "body_invalid" 422 exit 2 "The body does not have the right fields", None;
     /// A prompt came without its class.
     ClassRequired "class_required" 422 exit 2 "A prompt needs a class", Some("say background, normal or urgent");
+    /// A template of a webhook cannot be filled in with what came.
+    TemplateFailed "template_failed" 422 exit 3 "The webhook's template does not fit what came", Some("try it without sending anything: `lk webhook test NAME --body FILE`");
     /// The workspace does not exist, is no directory, or is not an absolute path.
     DirInvalid "dir_invalid" 422 exit 3 "The workspace cannot be used", None;
     /// There is no agent of this name.

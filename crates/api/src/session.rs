@@ -221,6 +221,16 @@ impl From<&lockkeeper_core::turn::Usage> for Usage {
     }
 }
 
+/// The answer to `POST /v1/sessions/{session}/stop` and `…/kill`: the session, and what it will not do any more.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct StopReceipt {
+    /// The session.
+    #[serde(flatten)]
+    pub session: Session,
+    /// Prompts that waited, and are dropped with its end.
+    pub dropped: u32,
+}
+
 /// The answer to `GET /v1/sessions/{session}/full`: everything about a session, true at one cursor.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct FullSession {

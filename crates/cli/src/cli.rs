@@ -65,6 +65,7 @@ House:
   agents      List agents
   doctor      Check the installation, and say what to do
   daemon      Run, start, stop and look at the daemon
+  webhook     List and try webhooks, and see what came by them
   completion  Write completions for a shell
   version     Tell the versions of lk and the daemon
   help        Explain a command or a topic
@@ -107,6 +108,7 @@ enum Verb {
     Agents(c::agents::Args),
     Doctor(c::doctor::Args),
     Daemon(c::daemon::Args),
+    Webhook(c::webhook::Args),
     Completion(c::completion::Args),
     Version(c::version::Args),
     Help(c::help::Args),
@@ -199,6 +201,7 @@ async fn command(verb: Option<Verb>, context: &Context) -> Outcome {
         Verb::Agents(args) => c::agents::run(args, context).await,
         Verb::Doctor(args) => c::doctor::run(args, context).await,
         Verb::Daemon(args) => c::daemon::run(args, context).await,
+        Verb::Webhook(args) => c::webhook::run(args, context).await,
         Verb::Version(args) => c::version::run(args, context).await,
         Verb::Completion(args) => c::completion::run(&args),
         Verb::Help(args) => c::help::run(&args, &context.out),

@@ -98,6 +98,8 @@ fn what_needs_a_daemon_ends_with_its_own_code() -> Result {
         &["set", "x", "model=m"],
         &["daemon", "status"],
         &["daemon", "stop"],
+        &["daemon", "pause"],
+        &["daemon", "unpause"],
     ] {
         let output = lk(home.path(), args)?;
         assert_eq!(code(&output), 5, "{args:?}: {}", String::from_utf8_lossy(&output.stderr));

@@ -1,6 +1,6 @@
 //! What programs get: one JSON document per command, or one per line, exact and without anything that a terminal obeys.
 //!
-//! And what a command gets that runs under a claim. With the demonstration agent and a daemon of its own.
+//! And what a command gets that runs under a claim, and how people are told of a pause. With the demonstration agent and a daemon of its own.
 
 use std::path::Path;
 use std::process::{Command, Output};
@@ -108,10 +108,66 @@ fn every_command_that_does_something_prints_what_came_of_it() -> Result {
     assert_eq!(home.json(&["interrupt", "fast"])?["state"], "idle");
     assert_eq!(home.json(&["set", "fast", "model=other"])?["name"], "fast");
     assert_eq!(home.json(&["resume", "fast"])?["name"], "fast");
-    assert_eq!(home.json(&["stop", "fast"])?[0]["status"], "stopped");
-    assert_eq!(home.json(&["kill", "fast"])?[0]["status"], "stopped");
+    let ended = |receipts: Value| (receipts[0]["status"].clone(), receipts[0]["dropped"].clone());
+    assert_eq!(ended(home.json(&["stop", "fast"])?), ("stopped".into(), 0.into()));
+    assert_eq!(ended(home.json(&["kill", "fast"])?), ("stopped".into(), 0.into()));
     assert_eq!(home.json(&["rm", "fast"])?[0]["name"], "fast");
     assert_eq!(home.json(&["ls", "-a"])?, Value::Array(Vec::new()));
+    Ok(())
+}
+
+#[test]
+fn the_end_of_a_session_tells_how_many_prompts_it_dropped() -> Result {
+    for (args, told) in [
+        (["stop", "fix"].as_slice(), "fix stopped; 2 prompts that waited were dropped\n"),
+        (&["kill", "fix"], "fix stopped; 2 prompts that waited were dropped\n"),
+        (&["rm", "-f", "fix"], "fix removed; 2 prompts that waited were dropped\n"),
+    ] {
+        let home = Home::new()?;
+        for text in ["second", "third"] {
+            home.json(&["send", "fix", text])?;
+        }
+        let output = home.lk(args)?;
+        assert_eq!(String::from_utf8(output.stdout)?, told, "{args:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_pause_is_told_wherever_somebody_may_wonder_why_nothing_begins() -> Result {
+    let home = Home::new()?;
+    let said = |args: &[&str]| -> Result<(String, String)> {
+        let output = home.lk(args)?;
+        assert!(output.status.success(), "{args:?}: {output:?}");
+        Ok((String::from_utf8(output.stdout)?, String::from_utf8(output.stderr)?))
+    };
+    let (paused, _) = said(&["daemon", "pause", "--reason", HOSTILE])?;
+    let reason = "add\\u{202e}a\\e[2J\\u{200b}test";
+    assert!(paused.starts_with("the host is paused by ") && paused.contains(reason), "{paused:?}");
+    let (_, late) = said(&["run", "-d", "-a", "demo", "--name", "late", "x"])?;
+    assert!(late.starts_with("queued: the host is paused by ") && late.contains(reason), "{late:?}");
+    for args in
+        [[].as_slice(), &["ls"], &["ls", "-q"], &["status"], &["ls", "-o", "json"], &["status", "-o", "json"]]
+    {
+        let (_, note) = said(args)?;
+        let told = note.contains("the host is paused by ") && note.contains(reason);
+        assert_eq!(told, !args.contains(&"json") && !args.contains(&"-q"), "{args:?}: {note:?}");
+    }
+    let looks: [(&[&str], &str); 4] = [
+        (&["ls"], "the host is paused by "),
+        (&["why", "late"], "`lk daemon unpause` lets it go on"),
+        (&["daemon", "status"], "paused      by "),
+        (&["doctor"], "nothing begins: paused by "),
+    ];
+    for (args, part) in looks {
+        let (text, _) = said(args)?;
+        assert!(text.contains(part), "{args:?}: {text}");
+    }
+    assert_eq!(home.json(&["daemon", "pause"])?["paused"]["reason"], HOSTILE, "it stays as it is");
+    assert_eq!(home.json(&["daemon", "unpause"])?["ended"]["reason"], HOSTILE);
+    assert_eq!(said(&["daemon", "resume"])?.0, "the host was not paused\n");
+    assert_eq!(said(&["ls"])?.1, "");
+    home.json(&["wait", "late", "--for", "input"])?;
     Ok(())
 }
 

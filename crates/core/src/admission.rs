@@ -3,12 +3,15 @@
 //! A pure machine. It is told who wants a slot and who gives one back, and tells who got one. It is rebuilt from the
 //! sessions' states when the daemon starts, and remembers nothing that they do not know.
 
+mod memory;
+
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::id::{AgentName, SessionId};
 use crate::prompt::Class;
 use crate::time::AwakeMs;
+use memory::Memory;
 
 /// A label with its value.
 pub type Label = (String, String);
@@ -22,6 +25,8 @@ pub struct Slots {
     pub agents: BTreeMap<AgentName, u32>,
     /// Of sessions with one label.
     pub labels: BTreeMap<Label, u32>,
+    /// The memory in bytes that has to be free before one begins; none is no floor.
+    pub memory_floor: Option<u64>,
 }
 
 /// Who wants a slot.
@@ -60,7 +65,14 @@ pub enum Wait {
         slots: u32,
     },
     /// Too little memory is free.
-    Memory,
+    Memory {
+        /// How much was at the last look, in bytes.
+        free: u64,
+        /// How much has to be, in bytes.
+        floor: u64,
+    },
+    /// Memory was short and is free again; one has begun, and the next look tells whether there is room for another.
+    MemoryTried,
     /// The agent's account has reached a limit.
     RateLimit {
         /// Until when, on the awake clock.
@@ -77,7 +89,7 @@ pub enum Wait {
 pub struct Admission {
     slots: Slots,
     paused: bool,
-    short_of_memory: bool,
+    memory: Memory,
     limited: BTreeMap<AgentName, Limit>,
     held: BTreeMap<SessionId, Group>,
     wanted: BTreeMap<SessionId, (Group, Place)>,
@@ -144,14 +156,35 @@ impl Admission {
         true
     }
 
-    /// Whether everybody gets a slot at once, so that nobody need be counted.
+    /// Whether everybody gets a slot at once, so that nobody need be counted. Those that were counted while there was a
+    /// limit are until they have given their slots back.
     pub fn is_unlimited(&self) -> bool {
-        self.slots == Slots::default() && !self.paused && !self.short_of_memory && self.limited.is_empty()
+        self.slots == Slots::default() && !self.paused && self.limited.is_empty() && self.held.is_empty()
     }
 
-    /// Whether nobody waits for a slot and the host starts things: whoever gives one back may have it again.
+    /// Whether whoever gives a slot back may have it again: the host starts things, and nobody waits for a slot, or nobody
+    /// could make use of it because memory is short. What a session at work has of that it keeps.
     pub fn is_free_for_all(&self) -> bool {
-        !self.paused && self.wanted.is_empty()
+        !self.paused && (self.wanted.is_empty() || self.is_short_of_memory())
+    }
+
+    /// Whether somebody waits for a slot, whatever for.
+    pub fn is_waited_for(&self) -> bool {
+        !self.wanted.is_empty()
+    }
+
+    /// Whether too little memory was free at the last look, or what was free has gone to somebody since.
+    pub fn is_short_of_memory(&self) -> bool {
+        self.memory.is_in_the_way()
+    }
+
+    /// Whether somebody waits for memory, and for nothing that comes before it: it has to be looked at again.
+    pub fn awaits_memory(&self) -> bool {
+        self.is_short_of_memory()
+            && self
+                .groups
+                .keys()
+                .any(|group| matches!(self.obstacle(group), Some(Wait::Memory { .. } | Wait::MemoryTried)))
     }
 
     /// Takes a slot whatever the limits say: for a turn that runs already when the daemon starts.
@@ -187,11 +220,11 @@ impl Admission {
         self.grant()
     }
 
-    /// Whether too little memory is free to start anything. Tells who got a slot.
-    #[must_use]
-    pub fn short_of_memory(&mut self, short: bool) -> Vec<SessionId> {
-        self.short_of_memory = short;
-        self.grant()
+    /// So many bytes of memory are free. It counts from the next slot on that is given to somebody.
+    pub fn memory(&mut self, free: u64) {
+        if let Some(floor) = self.slots.memory_floor {
+            self.memory = self.memory.seen(free, floor, self.is_waited_for());
+        }
     }
 
     /// An agent's account has reached a limit that lasts until then. A later one counts.
@@ -267,6 +300,7 @@ impl Admission {
         if self.limited.get(&group.agent) == Some(&Limit::Over) {
             self.limited.insert(group.agent.clone(), Limit::Probed(session.clone()));
         }
+        self.memory = self.memory.taken();
         self.held.insert(session.clone(), group);
     }
 
@@ -307,8 +341,11 @@ impl Admission {
                 return Some(Wait::Label { label: label.clone(), slots });
             }
         }
-        // Where nothing runs, one may: it would wait for ever otherwise.
-        (self.short_of_memory && !self.held.is_empty()).then_some(Wait::Memory)
+        match (self.memory, self.slots.memory_floor) {
+            (Memory::Short { free }, Some(floor)) => Some(Wait::Memory { free, floor }),
+            (Memory::Tried, _) => Some(Wait::MemoryTried),
+            (Memory::Short { .. } | Memory::Enough | Memory::Back, _) => None,
+        }
     }
 }
 

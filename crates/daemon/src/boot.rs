@@ -46,7 +46,7 @@ pub(crate) async fn boot(host: Arc<Host>) -> Result<(), StoreError> {
             tracing::error!(%error, "a session could not be woken");
         }
     }
-    host.admitted(host.slots.open(true));
+    host.admitted(host.slots.open());
     host.booted.send_replace(true);
     host.tasks.spawn(forget_keys(host.clone()));
     let (store, sessions) = (host.store.clone(), host.paths.sessions());

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::{fs, io};
 
 use lockkeeper_core::admission::Slots;
@@ -10,6 +11,9 @@ use lockkeeper_core::manner::Manner;
 use lockkeeper_core::prompt::Class;
 use serde::Deserialize;
 use thiserror::Error;
+
+use crate::memory::MEGABYTE;
+use crate::webhook::{Hook, WebhookConfig, WebhooksConfig};
 
 /// What the file may hold.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -27,6 +31,15 @@ pub struct Config {
     /// Deadlines of one agent, by its name. They win over those of all.
     #[serde(default)]
     pub agents: BTreeMap<String, AgentConfig>,
+    /// Where webhooks are listened for.
+    #[serde(default)]
+    pub webhooks: WebhooksConfig,
+    /// The webhooks, by name.
+    #[serde(default)]
+    pub webhook: BTreeMap<String, WebhookConfig>,
+    /// The same, looked at, with their secrets.
+    #[serde(skip)]
+    pub(crate) hooks: Vec<Arc<Hook>>,
 }
 
 /// How many turns may run at once; what is left out has no limit.
@@ -41,6 +54,10 @@ pub struct SlotsConfig {
     /// Of the sessions with one label, by `KEY=VALUE`.
     #[serde(default)]
     pub labels: BTreeMap<String, u32>,
+    /// The memory in megabytes that has to be free before a session begins to work. There is no default: what an agent
+    /// takes depends on its work, and a small machine that begins nothing by itself would surprise more than one that
+    /// swaps.
+    pub memory_floor_mb: Option<u32>,
 }
 
 /// The most urgent classes that callers may ask for. People have no limit.
@@ -122,23 +139,40 @@ impl Config {
             Err(why) => return Err(ConfigError::Unreadable { path: path.to_owned(), why }),
         };
         let invalid = |message: String| ConfigError::Invalid { path: path.to_owned(), message };
-        let config: Self = toml::from_str(&text).map_err(|error| invalid(error.to_string()))?;
+        let mut config: Self = toml::from_str(&text).map_err(|error| invalid(error.to_string()))?;
         let unknown = |name: &&String| lockkeeper_agents::registry::find(name).is_none();
         if let Some(name) = config.agents.keys().find(unknown) {
             return Err(invalid(format!("[agents.{name}] names an agent that this version does not know")));
         }
         config.slots().map_err(invalid)?;
+        config.hooks = config.hooks(path.parent().unwrap_or(Path::new("/"))).map_err(invalid)?;
         Ok(config)
+    }
+
+    /// The webhooks, whose secrets are read, or what is wrong with them. Relative paths are beside `dir`.
+    fn hooks(&self, dir: &Path) -> Result<Vec<Arc<Hook>>, String> {
+        if let Some(listen) = self.webhooks.listen.filter(|listen| !listen.ip().is_loopback()) {
+            return Err(format!(
+                "webhooks.listen is {listen}, which others can reach without encryption: listen on 127.0.0.1 or [::1], and \
+                 put a reverse proxy with TLS before it"
+            ));
+        }
+        self.webhook.iter().map(|(name, webhook)| Hook::of(name, webhook, dir).map(Arc::new)).collect()
     }
 
     /// The limits of turns, or what is wrong with them.
     pub fn slots(&self) -> Result<Slots, String> {
-        let SlotsConfig { all, agents, labels } = &self.slots;
+        let SlotsConfig { all, agents, labels, memory_floor_mb } = &self.slots;
         let zero = |what: &str| format!("{what} is 0: no turn would ever run; leave it out for no limit");
         if *all == Some(0) {
             return Err(zero("slots.all"));
         }
-        let mut slots = Slots { all: *all, ..Slots::default() };
+        if *memory_floor_mb == Some(0) {
+            let why = "slots.memory_floor_mb is 0: it would keep nothing free; leave it out for no floor";
+            return Err(why.to_owned());
+        }
+        let memory_floor = memory_floor_mb.map(|megabytes| u64::from(megabytes) * MEGABYTE);
+        let mut slots = Slots { all: *all, memory_floor, ..Slots::default() };
         for (name, count) in agents {
             let Some(adapter) = lockkeeper_agents::registry::find(name) else {
                 return Err(format!("[slots.agents] names {name}, an agent that this version does not know"));

@@ -26,6 +26,7 @@ use crate::paths::Paths;
 use crate::session::{Done, Handle, KeyIntent, Live, LiveText, Message, Refused, Task};
 use crate::slots::Slots;
 use crate::waits::Waits;
+use crate::webhook::Webhooks;
 
 /// The shared parts of a running daemon.
 pub(crate) struct Host {
@@ -43,13 +44,12 @@ pub(crate) struct Host {
     /// What callers may ask for.
     pub(crate) rights: Rights,
     pub(crate) waits: Waits,
+    pub(crate) webhooks: Webhooks,
     pub(crate) sessions: Sessions,
     pub(crate) making: Arc<Making>,
     pub(crate) tasks: TaskTracker,
     /// The end of the daemon: everything stops where it is.
     pub(crate) ending: CancellationToken,
-    /// No more work is taken; see `daemon drain`.
-    pub(crate) draining: watch::Sender<bool>,
     /// Whether every session knows since the start that it has to find out about its process.
     pub(crate) booted: watch::Sender<bool>,
     manners: HashMap<&'static str, Arc<Manner>>,
@@ -85,6 +85,12 @@ impl Sessions {
         awake.get(id).is_some_and(|handle| handle.mailbox.is_closed())
     }
 
+    /// The ways to all that are awake.
+    fn all(&self) -> Vec<Handle> {
+        let awake = self.awake.lock().unwrap_or_else(PoisonError::into_inner);
+        awake.values().cloned().collect()
+    }
+
     fn get(&self, id: &SessionId) -> Option<Handle> {
         let awake = self.awake.lock().unwrap_or_else(PoisonError::into_inner);
         awake.get(id).filter(|handle| !handle.mailbox.is_closed()).cloned()
@@ -92,7 +98,13 @@ impl Sessions {
 }
 
 impl Host {
-    pub(crate) fn new(paths: Paths, exe: PathBuf, config: &Config, store: Arc<dyn Store>) -> Self {
+    pub(crate) fn new(
+        paths: Paths,
+        exe: PathBuf,
+        config: &Config,
+        store: Arc<dyn Store>,
+        slots: Slots,
+    ) -> Self {
         let manners = registry::all()
             .iter()
             .map(|adapter| (adapter.name(), Arc::new(config.apply(adapter.name(), adapter.manner()))))
@@ -107,15 +119,14 @@ impl Host {
             store,
             hub: Hub::new(),
             names: Names::default(),
-            // They were looked at when the file was read.
-            slots: Slots::new(config.slots().unwrap_or_default()),
+            slots,
             rights: config.callers.clone(),
             waits: Waits::default(),
+            webhooks: Webhooks::new(&config.hooks),
             sessions: Sessions::default(),
             making: Arc::default(),
             tasks: TaskTracker::new(),
             ending: CancellationToken::new(),
-            draining: watch::Sender::new(false),
             booted: watch::Sender::new(false),
             manners,
         }
@@ -159,11 +170,6 @@ impl Host {
             names.iter().find_map(|(scope, key)| earlier(&*store, scope, key, &body_hash)).transpose()
         });
         async { read.await.map_err(|_| Refused::GoingDown)? }
-    }
-
-    /// Whether no turns and no processes are started for now.
-    pub(crate) fn is_draining(&self) -> bool {
-        *self.draining.borrow()
     }
 
     /// Starts the task of a session whose state is at hand.
@@ -252,7 +258,8 @@ impl Host {
         Ok(self.start(adapter, state, ingested))
     }
 
-    /// Tells sessions that they got a slot. One that sleeps is woken for it.
+    /// Tells sessions that they got a slot. One that sleeps is woken for it. Sees to it that the memory is looked at again
+    /// while somebody waits for some.
     pub(crate) fn admitted(self: &Arc<Self>, sessions: Vec<SessionId>) {
         for id in sessions {
             let host = self.clone();
@@ -268,6 +275,31 @@ impl Host {
                 }
             });
         }
+        self.wait_for_memory();
+    }
+
+    /// Tells all sessions that the host begins things again. One that sleeps waits for nothing, or for a slot.
+    pub(crate) fn unpaused(self: &Arc<Self>) {
+        for handle in self.sessions.all() {
+            // A task that has ended looks when it is started again.
+            self.tasks.spawn(async move { handle.mailbox.send(Message::Unpaused).await });
+        }
+    }
+
+    /// Looks at the memory after a while, if somebody waits for some and nobody else does so.
+    fn wait_for_memory(self: &Arc<Self>) {
+        if !self.slots.calls_for_a_look() {
+            return;
+        }
+        let host = self.clone();
+        self.tasks.spawn(async move {
+            tokio::select! {
+                () = tokio::time::sleep(Duration::from_millis(limits::MEMORY_LOOK_MS)) => {
+                    host.admitted(host.slots.looked(Clock::awake()));
+                }
+                () = host.ending.cancelled() => {}
+            }
+        });
     }
 
     /// Keeps all turns of a session's agent waiting while the limit of its account lasts that the session has met.

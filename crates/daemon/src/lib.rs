@@ -12,13 +12,17 @@ mod hub;
 mod limits;
 mod log;
 mod making;
+mod memory;
 mod names;
 mod paths;
+mod pause;
 mod run;
 mod session;
 mod slots;
 mod waits;
+mod webhook;
 
 pub use config::{Config, ConfigError};
 pub use paths::{PathError, Paths};
 pub use run::{Options, RunError, run};
+pub use webhook::{CoalesceConfig, WebhookConfig, WebhooksConfig};

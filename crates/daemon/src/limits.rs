@@ -50,6 +50,10 @@ pub(crate) const SNAPSHOT_EVENTS: u64 = 512;
 /// The prompts that wait in a state that is kept as a snapshot, in bytes.
 pub(crate) const SNAPSHOT_BYTES: usize = 1024 * 1024;
 
+/// Between two looks at the memory while somebody waits for some, in milliseconds: an agent takes most of its memory
+/// within about that time after its start, so that the next look shows it.
+pub(crate) const MEMORY_LOOK_MS: u64 = 2000;
+
 /// Sessions that are settled at once at a start.
 pub(crate) const SETTLING: usize = 64;
 
@@ -110,3 +114,43 @@ pub(crate) const LOCK_STEP_MS: u64 = 10;
 /// How long the ancestors of a caller may take to be read, in milliseconds: they are a few files of the kernel, which can
 /// take their time only where a process of them is stuck.
 pub(crate) const TRACE_MS: u64 = 500;
+
+/// The longest body of a webhook's delivery, in bytes, unless its settings say otherwise: what GitHub sends is a fraction.
+pub(crate) const WEBHOOK_BODY_BYTES: usize = 1024 * 1024;
+
+/// The most that the settings may say: GitHub cuts off at 25 MB.
+pub(crate) const WEBHOOK_BODY_MAX_BYTES: usize = 25 * 1024 * 1024;
+
+/// How far a signature's time may be from ours, in seconds: what the Standard Webhooks libraries allow.
+pub(crate) const WEBHOOK_CLOCK_S: u64 = 300;
+
+/// The shortest secret of a webhook, in bytes: 128 bits, if they are drawn at random.
+pub(crate) const WEBHOOK_SECRET_BYTES: usize = 16;
+
+/// The longest name of a webhook, in bytes: it is a part of paths and of the callers that people see.
+pub(crate) const WEBHOOK_NAME_BYTES: usize = 64;
+
+/// The longest key by which deliveries of a burst become one, in bytes.
+pub(crate) const WEBHOOK_TOPIC_BYTES: usize = 500;
+
+/// Steps of one template: a list of some thousand entries, and no endless loop.
+pub(crate) const TEMPLATE_FUEL: u64 = 100_000;
+
+/// How long the body of a delivery may take, in milliseconds: GitHub gives up after ten seconds.
+pub(crate) const WEBHOOK_BODY_MS: u64 = 10_000;
+
+/// How often a delivery looks for its session again when others make and remove it meanwhile.
+pub(crate) const WEBHOOK_TRIES: u32 = 3;
+
+/// How many connections the listener for webhooks has at a time. Apart from the socket's, so that strangers on the
+/// machine cannot take those of its user.
+pub(crate) const WEBHOOK_CONNECTIONS: usize = 64;
+
+/// How many deliveries of a webhook that led to nothing are remembered.
+pub(crate) const WEBHOOK_FRUITLESS: usize = 100;
+
+/// How many deliveries are listed unless more are asked for.
+pub(crate) const WEBHOOK_LISTED: usize = 100;
+
+/// The most deliveries that can be asked for at once.
+pub(crate) const WEBHOOK_LISTED_MAX: usize = 1_000;

@@ -95,7 +95,7 @@ impl Host {
             now: self.clock.now(),
             manner: self.manner(adapter),
             name_taken,
-            draining: self.is_draining(),
+            paused: self.slots.is_paused(),
             admits: self.slots.admits_new(&new),
         };
         let made = match create(new, by, &env) {

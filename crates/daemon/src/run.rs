@@ -2,6 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
+use std::net::SocketAddr;
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,7 +12,7 @@ use lockkeeper_core::session::{Command, Request, Status};
 use lockkeeper_store::{SessionRow, SqliteStore, StoreError, ViewFilter};
 use rustix::fs::FlockOperation;
 use thiserror::Error;
-use tokio::net::{UnixListener, UnixStream};
+use tokio::net::{TcpListener, UnixListener, UnixStream};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::broadcast;
 use tokio::task::{JoinError, JoinHandle};
@@ -20,8 +21,10 @@ use crate::boot::boot;
 use crate::config::{Config, ConfigError};
 use crate::host::Host;
 use crate::hub::Told;
+use crate::memory::Gauge;
 use crate::paths::Paths;
-use crate::{http, limits, log};
+use crate::slots::Slots;
+use crate::{http, limits, log, pause};
 
 /// How to run a daemon.
 #[derive(Debug, Clone)]
@@ -101,12 +104,27 @@ pub async fn run(options: Options) -> Result<(), RunError> {
     log::begin(&paths).map_err(place(format!("cannot open {}", log::file(&paths).display())))?;
     tracing::info!(version = http::VERSION, pid = std::process::id(), data = %paths.data.display(), "daemon starts");
     let database = paths.database();
-    let store = tokio::task::spawn_blocking(move || SqliteStore::open(&database)).await??;
+    let open = move || {
+        let store = SqliteStore::open(&database)?;
+        let pause = pause::kept(&store)?;
+        Ok::<_, StoreError>((store, pause))
+    };
+    let (store, pause) = tokio::task::spawn_blocking(open).await??;
+    // They were looked at when the file was read.
+    let slots = Slots::new(config.slots().unwrap_or_default(), pause, Gauge::new());
+    let hooks = match config.webhooks.listen {
+        Some(address) => Some(listen_for_hooks(address).await?),
+        None => None,
+    };
     let listener = listen(&paths.socket).await?;
-    let host = Arc::new(Host::new(paths, exe, &config, Arc::new(store)));
+    let host = Arc::new(Host::new(paths, exe, &config, Arc::new(store), slots));
+    if let Some(address) = hooks.as_ref().and_then(|hooks| hooks.local_addr().ok()) {
+        tracing::info!(%address, "listening for webhooks");
+        host.webhooks.listens_at(address);
+    }
     let mut asked = Asked::watch()?;
     let booting = host.tasks.spawn(boot(host.clone()));
-    let mut served = host.tasks.spawn(http::serve(host.clone(), listener));
+    let mut served = host.tasks.spawn(serve(host.clone(), listener, hooks));
     let ended = tokio::select! {
         () = host.ending.cancelled() => Ok(()),
         () = asked.again() => Ok(()),
@@ -133,6 +151,16 @@ pub async fn run(options: Options) -> Result<(), RunError> {
     }
     drop(lock);
     ended
+}
+
+/// Serves the socket, and the listener for webhooks if there is one.
+async fn serve(host: Arc<Host>, listener: UnixListener, hooks: Option<TcpListener>) {
+    let hooks = async {
+        if let Some(listener) = hooks {
+            http::serve_hooks(host.clone(), listener).await;
+        }
+    };
+    tokio::join!(http::serve(host.clone(), listener), hooks);
 }
 
 /// Waits until booting has failed, or the task that serves has ended. Both go on until the daemon ends.
@@ -238,6 +266,25 @@ async fn listen(socket: &Path) -> Result<UnixListener, RunError> {
     let listener = UnixListener::bind(socket).map_err(place(what()))?;
     std::fs::set_permissions(socket, std::fs::Permissions::from_mode(0o600)).map_err(place(what()))?;
     Ok(listener)
+}
+
+/// Listens for webhooks.
+async fn listen_for_hooks(address: SocketAddr) -> Result<TcpListener, RunError> {
+    let mut tries = limits::LOCK_TRIES;
+    loop {
+        match TcpListener::bind(address).await {
+            // A child of a killed daemon has its listener until it executes its own program.
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && tries > 0 => {
+                tries -= 1;
+                tokio::time::sleep(Duration::from_millis(limits::LOCK_STEP_MS)).await;
+            }
+            bound => {
+                let what =
+                    format!("cannot listen for webhooks on {address}, as the setting webhooks.listen says");
+                return bound.map_err(place(what));
+            }
+        }
+    }
 }
 
 /// The signals that ask a daemon to end.

@@ -50,6 +50,7 @@ struct Data {
     keys: BTreeMap<(String, String), StoredKey>,
     /// How many keys there have been.
     keys_stored: u64,
+    facts: BTreeMap<&'static str, String>,
 }
 
 struct Session {
@@ -135,6 +136,13 @@ impl Engine for MemoryEngine {
             Change::Remove(removal) => data.remove(removal),
             Change::ForgetKeys { before_wall_ms } => {
                 data.keys.retain(|_, key| key.wall >= *before_wall_ms);
+                Appended::Ok { last: data.head(), seq: 0 }
+            }
+            Change::KeepFact { name, value } => {
+                match value {
+                    Some(value) => data.facts.insert(*name, value.clone()),
+                    None => data.facts.remove(*name),
+                };
                 Appended::Ok { last: data.head(), seq: 0 }
             }
         });
@@ -360,6 +368,10 @@ impl Store for MemoryStore {
         self.writer.submit(vec![Change::ForgetKeys { before_wall_ms }], done);
     }
 
+    fn keep_fact(&self, name: &'static str, value: Option<String>, done: Done) {
+        self.writer.submit(vec![Change::KeepFact { name, value }], done);
+    }
+
     fn flush(&self) -> Result<(), StoreError> {
         self.writer.flush()
     }
@@ -466,6 +478,10 @@ impl Store for MemoryStore {
         let mut those: Vec<_> = data.keys.values().filter(|stored| stored.entry.scope == scope).collect();
         those.sort_by_key(|stored| Reverse(stored.no));
         Ok(those.into_iter().take(limit).map(|stored| (stored.entry.clone(), stored.wall)).collect())
+    }
+
+    fn fact(&self, name: &'static str) -> Result<Option<String>, StoreError> {
+        Ok(lock(&self.data).facts.get(name).cloned())
     }
 
     fn live(&self) -> Result<Vec<SessionId>, StoreError> {

@@ -25,6 +25,10 @@ pub(crate) enum Change {
     ForgetKeys {
         before_wall_ms: i64,
     },
+    KeepFact {
+        name: &'static str,
+        value: Option<String>,
+    },
     /// Not fit to be stored; why.
     Refused(String),
 }
@@ -33,7 +37,7 @@ impl Change {
     pub(crate) fn essential(&self) -> bool {
         match self {
             Self::Append(append) => append.essential,
-            Self::Remove(_) | Self::ForgetKeys { .. } => true,
+            Self::Remove(_) | Self::ForgetKeys { .. } | Self::KeepFact { .. } => true,
             Self::Refused(_) => false,
         }
     }
@@ -41,6 +45,7 @@ impl Change {
     pub(crate) fn bytes(&self) -> usize {
         match self {
             Self::Append(append) => append.bytes,
+            Self::KeepFact { value, .. } => value.as_ref().map_or(0, String::len),
             Self::Remove(_) | Self::ForgetKeys { .. } | Self::Refused(_) => 0,
         }
     }
@@ -49,7 +54,7 @@ impl Change {
         match self {
             Self::Append(append) => append.events.len(),
             Self::Remove(_) => 1,
-            Self::ForgetKeys { .. } | Self::Refused(_) => 0,
+            Self::ForgetKeys { .. } | Self::KeepFact { .. } | Self::Refused(_) => 0,
         }
     }
 }

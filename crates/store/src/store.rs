@@ -39,6 +39,10 @@ pub trait Store: Send + Sync {
     /// Forgets idempotency keys stored with events before this wall time (milliseconds since 1970).
     fn forget_keys(&self, before_wall_ms: i64, done: Done);
 
+    /// Keeps something that is true of the caller's host and of no session, in place of what was kept under this name;
+    /// `None` forgets it. Like a submission of one essential item: it is small, and may use the reserve of a full disk.
+    fn keep_fact(&self, name: &'static str, value: Option<String>, done: Done);
+
     /// Waits for everything submitted before. For tests, and for stopping in order.
     ///
     /// # Errors
@@ -100,6 +104,9 @@ pub trait Store: Send + Sync {
     /// The answers that were given within a scope, with when they were stored (milliseconds since 1970): the last ones,
     /// the newest first.
     fn keys(&self, scope: &str, limit: usize) -> Result<Vec<(KeyEntry, i64)>, StoreError>;
+
+    /// What is kept under this name of the host; see [`Store::keep_fact`].
+    fn fact(&self, name: &'static str) -> Result<Option<String>, StoreError>;
 
     /// Sessions with a process, or with work that waits: those that a starting daemon must look at. Its cost does not
     /// grow with the number of the others. See [`SessionRow::live`].

@@ -23,10 +23,11 @@ pub use stream::EventStream;
 
 use crate::{
     AgentInfo, Attempt, Claim, ClaimQuery, ClaimRenewal, ClaimRequest, Created, DaemonStatus,
-    DecisionRequest, EventPage, EventQuery, FullSession, Gate, GateQuery, InnerReference, InterruptReceipt,
-    InterruptRequest, Item, ItemQuery, JournalQuery, List, NewSession, PromptEdit, PromptReceipt,
-    PromptRequest, QueuedPrompt, Reference, Session, SessionPatch, SessionQuery, SettingsRequest,
-    StopRequest, Turn, Version, WaitQuery, Why, headers, limits,
+    DecisionRequest, Delivery, DeliveryQuery, EventPage, EventQuery, FullSession, Gate, GateQuery,
+    InnerReference, InterruptReceipt, InterruptRequest, Item, ItemQuery, JournalQuery, List, NewSession,
+    PauseRequest, PromptEdit, PromptReceipt, PromptRequest, QueuedPrompt, Reference, Session, SessionPatch,
+    SessionQuery, SettingsRequest, StopReceipt, StopRequest, Turn, UnpauseReceipt, Version, WaitQuery,
+    Webhook, WebhookTest, WebhookTrial, Why, headers, limits,
 };
 use http::{Call, Deadline};
 
@@ -102,6 +103,16 @@ impl Client {
     /// `POST /v1/daemon/stop`
     pub async fn stop_daemon(&self, request: StopRequest) -> Answer<DaemonStatus> {
         self.post("/v1/daemon/stop", &request).await
+    }
+
+    /// `POST /v1/daemon/pause`
+    pub async fn pause_daemon(&self, request: &PauseRequest) -> Answer<DaemonStatus> {
+        self.post("/v1/daemon/pause", request).await
+    }
+
+    /// `POST /v1/daemon/unpause`
+    pub async fn unpause_daemon(&self) -> Answer<UnpauseReceipt> {
+        self.json(Call { method: Method::POST, ..Call::get("/v1/daemon/unpause".to_owned()) }).await
     }
 
     /// `GET /v1/agents`
@@ -248,12 +259,12 @@ impl Client {
     }
 
     /// `POST /v1/sessions/{session}/stop`
-    pub async fn stop(&self, session: &Reference) -> Answer<Session> {
+    pub async fn stop(&self, session: &Reference) -> Answer<StopReceipt> {
         self.json(Call { method: Method::POST, ..Call::get(path(session, "/stop")) }).await
     }
 
     /// `POST /v1/sessions/{session}/kill`
-    pub async fn kill(&self, session: &Reference) -> Answer<Session> {
+    pub async fn kill(&self, session: &Reference) -> Answer<StopReceipt> {
         self.json(Call { method: Method::POST, ..Call::get(path(session, "/kill")) }).await
     }
 
@@ -275,6 +286,22 @@ impl Client {
     /// `POST /v1/gates/{gate}/decision`
     pub async fn decide(&self, gate: &InnerReference<GateNo>, decision: &DecisionRequest) -> Answer<Gate> {
         self.post(&format!("/v1/gates/{gate}/decision"), decision).await
+    }
+
+    /// `GET /v1/webhooks`
+    pub async fn webhooks(&self) -> Answer<List<Webhook>> {
+        self.get("/v1/webhooks").await
+    }
+
+    /// `GET /v1/webhooks/deliveries`
+    pub async fn deliveries(&self, query: &DeliveryQuery) -> Answer<List<Delivery>> {
+        self.get(&with_query("/v1/webhooks/deliveries", query)).await
+    }
+
+    /// `POST /v1/webhooks/{webhook}/test`
+    pub async fn test_webhook(&self, webhook: &str, test: &WebhookTest) -> Answer<WebhookTrial> {
+        let webhook = percent_encoding::utf8_percent_encode(webhook, percent_encoding::NON_ALPHANUMERIC);
+        self.post(&format!("/v1/webhooks/{webhook}/test"), test).await
     }
 
     /// `GET /v1/events` or `GET /v1/sessions/{session}/events`: one page.

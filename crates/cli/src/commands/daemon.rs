@@ -1,4 +1,6 @@
-//! `lk daemon`: runs, starts, stops and looks at the daemon.
+//! `lk daemon`: runs, starts, stops, pauses and looks at the daemon.
+
+pub(crate) mod pause;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fs::{self, File};
@@ -9,7 +11,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::Subcommand;
 use lockkeeper_api::client::ClientError;
-use lockkeeper_api::{DaemonStatus, Stop, StopRequest};
+use lockkeeper_api::{DaemonStatus, MemoryStatus, Stop, StopRequest};
 
 use crate::clock::Times;
 use crate::context::Context;
@@ -20,7 +22,7 @@ use crate::failure::{Failure, Outcome};
 use crate::format::{self, Shown};
 use crate::start::{self, Started};
 
-/// Run, start, stop and look at the daemon
+/// Run, start, stop, pause and look at the daemon
 #[derive(Debug, clap::Args)]
 #[command(arg_required_else_help = true)]
 pub(crate) struct Args {
@@ -51,6 +53,23 @@ enum Action {
     /// Agents whose sessions stay open keep their processes, and the next daemon takes them over. `lk stop` ends them
     /// before, `lk daemon stop --kill` kills them.
     Drain,
+    /// Begin no other turn and start no agent, until it is unpaused
+    ///
+    /// What runs goes on to its end; prompts are taken, and wait. A pause outlasts the daemon. A host that is paused
+    /// stays as it is, unless another reason is given.
+    Pause {
+        /// Why, for those who wait
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
+        #[command(flatten)]
+        shown: Shown,
+    },
+    /// Let a paused host go on
+    #[command(visible_alias = "resume")]
+    Unpause {
+        #[command(flatten)]
+        shown: Shown,
+    },
     /// Tell how the daemon is
     Status {
         #[command(flatten)]
@@ -114,6 +133,8 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
             stop(context, Stop::Drain).await?;
             Ok(exit::OK)
         }
+        Action::Pause { reason, shown } => pause::pause(reason, shown, context).await,
+        Action::Unpause { shown } => pause::unpause(shown, context).await,
         Action::Status { shown } => {
             let status = context.client.status().await?;
             shown.one(context, &status, || card(&status, shown.times()))?;
@@ -201,8 +222,10 @@ fn card(status: &DaemonStatus, times: Times) -> String {
     let sessions: Vec<String> =
         status.sessions.iter().map(|(word, count)| format!("{count} {word}")).collect();
     let sessions = if sessions.is_empty() { "none".to_owned() } else { sessions.join(", ") };
-    let lines = [
-        ("state", format!("{}, {}", status.state.word(), times.lasting(status.started))),
+    let mut lines = vec![("state", format!("{}, {}", status.state.word(), times.lasting(status.started)))];
+    lines.extend(status.paused.as_ref().map(|pause| ("paused", pause::who(pause, times))));
+    lines.extend(status.memory.map(|memory| ("memory", room(memory))));
+    lines.extend([
         ("version", status.version.clone()),
         ("process", status.pid.to_string()),
         ("sessions", sessions),
@@ -218,10 +241,17 @@ fn card(status: &DaemonStatus, times: Times) -> String {
         ("socket", status.socket.clone()),
         ("data", status.data_dir.clone()),
         ("log", status.log_file.clone()),
-    ];
+    ]);
     lines
         .iter()
         .fold(String::new(), |card, (name, text)| card + &format!("{name:<12}{}\n", escape::line(text)))
+}
+
+/// What is free of the memory, and what has to be: `812 MB free, floor 1024 MB`.
+pub(super) fn room(memory: MemoryStatus) -> String {
+    const MEGABYTE: u64 = 1024 * 1024;
+    let free = memory.available_bytes.map_or("unknown".to_owned(), |free| format!("{} MB", free / MEGABYTE));
+    format!("{free} free, floor {} MB", memory.floor_bytes / MEGABYTE)
 }
 
 async fn logs(context: &Context, follow: bool, tail: usize) -> Outcome {

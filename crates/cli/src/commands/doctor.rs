@@ -7,11 +7,13 @@ use std::path::Path;
 use std::time::Duration;
 
 use lockkeeper_api::client::ClientError;
-use lockkeeper_api::{CgroupState, DaemonState, DaemonStatus};
+use lockkeeper_api::{CgroupState, DaemonState, DaemonStatus, MemoryStatus};
 use lockkeeper_holder::journal::{self, Exit, Reader, Record, Step};
 use lockkeeper_holder::{HolderState, LaunchSpec};
 use serde::Serialize;
 
+use super::daemon::{pause, room};
+use crate::clock::{self, Times};
 use crate::context::{Context, VERSION};
 use crate::entry;
 use crate::escape;
@@ -236,7 +238,27 @@ fn daemon(status: &DaemonStatus) -> Vec<Check> {
         .next("nothing has to be done; a systemd user service with Delegate=yes gets one"),
         CgroupState::Absent => Check::new("cgroup", State::Note, "this system has none"),
     };
-    vec![daemon, socket, store, cgroup]
+    let mut checks = vec![daemon, socket, store, cgroup];
+    checks.extend(status.paused.as_ref().map(|paused| {
+        let since = Times::Relative(clock::now());
+        Check::new("pause", State::Weak, format!("nothing begins: paused {}", pause::who(paused, since)))
+            .next("`lk daemon unpause` lets the host go on")
+    }));
+    checks.extend(status.memory.map(memory));
+    checks
+}
+
+/// What a floor of the memory keeps from beginning.
+fn memory(memory: MemoryStatus) -> Check {
+    let room = room(memory);
+    match memory.available_bytes {
+        Some(free) if free >= memory.floor_bytes => Check::new("memory", State::Good, room),
+        Some(_) => Check::new("memory", State::Weak, format!("nothing begins: {room}"))
+            .next("stop what takes it, or lower slots.memory_floor_mb and `lk daemon restart`"),
+        None => Check::new("memory", State::Weak, room).next(
+            "the floor keeps nothing from beginning: this system does not tell; the daemon's log says why",
+        ),
+    }
 }
 
 fn agent(agent: &Found) -> Check {
@@ -300,6 +322,18 @@ mod tests {
             Check::new("store", State::Bad, "sqlite: disk full\u{1b}[2J").next("free some space"),
         ];
         insta::assert_snapshot!(report(&checks, Style::PLAIN));
+    }
+
+    #[test]
+    fn a_floor_that_keeps_everything_waiting_or_nothing_is_weak() {
+        let about = |available_bytes| {
+            let check = memory(MemoryStatus { available_bytes, floor_bytes: 1024 << 20 });
+            (check.state, check.found)
+        };
+        let floor = |state, found: &str| (state, found.to_owned());
+        assert_eq!(about(Some(1024 << 20)), floor(State::Good, "1024 MB free, floor 1024 MB"));
+        assert_eq!(about(Some(812 << 20)), floor(State::Weak, "nothing begins: 812 MB free, floor 1024 MB"));
+        assert_eq!(about(None), floor(State::Weak, "unknown free, floor 1024 MB"));
     }
 
     #[test]

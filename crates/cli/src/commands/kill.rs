@@ -1,8 +1,8 @@
 //! `lk kill`: ends the processes of sessions by force.
 
-use lockkeeper_api::{Reference, WaitFor, WaitQuery};
+use lockkeeper_api::{Reference, StopReceipt, WaitFor, WaitQuery};
 
-use super::how_it_is;
+use super::how_it_ended;
 use crate::context::Context;
 use crate::exit;
 use crate::failure::Outcome;
@@ -22,14 +22,16 @@ pub(crate) struct Args {
 
 /// Runs the command.
 pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
+    let mut dropped = Vec::with_capacity(args.sessions.len());
     for session in &args.sessions {
-        context.client.kill(session).await?;
+        dropped.push(context.client.kill(session).await?.dropped);
     }
     let mut ended = Series::new(context, args.shown);
     let all = async {
-        for reference in &args.sessions {
+        for (reference, dropped) in args.sessions.iter().zip(dropped) {
             let query = WaitQuery { wait: Some(WaitFor::End), timeout: None };
-            ended.push(context.client.wait(reference, query).await?, how_it_is)?;
+            let session = context.client.wait(reference, query).await?;
+            ended.push(StopReceipt { session, dropped }, how_it_ended)?;
         }
         Ok(exit::OK)
     };

@@ -3,6 +3,7 @@
 use lockkeeper_api::client::ClientError;
 use lockkeeper_api::{Session, SessionQuery};
 
+use super::daemon::pause;
 use super::watch;
 use crate::clock::Times;
 use crate::context::Context;
@@ -49,8 +50,11 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
         return Ok(exit::OK);
     }
     args.shown.list(context, &list, || table(&list, args.shown.times()))?;
-    if list.is_empty() && context.out.terminal && args.shown.output == Format::Table {
-        context.out.note(none_listed(&query));
+    if args.shown.output == Format::Table {
+        if list.is_empty() && context.out.terminal {
+            context.out.note(none_listed(&query));
+        }
+        pause::note(context).await?;
     }
     Ok(exit::OK)
 }

@@ -32,6 +32,7 @@ pub(crate) mod stop;
 pub(crate) mod version;
 pub(crate) mod wait;
 mod watch;
+pub(crate) mod webhook;
 pub(crate) mod welcome;
 pub(crate) mod why;
 
@@ -39,7 +40,7 @@ use std::collections::BTreeMap;
 use std::io::Read as _;
 
 use clap::ValueEnum;
-use lockkeeper_api::{Class, OnPreempt, Session, Status, Time};
+use lockkeeper_api::{Class, OnPreempt, Session, Status, StopReceipt, Time};
 
 use crate::clock::Times;
 use crate::failure::{Failure, Outcome};
@@ -122,6 +123,21 @@ pub(crate) fn how_it_is(session: &Session) -> String {
     format!("{} {verb}{}\n", refs::title(session), session.status)
 }
 
+/// How a session has ended, and what it will not do any more, with a line end: `fix stopped; 2 prompts that waited were
+/// dropped`.
+pub(crate) fn how_it_ended(receipt: &StopReceipt) -> String {
+    format!("{}{}\n", how_it_is(&receipt.session).trim_end(), dropped(receipt.dropped))
+}
+
+/// Prompts that were dropped, behind what they were dropped by; empty if there were none.
+pub(crate) fn dropped(prompts: u32) -> String {
+    match prompts {
+        0 => String::new(),
+        1 => "; 1 prompt that waited was dropped".to_owned(),
+        many => format!("; {many} prompts that waited were dropped"),
+    }
+}
+
 /// Reads a prompt: `-` stands for standard input.
 pub(crate) fn read_prompt(words: &[String]) -> Outcome<String> {
     let text = if words.len() == 1 && words[0] == "-" {
@@ -168,6 +184,13 @@ mod tests {
         assert_eq!(told(Status::Running, Times::Relative(at(60_000))), "fix is running for 1m");
         assert_eq!(told(Status::Stopped, Times::Relative(at(60_000))), "fix stopped 1m ago");
         assert_eq!(told(Status::Failed, Times::Exact), "fix failed 1970-01-01T00:00:00.000Z");
+    }
+
+    #[test]
+    fn prompts_that_are_dropped_are_told_if_there_are_any() {
+        let told = [0, 1, 2].map(dropped);
+        let wanted = ["", "; 1 prompt that waited was dropped", "; 2 prompts that waited were dropped"];
+        assert_eq!(told, wanted);
     }
 
     #[test]

@@ -34,8 +34,9 @@ async fn remove(args: &Args, context: &Context, removed: &mut Series<'_, Session
     for reference in &args.sessions {
         let session = context.client.session(reference).await?;
         let id: Reference = session.id.clone().into();
+        let mut dropped = 0;
         if args.force && !session.status.is_end() {
-            context.client.kill(&id).await?;
+            dropped = context.client.kill(&id).await?.dropped;
             context.client.wait(&id, WaitQuery { wait: Some(WaitFor::End), timeout: None }).await?;
         }
         if let Err(error) = context.client.remove(&id).await {
@@ -51,7 +52,7 @@ async fn remove(args: &Args, context: &Context, removed: &mut Series<'_, Session
                 _ => error.into(),
             });
         }
-        removed.push(session, |_| format!("{reference} removed\n"))?;
+        removed.push(session, |_| format!("{reference} removed{}\n", super::dropped(dropped)))?;
     }
     Ok(exit::OK)
 }

@@ -7,11 +7,12 @@ use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 
 use lockkeeper_api::id::{AgentName, SessionName};
-use lockkeeper_api::{Cursor, InnerReference, NewSession, Secrets};
+use lockkeeper_api::{Cursor, InnerReference, NewSession, Secrets, Status};
 
 use super::Urgency;
 use crate::clock;
 use crate::context::Context;
+use crate::escape;
 use crate::exit;
 use crate::failure::{Failure, Outcome};
 use crate::follow::{AtGate, Face, Goal, Plan, follow};
@@ -100,6 +101,10 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
         tell_first_steps(context, args.detach);
     }
     let created = context.client.create(&request, args.key.as_deref()).await?;
+    if created.session.status == Status::Queued {
+        let reason = escape::line(&created.session.reason);
+        context.out.note(context.out.note_style.dim(&format!("queued: {reason}")));
+    }
     if args.detach {
         let shown = Shown { output: args.output, exact: false };
         shown.one(context, &created, || format!("{}\n", created.session.id))?;

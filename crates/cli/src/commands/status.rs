@@ -6,6 +6,7 @@ use clap::ValueEnum;
 use lockkeeper_api::{ClaimState, Reference, Session, SessionQuery, Time};
 use serde::Serialize;
 
+use super::daemon::pause;
 use super::{class_word, ls};
 use crate::clock::{self, Times};
 use crate::context::Context;
@@ -112,6 +113,9 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
         }
         StatusFormat::Jsonl => all.iter().try_for_each(|held| format::print_jsonl(context, held))?,
         StatusFormat::Xml => context.out.raw(xml(&all).as_bytes())?,
+    }
+    if args.output == StatusFormat::Table {
+        pause::note(context).await?;
     }
     Ok(exit::OK)
 }

@@ -1,8 +1,8 @@
 //! `lk stop`: ends sessions in order.
 
-use lockkeeper_api::{ErrorCode, Reference, Session, WaitFor, WaitQuery};
+use lockkeeper_api::{ErrorCode, Reference, StopReceipt, WaitFor, WaitQuery};
 
-use super::how_it_is;
+use super::how_it_ended;
 use crate::clock;
 use crate::context::Context;
 use crate::exit;
@@ -26,17 +26,23 @@ pub(crate) struct Args {
 
 /// Runs the command.
 pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
+    let mut dropped = Vec::with_capacity(args.sessions.len());
     for session in &args.sessions {
-        context.client.stop(session).await?;
+        dropped.push(context.client.stop(session).await?.dropped);
     }
     let mut ended = Series::new(context, args.shown);
-    let code = wait(&args, context, &mut ended).await;
+    let code = wait(&args, &dropped, context, &mut ended).await;
     ended.finish()?;
     code
 }
 
-async fn wait(args: &Args, context: &Context, ended: &mut Series<'_, Session>) -> Outcome {
-    for reference in &args.sessions {
+async fn wait(
+    args: &Args,
+    dropped: &[u32],
+    context: &Context,
+    ended: &mut Series<'_, StopReceipt>,
+) -> Outcome {
+    for (reference, dropped) in args.sessions.iter().zip(dropped) {
         let query = WaitQuery { wait: Some(WaitFor::End), timeout: args.timeout };
         let session = match context.client.wait(reference, query).await {
             Err(error)
@@ -48,7 +54,7 @@ async fn wait(args: &Args, context: &Context, ended: &mut Series<'_, Session>) -
             }
             answer => answer?,
         };
-        ended.push(session, how_it_is)?;
+        ended.push(StopReceipt { session, dropped: *dropped }, how_it_ended)?;
     }
     Ok(exit::OK)
 }

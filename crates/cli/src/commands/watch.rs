@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use lockkeeper_api::client::{ClientError, EventStream};
-use lockkeeper_api::{EventQuery, Frame, Session, SessionQuery};
+use lockkeeper_api::{EventQuery, Frame, Session, SessionQuery, Status};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -48,7 +48,11 @@ pub(super) async fn run(query: &SessionQuery, shown: Shown, context: &Context) -
             _ = resized.recv() => list.draw()?,
             _ = beat.tick() => {
                 beats = beats.wrapping_add(1);
-                if list.look().await? || beats.is_multiple_of(BEATS_A_SECOND) {
+                let second = beats.is_multiple_of(BEATS_A_SECOND);
+                if second {
+                    list.doubt();
+                }
+                if list.look().await? || second {
                     list.draw()?;
                 }
             }
@@ -84,6 +88,14 @@ impl List<'_> {
             Err(error) => return Err(error.into()),
         }
         Ok(())
+    }
+
+    /// What a session waits for changes without an event of its own: the host is another's.
+    fn doubt(&mut self) {
+        let waits = self.sessions.iter().any(|session| session.status == Status::Queued);
+        if waits && self.state == State::Present {
+            self.state = State::Stale;
+        }
     }
 
     /// Asks for the sessions if they may have changed; tells whether there is something to draw.

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use lockkeeper_api::client::ClientError;
 use lockkeeper_api::{Gate, GateQuery, Session, SessionQuery};
 
+use super::daemon::pause;
 use super::{gates, ls};
 use crate::clock::{self, Times};
 use crate::context::{Context, VERSION};
@@ -26,6 +27,7 @@ pub(crate) async fn run(context: &Context) -> Outcome {
         let agents = probe::agents().await;
         let daemon = if running { "runs, and has nothing to do" } else { "does not run; `lk run` starts it" };
         context.out.raw(welcome(daemon, &agents, context.out.style).as_bytes())?;
+        pause::note(context).await?;
         return Ok(exit::OK);
     }
     let times = Times::Relative(clock::now());
@@ -34,6 +36,7 @@ pub(crate) async fn run(context: &Context) -> Outcome {
         context.out.line(context.out.style.dim(&format!("{}\n", refs::ways(&gates[0]))))?;
     }
     print_table(context, &ls::table(&sessions, times))?;
+    pause::note(context).await?;
     Ok(exit::OK)
 }
 

@@ -62,6 +62,7 @@ fn a_limit_of_one_agent_or_label_keeps_nobody_else_waiting() {
         all: None,
         agents: [("claude".parse().unwrap(), 1)].into(),
         labels: [(urgent.clone(), 1)].into(),
+        memory_floor: None,
     });
     let labelled = |since| Want { labels: [urgent.clone()].into(), ..of("codex", since) };
     assert_eq!(host.want(&session(1), &of("claude", 1)), [session(1)]);
@@ -87,14 +88,99 @@ fn a_paused_host_starts_nothing_and_goes_on_in_order() {
     assert_eq!(host.waits_for(&session(1)), None);
 }
 
+fn with_a_floor() -> Admission {
+    Admission::new(Slots { memory_floor: Some(100), ..Slots::default() })
+}
+
 #[test]
-fn with_too_little_memory_one_runs_at_a_time() {
-    let mut host = Admission::default();
-    assert_eq!(host.short_of_memory(true), []);
-    assert_eq!(host.want(&session(1), &want(Class::Normal, 1)), [session(1)]);
+fn with_too_little_memory_nothing_begins_and_the_reason_says_how_much_is_missing() {
+    let mut host = with_a_floor();
+    host.memory(100);
+    assert_eq!(host.want(&session(1), &want(Class::Normal, 1)), [session(1)], "the floor itself is enough");
+    host.memory(99);
     assert_eq!(host.want(&session(2), &want(Class::Normal, 2)), []);
-    assert_eq!(host.waits_for(&session(2)), Some(Wait::Memory));
-    assert_eq!(host.short_of_memory(false), [session(2)]);
+    assert_eq!(host.want(&session(3), &want(Class::Urgent, 3)), []);
+    assert!(!host.take_if_free(&session(4), &want(Class::Urgent, 4)));
+    assert_eq!(host.waits_for(&session(2)), Some(Wait::Memory { free: 99, floor: 100 }));
+    assert!(host.awaits_memory());
+    assert!(host.is_free_for_all(), "whoever runs may go on with the next turn: nobody else could begin");
+    assert_eq!(host.leave(&session(1)), [], "what else runs takes the memory");
+    host.memory(100);
+    assert!(!host.is_free_for_all(), "others could begin");
+    assert_eq!(host.tick(AwakeMs(0)), [session(3)], "the more urgent one first");
+    let _ = host.leave(&session(2));
+    assert!(!host.awaits_memory(), "nobody waits any more");
+}
+
+#[test]
+fn a_look_that_nobody_made_use_of_counts_for_one_only() {
+    let mut host = with_a_floor();
+    host.memory(0);
+    for n in 1..=2 {
+        let _ = host.want(&session(n), &want(Class::Normal, n.into()));
+    }
+    for _ in 0..2 {
+        host.memory(100);
+        assert!(!host.take_if_free(&session(3), &want(Class::Normal, 3)), "others wait");
+    }
+    assert_eq!(host.tick(AwakeMs(0)), [session(1)]);
+}
+
+#[test]
+fn once_memory_is_back_those_that_waited_begin_one_at_a_look() {
+    let mut host = with_a_floor();
+    host.memory(99);
+    for n in 2..=4 {
+        let _ = host.want(&session(n), &want(Class::Normal, n.into()));
+    }
+    host.memory(100);
+    assert_eq!(host.tick(AwakeMs(0)), [session(2)]);
+    assert_eq!(host.waits_for(&session(3)), Some(Wait::MemoryTried));
+    host.memory(50);
+    assert_eq!(host.tick(AwakeMs(0)), [], "the one that began took it");
+    assert_eq!(host.waits_for(&session(3)), Some(Wait::Memory { free: 50, floor: 100 }));
+    for n in [3, 4] {
+        host.memory(1000);
+        assert_eq!(host.tick(AwakeMs(0)), [session(n)]);
+    }
+    host.memory(1000);
+    assert!(!host.awaits_memory() && host.is_free_for_all());
+    for n in 5..=7 {
+        assert_eq!(host.want(&session(n), &want(Class::Normal, n.into())), [session(n)]);
+    }
+}
+
+#[test]
+fn nobody_looks_at_the_memory_for_those_that_wait_for_something_else() {
+    let mut host = Admission::new(Slots { all: Some(1), memory_floor: Some(100), ..Slots::default() });
+    let _ = host.want(&session(1), &want(Class::Normal, 1));
+    host.memory(0);
+    assert_eq!(host.want(&session(2), &want(Class::Normal, 2)), []);
+    assert_eq!(host.waits_for(&session(2)), Some(Wait::Host { slots: 1 }));
+    assert!(!host.awaits_memory());
+    let mut paused = with_a_floor();
+    assert_eq!(paused.pause(true), []);
+    paused.memory(0);
+    assert_eq!(paused.want(&session(2), &want(Class::Normal, 2)), []);
+    assert!(!paused.awaits_memory());
+}
+
+#[test]
+fn whoever_was_counted_under_a_limit_that_is_over_does_not_begin_under_the_next_one() {
+    let mut host = Admission::default();
+    let claude: AgentName = "claude".parse().unwrap();
+    let wanted = want(Class::Normal, 1);
+    host.limit(&claude, AwakeMs(10));
+    for n in 1..=2 {
+        let _ = host.want(&session(n), &wanted);
+    }
+    assert_eq!(host.tick(AwakeMs(10)), [session(1)]);
+    assert_eq!(host.leave(&session(1)), [session(2)]);
+    assert!(!host.is_unlimited(), "a slot that is counted has to be given back");
+    assert_eq!(host.leave(&session(2)), []);
+    assert!(host.is_unlimited());
+    host.limit(&claude, AwakeMs(20));
+    assert!(!host.take_if_free(&session(2), &wanted));
 }
 
 #[test]
@@ -137,10 +223,12 @@ proptest! {
     fn whatever_is_asked_slots_are_counted_right_and_nobody_waits_for_nothing(
         all in prop::option::of(0..4_u32),
         of_claude in prop::option::of(0..3_u32),
-        steps in prop::collection::vec((0..6_u8, 0..8_u8, 0..3_usize, any::<bool>()), 0..80),
+        floor in any::<bool>(),
+        steps in prop::collection::vec((0..7_u8, 0..8_u8, 0..3_usize, any::<bool>()), 0..80),
     ) {
         let agents = of_claude.map(|slots| ("claude".parse().unwrap(), slots)).into_iter().collect();
-        let mut host = Admission::new(Slots { all, agents, labels: BTreeMap::new() });
+        let mut host = Admission::new(Slots { all, agents, memory_floor: floor.then_some(2), ..Slots::default() });
+        let mut short = false;
         let mut has: BTreeMap<SessionId, Want> = BTreeMap::new();
         let mut wants: BTreeMap<SessionId, Want> = BTreeMap::new();
         for (now, (what, n, class, flag)) in steps.into_iter().enumerate() {
@@ -160,8 +248,14 @@ proptest! {
                     wants.remove(&who);
                     host.leave(&who)
                 }
-                _ => host.pause(flag),
+                5 => host.pause(flag),
+                _ => {
+                    host.memory(n.into());
+                    short = floor && n < 2;
+                    host.tick(AwakeMs(0))
+                }
             };
+            prop_assert!(!short || got.is_empty(), "somebody began with too little memory");
             for who in got {
                 let want = wants.remove(&who);
                 prop_assert!(want.is_some(), "who got a slot wanted one");

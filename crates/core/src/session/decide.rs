@@ -25,8 +25,8 @@ pub struct Env {
     pub manner: Arc<Manner>,
     /// Whether another living session has the name that this one has, or is to get.
     pub name_taken: bool,
-    /// Whether this host starts no turns and no processes for now, because it is being drained.
-    pub draining: bool,
+    /// Whether this host starts no turns and no processes for now: somebody has paused it, or it is being drained.
+    pub paused: bool,
     /// Whether another process or turn of this session may begin now; see [`Admission`](crate::admission::Admission).
     pub admits: bool,
 }

@@ -19,7 +19,7 @@ const OWN_WORK: &str =
 impl Step<'_> {
     /// Cuts the turn that runs short if something that waits calls for it, and could have the next turn.
     pub(super) fn preempt_if_called_for(&mut self) {
-        if self.state.held.is_some() || self.env.draining {
+        if self.state.held.is_some() || self.env.paused {
             return;
         }
         let (Some(class), Some(turn)) = (self.state.running_class(), self.state.running_turn()) else {

@@ -66,7 +66,7 @@ impl Step<'_> {
             }
             self.emit(Event::BackoffOver {});
         }
-        if self.env.draining || !self.env.admits {
+        if self.env.paused || !self.env.admits {
             return;
         }
         let resume = match (&self.state.conversation, self.env.manner.resumes) {
@@ -103,7 +103,7 @@ impl Step<'_> {
             return;
         }
         let limited = self.state.limited_until.is_some();
-        if self.settings_before_turn() || self.env.draining || !self.env.admits || limited {
+        if self.settings_before_turn() || self.env.paused || !self.env.admits || limited {
             return;
         }
         let Some(attempt) = self.state.process.attempt().map(|attempt| attempt.no) else { return };

@@ -38,7 +38,7 @@ pub(crate) static MANNER: LazyLock<Arc<Manner>> = LazyLock::new(|| {
 });
 
 pub(crate) fn env(slot: bool) -> Env {
-    Env { now: stamp(NOW), manner: MANNER.clone(), name_taken: false, draining: false, admits: slot }
+    Env { now: stamp(NOW), manner: MANNER.clone(), name_taken: false, paused: false, admits: slot }
 }
 
 pub(crate) fn new_session() -> NewSession {

@@ -18,7 +18,7 @@ async fn a_launch_that_was_given_up_before_the_daemon_was_killed_never_comes_to_
         now: host.clock.now(),
         manner: Arc::new(manner),
         name_taken: false,
-        draining: false,
+        paused: false,
         admits: true,
     };
     let (mut state, mut events) = create(new(7)?, "me", &env)?;

@@ -2,13 +2,16 @@
 
 use lockkeeper_api as api;
 use lockkeeper_api::{Cause, Exit, Gate, Session, SessionEnd, Time, TurnEnd, TurnNow, Until};
-use lockkeeper_core::id::AttemptNo;
+use lockkeeper_core::admission::Wait;
+use lockkeeper_core::id::{AttemptNo, SessionId};
 use lockkeeper_core::json::Json;
 use lockkeeper_core::session::{Status, Waits};
 use lockkeeper_core::time::Stamp;
 use lockkeeper_store::{GateRow, RawEvent, SessionRow, Stored};
 
 use super::answer::wire_cursor;
+use crate::memory::MEGABYTE;
+use crate::slots::{Closed, SlotWait, Slots};
 
 /// A moment on the wire.
 pub(super) fn time(stamp: &Stamp) -> Time {
@@ -16,7 +19,7 @@ pub(super) fn time(stamp: &Stamp) -> Time {
 }
 
 /// A session.
-pub(super) fn session(row: &SessionRow) -> Session {
+pub(super) fn session(row: &SessionRow, slots: &Slots) -> Session {
     Session {
         id: row.id.clone(),
         name: row.name.clone(),
@@ -24,7 +27,7 @@ pub(super) fn session(row: &SessionRow) -> Session {
         dir: row.dir.clone(),
         status: row.status,
         since: time(&row.since),
-        reason: reason(row),
+        reason: reason(row, slots),
         cause: Cause { seq: row.cause.seq, kind: row.cause.kind.clone() },
         until: row
             .until
@@ -75,9 +78,14 @@ fn count(number: usize) -> u32 {
 }
 
 /// In a few words: why it is so, or what it waits for.
-pub(super) fn reason(row: &SessionRow) -> String {
+fn reason(row: &SessionRow, slots: &Slots) -> String {
     match row.status {
-        Status::Queued => row.waits.as_ref().map(waits).unwrap_or_default(),
+        Status::Queued => match &row.waits {
+            // Not the session's to know.
+            Some(Waits::Slot) => slot(slots, &row.id),
+            Some(other) => waits(other),
+            None => String::new(),
+        },
         Status::AwaitingInput => match row.open_gates {
             1 => "1 gate is open".to_owned(),
             many => format!("{many} gates are open"),
@@ -119,6 +127,41 @@ pub(super) fn waits(waits: &Waits) -> String {
     }
 }
 
+/// What keeps a session from its slot.
+fn slot(slots: &Slots, session: &SessionId) -> String {
+    let wait = slots.waits_for(session).or_else(|| slots.closed().map(SlotWait::Closed));
+    wait.map_or_else(|| waits(&Waits::Slot), |wait| slot_wait(&wait))
+}
+
+/// What stands in the way of a slot.
+pub(super) fn slot_wait(wait: &SlotWait) -> String {
+    match wait {
+        SlotWait::Closed(Closed::Paused(pause)) => {
+            let reason = pause.reason.as_ref().map(|reason| format!(" ({reason})")).unwrap_or_default();
+            format!("the host is paused by {}{reason}", pause.by)
+        }
+        SlotWait::Closed(Closed::Draining) => "the daemon is draining: the next one goes on".to_owned(),
+        SlotWait::Closed(Closed::Starting) => "the daemon has just started".to_owned(),
+        SlotWait::For(Wait::Paused) => "the host starts nothing for now".to_owned(),
+        SlotWait::For(Wait::Host { slots }) => format!("all slots of the host are taken ({slots})"),
+        SlotWait::For(Wait::Agent { slots }) => format!("all slots of its agent are taken ({slots})"),
+        SlotWait::For(Wait::Label { label: (key, value), slots }) => {
+            format!("all slots of the label {key}={value} are taken ({slots})")
+        }
+        SlotWait::For(Wait::Memory { free, floor }) => {
+            format!("waits for memory: {} MB free, floor {} MB", free / MEGABYTE, floor / MEGABYTE)
+        }
+        SlotWait::For(Wait::MemoryTried) => {
+            "waits for memory: some is free again, and those that wait begin one by one".to_owned()
+        }
+        SlotWait::For(Wait::RateLimit { .. }) => "its agent's account has reached a limit".to_owned(),
+        SlotWait::For(Wait::Probing) => {
+            "another session finds out whether the limit of the agent's account is over".to_owned()
+        }
+        SlotWait::For(Wait::Order) => "others go before it".to_owned(),
+    }
+}
+
 /// A gate.
 pub(super) fn gate(row: &GateRow, session: &SessionRow) -> Gate {
     Gate::new(&row.session, session.name.as_ref(), &session.agent, &session.dir, &row.gate)
@@ -152,6 +195,7 @@ pub(super) fn stored_event(stored: &Stored) -> Result<api::Event, serde_json::Er
 mod tests {
     use std::sync::Arc;
 
+    use lockkeeper_core::admission::Slots as Limits;
     use lockkeeper_core::agent::AgentSays;
     use lockkeeper_core::prompt::Class;
     use lockkeeper_core::session::{
@@ -161,6 +205,7 @@ mod tests {
     use super::*;
     use crate::clock::Clock;
     use crate::making::tests::new;
+    use crate::memory::Gauge;
 
     #[test]
     fn a_prompt_that_waits_for_a_switch_of_the_model_does_not_wait_after_a_crash()
@@ -171,7 +216,7 @@ mod tests {
             now: clock.now(),
             manner: Arc::new(manner),
             name_taken: false,
-            draining: false,
+            paused: false,
             admits: true,
         };
         let command = |command| Input::Command(Request { by: "me".to_owned(), command });
@@ -191,7 +236,8 @@ mod tests {
         }
         let row = SessionRow::of(&state);
         assert_eq!(row.status, Status::Queued);
-        assert_eq!(reason(&row), "waits for a switch of the model or mode");
+        let slots = Slots::new(Limits::default(), None, Gauge::new());
+        assert_eq!(reason(&row, &slots), "waits for a switch of the model or mode");
         Ok(())
     }
 }

@@ -233,7 +233,7 @@ impl Subscriber {
         let row = |id: &SessionId| view.sessions.iter().find(|row| row.id == *id);
         let snapshot = Snapshot {
             cursor: wire_cursor(view.cursor),
-            sessions: view.sessions.iter().map(convert::session).collect(),
+            sessions: view.sessions.iter().map(|row| convert::session(row, &self.host.slots)).collect(),
             gates: view
                 .gates
                 .iter()

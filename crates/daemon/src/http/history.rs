@@ -41,7 +41,7 @@ pub(super) async fn full(State(host): State<Arc<Host>>, Path(session): Path<Stri
     let cursor = log.cursor;
     let write = async move |mut out: Pieces| {
         out.text(r#"{"session":"#);
-        out.json(&convert::session(&log.row))?;
+        out.json(&convert::session(&log.row, &log.host.slots))?;
         out.text(r#","turns":"#);
         log.rows(&mut out, Turns::of(&log.row)).await?;
         out.text(r#","gates":"#);

@@ -9,6 +9,7 @@ mod folds;
 mod gates;
 mod history;
 mod journal;
+mod pause;
 mod pieces;
 mod prompts;
 mod resolve;
@@ -16,6 +17,7 @@ mod serve;
 mod sessions;
 mod system;
 mod waiting;
+mod webhooks;
 mod why;
 
 use std::sync::Arc;
@@ -29,10 +31,9 @@ use axum::routing::{get, patch, post, put};
 use lockkeeper_api::{ErrorCode, headers};
 
 use crate::host::Host;
-use crate::limits;
 use answer::Failure;
 use caller::Peer;
-pub(crate) use serve::serve;
+pub(crate) use serve::{serve, serve_hooks};
 
 /// The daemon's version.
 pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -51,6 +52,7 @@ fn router(host: Arc<Host>) -> Router {
         .route("/sessions/{session}/events", get(events::of_session))
         .route("/sessions/{session}/claims/{claim}", get(claims::get))
         .route("/gates", get(gates::list))
+        .route("/webhooks/deliveries", get(webhooks::deliveries))
         .route("/events", get(events::all));
     let plain = Router::new()
         .route("/sessions", post(sessions::create))
@@ -71,9 +73,13 @@ fn router(host: Arc<Host>) -> Router {
         .route("/sessions/{session}/claims", get(claims::list).post(claims::claim))
         .route("/sessions/{session}/claims/{claim}", put(claims::renew).delete(claims::end))
         .route("/gates/{gate}/decision", post(gates::decide))
+        .route("/webhooks", get(webhooks::list))
+        .route("/webhooks/{webhook}/test", post(webhooks::test))
         .route("/agents", get(system::agents))
         .route("/status", get(system::status))
         .route("/daemon/stop", post(system::stop))
+        .route("/daemon/pause", post(pause::pause))
+        .route("/daemon/unpause", post(pause::unpause))
         .route_layer(middleware::from_fn(without_query));
     let v1 = asked
         .merge(plain)
@@ -82,13 +88,25 @@ fn router(host: Arc<Host>) -> Router {
     let metrics = Router::new()
         .route("/metrics", get(system::metrics))
         .layer(middleware::from_fn_with_state(host.clone(), booted));
-    Router::new()
+    let own = Router::new()
         .nest("/v1", v1)
         .merge(metrics)
+        .merge(deliveries(&host))
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(system::readyz))
         .route("/version", get(system::version))
-        .route("/openapi.json", get(system::openapi))
+        .route("/openapi.json", get(system::openapi));
+    finished(own, host).layer(middleware::from_fn(own_user))
+}
+
+/// What the listener for webhooks serves: deliveries, and nothing else.
+fn hooks_router(host: Arc<Host>) -> Router {
+    finished(deliveries(&host), host)
+}
+
+/// The routes with what every answer needs: an end for every path, and bounds.
+fn finished(router: Router<Arc<Host>>, host: Arc<Host>) -> Router {
+    router
         .fallback(|request: Request| async move {
             Failure::new(ErrorCode::NotFound, format!("there is nothing at {}", request.uri().path()))
         })
@@ -96,8 +114,15 @@ fn router(host: Arc<Host>) -> Router {
             let detail = format!("{} does not take {}", request.uri().path(), request.method());
             Failure::new(ErrorCode::MethodNotAllowed, detail)
         })
-        .layer(middleware::from_fn(versioned))
+        .layer(middleware::from_fn(bounded))
         .with_state(host)
+}
+
+/// Where deliveries come in. They prove themselves, whoever brings them.
+fn deliveries(host: &Arc<Host>) -> Router<Arc<Host>> {
+    Router::new()
+        .route("/hooks/{webhook}", post(webhooks::receive))
+        .layer(middleware::from_fn_with_state(host.clone(), booted))
 }
 
 /// Refuses a query where none is read: what is not obeyed is not ignored either.
@@ -140,21 +165,28 @@ async fn booted(State(host): State<Arc<Host>>, request: Request, next: Next) -> 
     next.run(request).await
 }
 
-/// Every answer names the version; an answer of ours that is no page is never sniffed.
-async fn versioned(request: Request, next: Next) -> Response {
+/// Serves the daemon's own user alone. Every answer names the version.
+async fn own_user(request: Request, next: Next) -> Response {
     // The socket's mode keeps others out already; this is for a socket whose mode somebody widened.
     let own = request.extensions().get::<ConnectInfo<Peer>>().is_some_and(|peer| peer.own);
-    let crowded = request.extensions().get::<Crowd>().is_some_and(|crowd| crowd.0);
-    let mut response = if !own {
+    let mut response = if own {
+        next.run(request).await
+    } else {
         Failure::new(ErrorCode::Forbidden, "the daemon serves its own user alone").into_response()
-    } else if crowded {
-        let detail = format!("{} connections are open already", limits::CONNECTIONS);
-        Failure::new(ErrorCode::Busy, detail).into_response()
+    };
+    response.headers_mut().insert(headers::VERSION, HeaderValue::from_static(VERSION));
+    response
+}
+
+/// Turns away what comes over a connection too many. An answer of ours, which is no page, is never sniffed or kept.
+async fn bounded(request: Request, next: Next) -> Response {
+    let crowded = request.extensions().get::<Crowd>().is_some_and(|crowd| crowd.0);
+    let mut response = if crowded {
+        Failure::new(ErrorCode::Busy, "too many connections are open already").into_response()
     } else {
         next.run(request).await
     };
     let head = response.headers_mut();
-    head.insert(headers::VERSION, HeaderValue::from_static(VERSION));
     head.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     head.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response

@@ -176,6 +176,11 @@ pub(super) fn accepted(state: &Session, events: &[Envelope]) -> Option<PromptRec
     Some(receipt(state, prompt, PromptState::Accepted))
 }
 
+/// The receipt of a prompt that waits.
+pub(super) fn waiting(state: &Session, prompt: PromptNo) -> PromptReceipt {
+    receipt(state, prompt, PromptState::Accepted)
+}
+
 fn receipt(state: &Session, no: PromptNo, otherwise: PromptState) -> PromptReceipt {
     let behind = state.queue.before(no);
     let by = Preemptor::Prompt(no);

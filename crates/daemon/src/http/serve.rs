@@ -1,5 +1,6 @@
 //! Connections: taken in, served within bounds, and ended with the daemon.
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,12 +11,13 @@ use hyper::server::conn::http1;
 use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use tokio::net::{UnixListener, UnixStream};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use super::caller::Callers;
-use super::{Crowd, router};
+use super::caller::{Callers, Peer};
+use super::{Crowd, hooks_router, router};
 use crate::host::Host;
 use crate::limits;
 
@@ -23,14 +25,42 @@ use crate::limits;
 pub(crate) async fn serve(host: Arc<Host>, listener: UnixListener) {
     let callers = Arc::new(Callers::look_up(host.paths.sessions()));
     let router = router(host.clone());
+    let ending = host.ending.clone();
+    let accept = async move || Ok(listener.accept().await?.0);
+    let connect = |stream: UnixStream, crowd: Crowd| {
+        let (callers, router, ending) = (callers.clone(), router.clone(), ending.clone());
+        async move {
+            let peer = callers.peer(&stream).await;
+            connection(stream, router, Some(peer), crowd, ending).await;
+        }
+    };
+    take_in(&host, limits::CONNECTIONS, accept, connect).await;
+}
+
+/// Serves the listener for webhooks in the same way.
+pub(crate) async fn serve_hooks(host: Arc<Host>, listener: TcpListener) {
+    let router = hooks_router(host.clone());
+    let ending = host.ending.clone();
+    let accept = async move || Ok(listener.accept().await?.0);
+    let connect =
+        |stream: TcpStream, crowd: Crowd| connection(stream, router.clone(), None, crowd, ending.clone());
+    take_in(&host, limits::WEBHOOK_CONNECTIONS, accept, connect).await;
+}
+
+/// Takes connections in until the daemon ends; those beyond `most` are told that there is a crowd.
+async fn take_in<S, C: Future<Output = ()> + Send + 'static>(
+    host: &Host,
+    most: usize,
+    accept: impl AsyncFn() -> io::Result<S>,
+    connect: impl Fn(S, Crowd) -> C,
+) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
-            accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => {
-                    let crowd = Crowd(connections.len() >= limits::CONNECTIONS);
-                    let ending = host.ending.clone();
-                    connections.spawn(connection(stream, router.clone(), callers.clone(), crowd, ending));
+            accepted = accept() => match accepted {
+                Ok(stream) => {
+                    let crowd = Crowd(connections.len() >= most);
+                    connections.spawn(connect(stream, crowd));
                 }
                 Err(error) => {
                     // Too many files are open; some are closed in a while.
@@ -42,7 +72,8 @@ pub(crate) async fn serve(host: Arc<Host>, listener: UnixListener) {
             () = host.ending.cancelled() => break,
         }
     }
-    drop(listener);
+    // The listener ends with it.
+    drop(accept);
     while let Some(ended) = connections.join_next().await {
         notice(ended);
     }
@@ -56,17 +87,18 @@ fn notice(ended: Result<(), JoinError>) {
 
 /// Serves one connection, which lasts for several requests unless there is a crowd.
 async fn connection(
-    stream: UnixStream,
+    stream: impl AsyncRead + AsyncWrite + Unpin,
     router: Router,
-    callers: Arc<Callers>,
+    peer: Option<Peer>,
     crowd: Crowd,
     ending: CancellationToken,
 ) {
-    let peer = ConnectInfo(callers.peer(&stream).await);
     let service = TowerToHyperService::new(router);
     let service = service_fn(move |mut request: Request<Incoming>| {
-        request.extensions_mut().insert(peer.clone());
         request.extensions_mut().insert(crowd);
+        if let Some(peer) = &peer {
+            request.extensions_mut().insert(ConnectInfo(peer.clone()));
+        }
         service.call(request)
     });
     let connection = http1::Builder::new()

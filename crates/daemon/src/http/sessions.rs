@@ -12,21 +12,24 @@ use axum::response::{IntoResponse as _, Response};
 use lockkeeper_agents::{Program, registry};
 use lockkeeper_api::{
     Change, Created, ErrorCode, InterruptReceipt, InterruptRequest, InterruptState, List, NewSession,
-    Secrets, Session, SessionPatch, SessionQuery, SettingsRequest, WaitQuery,
+    Secrets, Session, SessionPatch, SessionQuery, SettingsRequest, StopReceipt, WaitQuery,
 };
 use lockkeeper_core::hash;
 use lockkeeper_core::id::{AgentName, SessionId};
-use lockkeeper_core::session::{Command, NewPrompt, NewSession as CoreSession, Rename, Request, Status};
+use lockkeeper_core::session::{
+    Command, Event, NewPrompt, NewSession as CoreSession, Rename, Request, State as SessionState, Status,
+};
 use lockkeeper_store::{SessionRow, ViewFilter};
 
 use super::answer::{self, Answer, Failure, Json, Query, wire_cursor};
 use super::{Peer, convert, prompts, resolve, waiting};
 use crate::host::Host;
+use crate::session::launch::Environment;
 use crate::session::{KeyIntent, Made};
 
 /// Refuses new work while the daemon is draining.
 pub(super) fn admit(host: &Host) -> Result<(), Failure> {
-    if host.is_draining() {
+    if host.slots.is_draining() {
         return Err(Failure::new(
             ErrorCode::NotReady,
             "the daemon is draining: it takes no new work and will end",
@@ -42,13 +45,14 @@ pub(super) async fn create(
     Json { value, .. }: Json<NewSession>,
 ) -> Answer {
     let body_hash = request_hash(&value)?;
+    let printing = host.clone();
     let intent = prompts::key(&head)?.map(|key| KeyIntent {
         scope: "session".to_owned(),
         key,
         also: None,
         body_hash,
-        respond: Box::new(|state, events| {
-            prompts::print(&created(&SessionRow::of(state), prompts::accepted(state, events)))
+        respond: Box::new(move |state, events| {
+            prompts::print(&created(&printing, state, prompts::accepted(state, events)))
         }),
     });
     // A repetition gets its answer whatever has become of the workspace, the agent or the daemon since.
@@ -65,12 +69,11 @@ pub(super) async fn create(
     admit(&host)?;
     let asked = tokio::task::spawn_blocking(move || check(&value).map(|()| value));
     let value = asked.await.map_err(|error| Failure::new(ErrorCode::Internal, error.to_string()))??;
-    let lifetime = value.lifetime();
-    let prompt = match (value.prompt, value.class) {
+    let prompt = match (&value.prompt, value.class) {
         (Some(text), Some(class)) => {
             peer.may_ask(class, &host.rights)?;
             let key = key.as_ref().map(|(intent, _)| intent.key.clone());
-            Some(NewPrompt { key, ..NewPrompt::new(text, class) })
+            Some(NewPrompt { key, ..NewPrompt::new(text.clone(), class) })
         }
         (None, None) => None,
         (Some(_), None) => return Err(prompts::class_required()),
@@ -81,28 +84,38 @@ pub(super) async fn create(
             ));
         }
     };
-    let new = CoreSession {
-        id: draw_id()?,
-        name: value.name,
-        agent: value.agent,
-        dir: value.dir,
-        model: value.model,
-        mode: value.mode,
-        lifetime,
-        labels: value.labels,
-        environment: value.environment,
-        submitter: value.submitter,
-        turn_ms: value.turn_timeout_ms.map(NonZeroU64::get),
-        prompt,
-    };
-    let environment = value.env.0.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
+    let (new, environment) = core_session(value, prompt)?;
     let done = match host.create(new, peer.to_string(), environment, key).await? {
         Made::Now(done) => done,
         Made::Before { answer, cursor } => return Ok(answer::text(StatusCode::CREATED, answer, cursor)),
     };
-    let mut body = created(&SessionRow::of(&done.state), prompts::accepted(&done.state, &done.events));
+    let mut body = created(&host, &done.state, prompts::accepted(&done.state, &done.events));
     body.cursor = wire_cursor(done.cursor);
     answer::json(StatusCode::CREATED, &body, done.cursor)
+}
+
+/// What is to be made, and the environment of its agent. The first prompt is `prompt`, whatever `new` says of one.
+pub(super) fn core_session(
+    new: NewSession,
+    prompt: Option<NewPrompt>,
+) -> Result<(CoreSession, Environment), Failure> {
+    let lifetime = new.lifetime();
+    let core = CoreSession {
+        id: draw_id()?,
+        name: new.name,
+        agent: new.agent,
+        dir: new.dir,
+        model: new.model,
+        mode: new.mode,
+        lifetime,
+        labels: new.labels,
+        environment: new.environment,
+        submitter: new.submitter,
+        turn_ms: new.turn_timeout_ms.map(NonZeroU64::get),
+        prompt,
+    };
+    let environment = new.env.0.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
+    Ok((core, environment))
 }
 
 /// What tells two requests for a session apart. Its environment does not: it is never quite the same in two terminals.
@@ -111,8 +124,9 @@ fn request_hash(new: &NewSession) -> Result<String, Failure> {
     Ok(hash::sha256(serde_json::to_string(&bare)?.as_bytes()))
 }
 
-fn created(row: &SessionRow, prompt: Option<lockkeeper_api::PromptReceipt>) -> Created {
-    Created { session: convert::session(row), prompt, cursor: lockkeeper_api::Cursor::start() }
+fn created(host: &Host, state: &SessionState, prompt: Option<lockkeeper_api::PromptReceipt>) -> Created {
+    let session = convert::session(&SessionRow::of(state), &host.slots);
+    Created { session, prompt, cursor: lockkeeper_api::Cursor::start() }
 }
 
 fn draw_id() -> Result<SessionId, Failure> {
@@ -122,7 +136,7 @@ fn draw_id() -> Result<SessionId, Failure> {
 }
 
 /// What can be known to fail before anything is made. Looks at the disk.
-fn check(new: &NewSession) -> Result<(), Failure> {
+pub(super) fn check(new: &NewSession) -> Result<(), Failure> {
     let Some(adapter) = registry::find(new.agent.as_str()) else {
         return Err(Failure::new(
             ErrorCode::AgentUnknown,
@@ -190,7 +204,7 @@ pub(super) async fn list(State(host): State<Arc<Host>>, Query(query): Query<Sess
                 (None, _) => false,
             })
         })
-        .map(convert::session)
+        .map(|row| convert::session(row, &host.slots))
         .collect();
     answer::json(super::OK, &List::<Session> { items, cursor: wire_cursor(view.cursor) }, view.cursor)
 }
@@ -245,7 +259,7 @@ pub(super) async fn get(
     };
     let mut told = host.hub.listen();
     let is_over = async || {
-        let session = convert::session(&resolve::row(&host, &id).await?);
+        let session = convert::session(&resolve::row(&host, &id).await?, &host.slots);
         Ok::<_, Failure>(wait.is_met(&session) || wait.is_hopeless(&session))
     };
     if is_over().await? {
@@ -295,7 +309,7 @@ async fn show(host: &Arc<Host>, id: &SessionId) -> Answer {
     })
     .await?;
     let row = row.ok_or_else(|| Failure::new(ErrorCode::SessionNotFound, "the session is gone"))?;
-    answer::json(super::OK, &convert::session(&row), cursor)
+    answer::json(super::OK, &convert::session(&row, &host.slots), cursor)
 }
 
 pub(super) async fn patch(
@@ -339,7 +353,21 @@ pub(super) async fn delete(
 async fn act(host: &Arc<Host>, peer: Peer, session: &str, command: Command) -> Answer {
     let id = resolve::session(host, session).await?;
     let done = host.command(&id, Request { by: peer.to_string(), command }, None).await?;
-    answer::json(super::OK, &convert::session(&SessionRow::of(&done.state)), done.cursor)
+    let session = convert::session(&SessionRow::of(&done.state), &host.slots);
+    answer::json(super::OK, &session, done.cursor)
+}
+
+/// Ends a session, and tells what it will not do any more by that.
+async fn end(host: &Arc<Host>, peer: Peer, session: &str, command: Command) -> Answer {
+    let id = resolve::session(host, session).await?;
+    let done = host.command(&id, Request { by: peer.to_string(), command }, None).await?;
+    let gone = done.events.iter().filter(|event| matches!(event.event, Event::PromptDropped { .. })).count();
+    // One that has a process ends a little later, and takes no prompt until then.
+    let receipt = StopReceipt {
+        session: convert::session(&SessionRow::of(&done.state), &host.slots),
+        dropped: u32::try_from(gone + done.state.queue.len()).unwrap_or(u32::MAX),
+    };
+    answer::json(super::OK, &receipt, done.cursor)
 }
 
 pub(super) async fn stop(
@@ -347,7 +375,7 @@ pub(super) async fn stop(
     ConnectInfo(peer): ConnectInfo<Peer>,
     Path(session): Path<String>,
 ) -> Answer {
-    act(&host, peer, &session, Command::Stop).await
+    end(&host, peer, &session, Command::Stop).await
 }
 
 pub(super) async fn kill(
@@ -355,7 +383,7 @@ pub(super) async fn kill(
     ConnectInfo(peer): ConnectInfo<Peer>,
     Path(session): Path<String>,
 ) -> Answer {
-    act(&host, peer, &session, Command::Kill).await
+    end(&host, peer, &session, Command::Kill).await
 }
 
 pub(super) async fn resume(

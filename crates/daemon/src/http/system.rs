@@ -11,8 +11,8 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use lockkeeper_agents::{Adapter, registry};
 use lockkeeper_api::{
-    AgentInfo, CgroupState, DaemonState, DaemonStatus, ErrorCode, List, Stop, StopRequest, StoreStatus, Time,
-    Version,
+    AgentInfo, CgroupState, DaemonState, DaemonStatus, ErrorCode, List, MemoryStatus, Stop, StopRequest,
+    StoreStatus, Time, Version,
 };
 use lockkeeper_core::id::SessionId;
 use lockkeeper_store::{Integrity, ViewFilter};
@@ -103,7 +103,9 @@ pub(super) async fn status(State(host): State<Arc<Host>>) -> Answer {
     answer::json(super::OK, &status, cursor)
 }
 
-async fn daemon_status(host: &Arc<Host>) -> Result<(DaemonStatus, lockkeeper_store::Cursor), Failure> {
+pub(super) async fn daemon_status(
+    host: &Arc<Host>,
+) -> Result<(DaemonStatus, lockkeeper_store::Cursor), Failure> {
     let read =
         resolve::read(host, |store| Ok((store.view(&ViewFilter::default())?, store.health(), cgroup())));
     let (view, health, cgroup) = read.await?;
@@ -127,13 +129,18 @@ async fn daemon_status(host: &Arc<Host>) -> Result<(DaemonStatus, lockkeeper_sto
         started: Time::from_wall_ms(host.started.wall_ms),
         state: if host.ending.is_cancelled() {
             DaemonState::Stopping
-        } else if host.is_draining() {
+        } else if host.slots.is_draining() {
             DaemonState::Draining
         } else if *host.booted.borrow() {
             DaemonState::Ready
         } else {
             DaemonState::Starting
         },
+        paused: host.slots.pause(),
+        memory: host
+            .slots
+            .memory()
+            .map(|(available_bytes, floor_bytes)| MemoryStatus { available_bytes, floor_bytes }),
         data_dir: host.paths.data.display().to_string(),
         socket: host.paths.socket.display().to_string(),
         log_file: crate::log::file(&host.paths).display().to_string(),
@@ -184,13 +191,11 @@ pub(super) async fn stop(State(host): State<Arc<Host>>, Json { value, .. }: Json
             host.ending.cancel();
         }
         Stop::Drain => {
-            host.draining.send_replace(true);
-            host.admitted(host.slots.open(false));
+            host.slots.drain();
             tasks.spawn(crate::run::drain(host));
         }
         Stop::Kill => {
-            host.draining.send_replace(true);
-            host.admitted(host.slots.open(false));
+            host.slots.drain();
             tasks.spawn(crate::run::kill_all(host));
         }
     }
@@ -244,6 +249,20 @@ pub(super) async fn metrics(State(host): State<Arc<Host>>) -> Result<Response, F
         &one(u64::from(status.open_gates)),
     );
     put("lockkeeper_processes", "gauge", "Agents' processes that run.", &one(u64::from(status.processes)));
+    put(
+        "lockkeeper_paused",
+        "gauge",
+        "1 while somebody has paused the host.",
+        &one(u64::from(status.paused.is_some())),
+    );
+    if let Some(memory) = status.memory {
+        let (name, floor) = ("lockkeeper_memory_floor_bytes", one(memory.floor_bytes));
+        put(name, "gauge", "Memory that has to be available before a session begins to work.", &floor);
+        if let Some(bytes) = memory.available_bytes {
+            let (name, free) = ("lockkeeper_memory_available_bytes", one(bytes));
+            put(name, "gauge", "Memory that the daemon and its agents could still take.", &free);
+        }
+    }
     put("lockkeeper_log_position", "counter", "The position of the last event.", &one(cursor.0));
     put("lockkeeper_store_commits_total", "counter", "Commits since the start.", &one(health.commits));
     put("lockkeeper_store_events_total", "counter", "Events stored since the start.", &one(health.events));

@@ -52,7 +52,8 @@ async fn every_route_of_the_document_is_served() -> Outcome {
         let path = path
             .replace("{session}", "nobody")
             .replace("{gate}", "nobody.g1")
-            .replace("{prompt}", "nobody.p1");
+            .replace("{prompt}", "nobody.p1")
+            .replace("{webhook}", "nobody");
         let response = send(&host, method, &path).await?;
         if response.headers().get(header::CONTENT_TYPE).is_some_and(|media| media == headers::PROBLEM_JSON) {
             let body = axum::body::to_bytes(response.into_body(), usize::MAX).await?;

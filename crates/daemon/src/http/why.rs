@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use axum::extract::{Path, State};
 use lockkeeper_api::{Evidence, OutcomeWord, SessionEnd, Time, Why, WhyLine};
+use lockkeeper_core::admission::Wait;
 use lockkeeper_core::claim::ClaimState;
 use lockkeeper_core::gate::GateState;
 use lockkeeper_core::id::{ItemKey, TurnNo};
 use lockkeeper_core::session::{
-    ClosingWhy, Event, InterruptCause, Life, Process, Stage, State as Session, Status, Waits, Why as Wait,
+    ClosingWhy, Event, InterruptCause, Life, Process, Stage, State as Session, Status, Waits, Why as Due,
     deadline, waits,
 };
 use lockkeeper_core::turn::Outcome;
@@ -17,6 +18,8 @@ use lockkeeper_store::EventQuery;
 use super::answer::{self, Answer, wire_cursor};
 use super::{convert, resolve};
 use crate::host::Host;
+use crate::limits;
+use crate::slots::{Closed, SlotWait};
 
 pub(super) async fn why(State(host): State<Arc<Host>>, Path(session): Path<String>) -> Answer {
     let id = resolve::session(&host, &session).await?;
@@ -40,7 +43,7 @@ pub(super) async fn why(State(host): State<Arc<Host>>, Path(session): Path<Strin
     let text = event.as_ref().map_or_else(|| cause.kind.clone(), |stored| tell(&stored.envelope.event));
     let mut lines = vec![WhyLine { text, evidence: Some(evidence), ..WhyLine::default() }];
     lines.extend(reasons(&state).into_iter().map(|text| WhyLine { text, ..WhyLine::default() }));
-    lines.extend(host.slots.waits_for(&state.id).map(|text| WhyLine { text, ..WhyLine::default() }));
+    lines.extend(host.slots.waits_for(&state.id).map(|wait| slot(&wait)));
     lines.extend(tools(&state));
     if let Some(due) = deadline(&state, host.clock.boot()) {
         lines.push(WhyLine {
@@ -58,6 +61,36 @@ pub(super) async fn why(State(host): State<Arc<Host>>, Path(session): Path<Strin
         cursor: wire_cursor(cursor),
     };
     answer::json(super::OK, &body, cursor)
+}
+
+/// What keeps it from its slot, and what ends that.
+fn slot(wait: &SlotWait) -> WhyLine {
+    let text = convert::slot_wait(wait);
+    match wait {
+        SlotWait::Closed(Closed::Paused(pause)) => WhyLine {
+            text: format!("{text}; `lk daemon unpause` lets it go on"),
+            since: Some(pause.since),
+            ..WhyLine::default()
+        },
+        SlotWait::For(Wait::Memory { .. }) => WhyLine {
+            text: format!(
+                "{text} (slots.memory_floor_mb); looked at again every {} s",
+                limits::MEMORY_LOOK_MS / 1000
+            ),
+            ..WhyLine::default()
+        },
+        SlotWait::Closed(Closed::Draining | Closed::Starting)
+        | SlotWait::For(
+            Wait::Paused
+            | Wait::Host { .. }
+            | Wait::Agent { .. }
+            | Wait::Label { .. }
+            | Wait::MemoryTried
+            | Wait::RateLimit { .. }
+            | Wait::Probing
+            | Wait::Order,
+        ) => WhyLine { text, ..WhyLine::default() },
+    }
 }
 
 /// What else is true and matters.
@@ -188,19 +221,19 @@ fn stage(stage: Stage) -> &'static str {
     }
 }
 
-fn wait(why: Wait) -> &'static str {
+fn wait(why: Due) -> &'static str {
     match why {
-        Wait::Spawn => "the process must have started by then",
-        Wait::Handshake => "the agent must be ready by then",
-        Wait::StdinWrite => "the agent must have read its prompt by then",
-        Wait::ControlReply => "the agent must have answered by then",
-        Wait::Silence => "the agent is taken for silent then, and its turn is cancelled",
-        Wait::Turn => "the turn is cancelled then",
-        Wait::Rung => "the next step follows then",
-        Wait::Settle => "the agent is left alone until then, to save its conversation",
-        Wait::Backoff => "the agent is started again then",
-        Wait::Limit => "the limit of the agent's account should be over then",
-        Wait::Claim => "a claim is over then, unless it is renewed",
+        Due::Spawn => "the process must have started by then",
+        Due::Handshake => "the agent must be ready by then",
+        Due::StdinWrite => "the agent must have read its prompt by then",
+        Due::ControlReply => "the agent must have answered by then",
+        Due::Silence => "the agent is taken for silent then, and its turn is cancelled",
+        Due::Turn => "the turn is cancelled then",
+        Due::Rung => "the next step follows then",
+        Due::Settle => "the agent is left alone until then, to save its conversation",
+        Due::Backoff => "the agent is started again then",
+        Due::Limit => "the limit of the agent's account should be over then",
+        Due::Claim => "a claim is over then, unless it is renewed",
     }
 }
 

@@ -1,24 +1,34 @@
 //! What only a race could show from outside, and a host for other tests.
 
+use lockkeeper_core::admission::Slots as Limits;
 use lockkeeper_core::session::Lifetime;
 use lockkeeper_store::MemoryStore;
 use tempfile::TempDir;
 
 use super::*;
 use crate::config::Config;
+use crate::memory::Gauge;
 use crate::paths::Paths;
+use crate::slots::Slots;
 
 type Outcome = Result<(), Box<dyn std::error::Error>>;
 
 /// A host with an empty store.
 pub(crate) fn host() -> Result<(TempDir, Arc<Host>), Box<dyn std::error::Error>> {
+    host_over(MemoryStore::new(), Slots::new(Limits::default(), None, Gauge::new()))
+}
+
+/// One with this store and these slots.
+pub(crate) fn host_over(
+    store: MemoryStore,
+    slots: Slots,
+) -> Result<(TempDir, Arc<Host>), Box<dyn std::error::Error>> {
     let home = tempfile::tempdir()?;
     let data = home.path().to_owned();
     let paths =
         Paths { socket: data.join("s"), logs: data.join("l"), config: data.join("c"), data: data.clone() };
     paths.make()?;
-    let store = Arc::new(MemoryStore::new());
-    let host = Host::new(paths, "lk".into(), &Config::default(), store);
+    let host = Host::new(paths, "lk".into(), &Config::default(), Arc::new(store), slots);
     Ok((home, Arc::new(host)))
 }
 

@@ -40,6 +40,8 @@ pub(crate) enum Message {
     },
     /// It got a slot of the host.
     Admitted,
+    /// The host begins things again.
+    Unpaused,
     /// The world did something outside the journal.
     Observed(lockkeeper_core::session::Observation),
     /// The daemon started: say that it is not known how the process stands, and find out.
@@ -161,6 +163,7 @@ impl std::fmt::Debug for Message {
             Self::Admitted => "Admitted",
             Self::Observed(_) => "Observed",
             Self::Wake { .. } => "Wake",
+            Self::Unpaused => "Unpaused",
             Self::Remove { .. } => "Remove",
         })
     }

@@ -326,6 +326,7 @@ impl SqliteEngine {
                 Change::Append(append) => self.append(append),
                 Change::Remove(removal) => self.remove(removal),
                 Change::ForgetKeys { before_wall_ms } => self.forget_keys(*before_wall_ms),
+                Change::KeepFact { name, value } => self.keep_fact(name, value.as_deref()),
             };
             answers.push(answer.map_err(|error| Failure::of_item(at, error))?);
         }

@@ -128,6 +128,10 @@ impl Store for SqliteStore {
         self.writer.submit(vec![Change::ForgetKeys { before_wall_ms }], done);
     }
 
+    fn keep_fact(&self, name: &'static str, value: Option<String>, done: Done) {
+        self.writer.submit(vec![Change::KeepFact { name, value }], done);
+    }
+
     fn flush(&self) -> Result<(), StoreError> {
         self.writer.flush()
     }
@@ -178,6 +182,10 @@ impl Store for SqliteStore {
 
     fn keys(&self, scope: &str, limit: usize) -> Result<Vec<(KeyEntry, i64)>, StoreError> {
         self.read(|tx| Ok(read::keys(tx, scope, limit)?))
+    }
+
+    fn fact(&self, name: &'static str) -> Result<Option<String>, StoreError> {
+        self.read(|tx| Ok(read::fact(tx, name)?))
     }
 
     fn live(&self) -> Result<Vec<SessionId>, StoreError> {

@@ -89,6 +89,16 @@ pub(super) fn key(conn: &Connection, scope: &str, key: &str) -> rusqlite::Result
         .optional()
 }
 
+pub(super) fn fact(conn: &Connection, name: &str) -> rusqlite::Result<Option<String>> {
+    let mut select = conn.prepare_cached("SELECT value FROM meta WHERE key = ?")?;
+    select.query_row([meta_key(name)], |row| row.get(0)).optional()
+}
+
+/// Where a fact of the host stands among what the store keeps of itself.
+pub(super) fn meta_key(name: &str) -> String {
+    format!("host.{name}")
+}
+
 pub(super) fn live(conn: &Connection) -> Result<Vec<SessionId>> {
     let mut select = conn.prepare_cached("SELECT id FROM sessions WHERE live = 1 ORDER BY pk")?;
     let mut rows = select.query([])?;

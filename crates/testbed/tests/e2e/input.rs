@@ -332,6 +332,31 @@ fn prompts_that_wait_can_be_read_edited_and_dropped() -> Fallible {
 }
 
 #[test]
+fn a_stop_and_a_kill_tell_how_many_prompts_they_drop() -> Fallible {
+    for act in ["stop", "kill"] {
+        with_daemon(SHORT, |home| {
+            let busy = home.session(&Spec::kept().prompt("HANG"))?;
+            busy.watch()?.event("turn.taken")?;
+            busy.prompt("SAY x")?;
+            home.api().post("/v1/daemon/pause", &json!({}))?;
+            let without_process = home.session(&Spec::kept().prompt("SAY x"))?;
+            for session in [&busy, &without_process] {
+                session.prompt("SAY y")?;
+                assert_eq!(session.act(act)?["dropped"], 2);
+                session.wait("end")?;
+                let mut watch = session.watch()?;
+                watch.event("session.ended")?;
+                assert_eq!(watch.events("prompt.dropped").count(), 2, "as it was told");
+                assert_eq!(session.act(act)?["dropped"], 0, "none is left");
+            }
+            Ok(())
+        })
+        .map_err(|failure| failure.within(act))?;
+    }
+    Ok(())
+}
+
+#[test]
 fn an_ended_session_can_be_removed_with_all_that_it_left() -> Fallible {
     with_daemon(SHORT, |home| {
         let session = home.session(&Spec::one_shot().with("name", "brief").prompt("SAY x"))?;

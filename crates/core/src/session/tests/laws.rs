@@ -423,10 +423,10 @@ fn begins(events: &[Envelope], after: &State, env: &Env) {
             |e: &Envelope| matches!(e.event, Event::TurnStarted { .. } | Event::AttemptLaunched { .. });
         events.iter().any(begins)
     };
-    assert!(env.admits && !env.draining || !begun(events), "something began without a slot");
+    assert!(env.admits && !env.paused || !begun(events), "something began without a slot");
     if matches!(slot_use(after), SlotUse::Wants { .. }) {
-        assert!(!env.admits || env.draining, "it waits for a slot that it could have");
-        let admitted = Env { admits: true, draining: false, ..env.clone() };
+        assert!(!env.admits || env.paused, "it waits for a slot that it could have");
+        let admitted = Env { admits: true, paused: false, ..env.clone() };
         let events = step(&mut after.clone(), Input::Tick, &admitted).unwrap();
         assert!(begun(&events), "it wants a slot and does not use it: {events:?}");
     }
@@ -435,8 +435,7 @@ fn begins(events: &[Envelope], after: &State, env: &Env) {
 /// O30, O31: what would cut the running turn short does, whenever it came.
 fn yields(state: &State, env: &Env) {
     let busy = state.closing.is_none() && state.interrupt.is_none() && state.held.is_none();
-    let (Some(class), true) = (state.running_class(), busy && state.settled_since_boot && !env.draining)
-    else {
+    let (Some(class), true) = (state.running_class(), busy && state.settled_since_boot && !env.paused) else {
         return;
     };
     if state.turn.as_ref().is_some_and(|turn| turn.prompt.times_cut() >= limits::PREEMPTIONS) {

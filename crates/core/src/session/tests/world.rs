@@ -116,7 +116,7 @@ impl World {
             now: stamp(100_000),
             manner: Arc::new(manner),
             name_taken: false,
-            draining: false,
+            paused: false,
             admits: true,
         };
         Self::made(new, env)

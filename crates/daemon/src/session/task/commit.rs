@@ -25,7 +25,7 @@ impl Task {
         if decided.events.is_empty() && !keyed && ahead < limits::CONSUMED_BYTES {
             // Bytes that led to no event are read again after a restart, to the same effect.
             self.host.names.settle(&self.state);
-            self.host.admitted(self.host.slots.settle(&decided.scratch));
+            self.host.admitted(self.host.slots.settle(&decided.scratch, decided.admits));
             let cursor = self.host.store.head();
             self.adopt(decided, read, cursor);
             return true;
@@ -43,7 +43,7 @@ impl Task {
                     self.ingested = position;
                 }
                 self.host.names.settle(&decided.scratch);
-                self.host.admitted(self.host.slots.settle(&decided.scratch));
+                self.host.admitted(self.host.slots.settle(&decided.scratch, decided.admits));
                 self.adopt(decided, read, last);
                 true
             }
@@ -93,7 +93,7 @@ impl Task {
         tracing::error!(%error, events = decided.events.len(), "could not commit; nothing was changed, trying again");
         let error = Arc::new(error);
         self.host.names.settle(&self.state);
-        self.host.admitted(self.host.slots.settle(&self.state));
+        self.host.admitted(self.host.slots.settle(&self.state, decided.admits));
         self.feed = None;
         self.pause();
         refuse_all(decided.answers, &error);

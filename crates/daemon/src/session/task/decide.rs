@@ -27,17 +27,21 @@ pub(super) struct Decided {
     /// The number of events after each input of the journal.
     pub(super) ends: Vec<usize>,
     pub(super) answers: Vec<Answer>,
+    /// Whether the host let something begin.
+    pub(super) admits: bool,
     /// Whether somebody asked for something that must go through on a full disk too.
     pub(super) essential: bool,
 }
 
 impl Task {
     pub(super) fn decide(&mut self, read: &mut Read, messages: Vec<Message>, tick: bool) -> Decided {
+        let admits = self.host.slots.admits(&self.state);
         let mut decided = Decided {
             scratch: (*self.state).clone(),
             events: Vec::new(),
             ends: Vec::with_capacity(read.inputs.len()),
             answers: Vec::new(),
+            admits,
             essential: false,
         };
         let mut messages = messages;
@@ -47,8 +51,8 @@ impl Task {
             now: self.host.clock.now(),
             manner,
             name_taken: false,
-            draining: self.host.is_draining(),
-            admits: self.host.slots.admits(&self.state),
+            paused: self.host.slots.is_paused(),
+            admits,
         };
         if !self.wakes.is_empty() {
             env.now = self.not_before(env.now.clone(), &decided);
@@ -71,7 +75,7 @@ impl Task {
                     let _ = reply.send(self.state.clone());
                 }
                 Message::Observed(observation) => decided.step(Input::Observation(observation), &env),
-                Message::Wake { .. } | Message::Remove { .. } | Message::Admitted => {}
+                Message::Wake { .. } | Message::Remove { .. } | Message::Admitted | Message::Unpaused => {}
             }
         }
         // Whoever has the slot that it wants begins, whatever led to this round.

@@ -48,6 +48,8 @@ pub(crate) struct Task {
     retry_at: Option<AwakeMs>,
     /// Whoever woke the session at a start of the daemon, until it is committed that it does not know.
     wakes: Vec<oneshot::Sender<()>>,
+    /// The host begins things again, and what waits was not looked at since: it may cut the turn that runs short.
+    unpaused: bool,
     /// The time of the last event: times in a log do not go back.
     last_at: Option<Stamp>,
     /// What the holder was told to be taken in.
@@ -108,6 +110,7 @@ impl Task {
             in_flight: BTreeSet::new(),
             retry_at: None,
             wakes: Vec::new(),
+            unpaused: false,
             last_at: None,
             consumed: 0,
             host,
@@ -118,7 +121,8 @@ impl Task {
     pub(crate) async fn run(mut self) {
         let mut messages = Vec::new();
         self.host.wait_for_limit(&self.state);
-        self.host.admitted(self.host.slots.settle(&self.state));
+        // Nothing was decided about it yet.
+        self.host.admitted(self.host.slots.settle(&self.state, false));
         self.do_duties();
         loop {
             let busy = (self.journal.grown || self.journal.gone) && self.retry_at.is_none();
@@ -292,7 +296,11 @@ impl Task {
             taken.extend(self.attempt().map(|attempt| Message::Observed(Observation::Adopted { attempt })));
         }
         let removals = take_removals(&mut taken);
-        let decided = self.decide(&mut read, taken, tick);
+        self.unpaused |= taken.iter().any(|message| matches!(message, Message::Unpaused));
+        // As for a deadline, what happened before has to be taken in first.
+        let looks = self.unpaused && self.retry_at.is_none() && !read.more;
+        self.unpaused &= !looks;
+        let decided = self.decide(&mut read, taken, tick || looks);
         if tick && decided.events.is_empty() {
             // A deadline that leads to nothing is a defect; it must not become a busy one.
             tracing::error!(due = ?self.due(), "a deadline passed and nothing followed");
@@ -436,6 +444,7 @@ fn take_removals(messages: &mut Vec<Message>) -> Vec<Removal> {
         | Message::Look { .. }
         | Message::Observed(_)
         | Message::Admitted
+        | Message::Unpaused
         | Message::Wake { .. } => None,
     };
     Vec::into_iter(removals).filter_map(removal).collect()

@@ -212,6 +212,20 @@ impl SqliteEngine {
         self.conn.prepare_cached("DELETE FROM keys WHERE wall < ?")?.execute([before_wall_ms])?;
         Ok(Appended::Ok { last: Cursor(self.head), seq: 0 })
     }
+
+    pub(super) fn keep_fact(&self, name: &str, value: Option<&str>) -> rusqlite::Result<Appended> {
+        let key = read::meta_key(name);
+        match value {
+            Some(value) => {
+                let sql = "INSERT OR REPLACE INTO meta(key, value) VALUES (?1, ?2)";
+                self.conn.prepare_cached(sql)?.execute(params![key, value])?;
+            }
+            None => {
+                self.conn.prepare_cached("DELETE FROM meta WHERE key = ?")?.execute([key])?;
+            }
+        }
+        Ok(Appended::Ok { last: Cursor(self.head), seq: 0 })
+    }
 }
 
 struct FoundSession {

@@ -7,7 +7,7 @@ use lockkeeper_core::id::AttemptNo;
 use lockkeeper_core::json::Json;
 use lockkeeper_core::prompt::{Class, OnPreempt, Prompt};
 use lockkeeper_core::session::{Event, State};
-use lockkeeper_store::{Append, Appended, Cursor, EventQuery, Ingested, KeyEntry, SessionRow};
+use lockkeeper_store::{Append, Appended, Cursor, EventQuery, Ingested, KeyEntry, SessionRow, Store};
 use proptest::prelude::*;
 
 use super::Place;
@@ -68,6 +68,37 @@ pub(super) fn the_last_keys_of_a_scope_are_listed(place: &dyn Place) {
     assert_eq!(listed(1), [(key("b"), at(3))]);
     assert_eq!(listed(0), []);
     assert_eq!(store.keys("nobody", 9).unwrap(), []);
+}
+
+/// Keeps a fact and tells what became of that.
+fn keep(store: &dyn Store, value: Option<&str>) -> Appended {
+    let (tell, told) = mpsc::channel();
+    store.keep_fact("weather", value.map(str::to_owned), Box::new(move |result| tell.send(result).unwrap()));
+    told.recv_timeout(PATIENCE).unwrap().unwrap().pop().unwrap()
+}
+
+pub(super) fn a_fact_of_the_host_is_kept_until_it_is_forgotten(place: &dyn Place) {
+    let store = place.open();
+    let log_id = store.log_id().to_owned();
+    assert_eq!(store.fact("weather").unwrap(), None);
+    for value in [Some("fair"), Some("foul"), None, Some("fair \u{1f326}")] {
+        assert!(matches!(keep(&*store, value), Appended::Ok { .. }));
+        assert_eq!(store.fact("weather").unwrap().as_deref(), value);
+        assert_eq!((store.fact("clean").unwrap(), store.head()), (None, Cursor::START));
+    }
+    drop(store);
+    let store = place.open();
+    assert_eq!(
+        (store.fact("weather").unwrap().as_deref(), store.log_id()),
+        (Some("fair \u{1f326}"), &*log_id)
+    );
+}
+
+pub(super) fn an_older_epoch_keeps_no_fact(place: &dyn Place) {
+    let old = place.open();
+    let new = place.open();
+    assert_eq!(keep(&*old, Some("fair")), Appended::Fenced);
+    assert_eq!(new.fact("weather").unwrap(), None);
 }
 
 pub(super) fn the_ingest_position_moves_with_the_events(place: &dyn Place) {

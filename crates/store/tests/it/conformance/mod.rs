@@ -82,6 +82,8 @@ conformance! {
         a_key_is_stored_with_its_events_and_only_once
         old_keys_are_forgotten
         the_last_keys_of_a_scope_are_listed
+        a_fact_of_the_host_is_kept_until_it_is_forgotten
+        an_older_epoch_keeps_no_fact
         the_ingest_position_moves_with_the_events
         a_snapshot_and_the_rest_are_the_whole_fold
         random_histories_fold_to_their_rows

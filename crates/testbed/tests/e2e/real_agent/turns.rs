@@ -1,15 +1,18 @@
 //! Turns: one after another, cut, queued, and what they cost.
 
+use std::fs;
+
 use serde_json::{Value, json};
 
 use super::for_both_versions;
 use super::lab::{Lab, bash, is_text, items_are_the_journal, outcomes};
-use crate::support::{Fallible, ensure};
+use crate::support::{Fallible, Sender, ensure, number_of, wait_until};
 
 for_both_versions!(
     two_turns_run_in_one_process_and_one_conversation,
     a_prompt_that_comes_while_a_turn_runs_gets_a_turn_of_its_own,
     o30_o39_a_turn_that_is_cut_short_is_gone_on_with_after_the_urgent_one,
+    o40_a_webhook_cuts_a_tool_of_the_background_short_and_the_next_follows_in_order,
     tokens_are_counted_per_turn_and_costs_per_process,
     a_conversation_that_was_cleared_goes_on_under_its_other_id,
 );
@@ -75,6 +78,38 @@ fn o30_o39_a_turn_that_is_cut_short_is_gone_on_with_after_the_urgent_one(lab: &L
     watch.until("the end", |frame| frame.is("turn.ended") && frame.event()["turn"] == 6)?;
     assert_eq!(outcomes(&session)?[3..], ["preempted", "completed", "completed"]);
     ensure!(lab.home.workspace().join("made").exists(), "the tool ran once it was allowed");
+    assert_eq!(session.pid()?, pid, "one process served all of it");
+    Ok(())
+}
+
+fn o40_a_webhook_cuts_a_tool_of_the_background_short_and_the_next_follows_in_order(
+    lab: &Lab<'_>,
+) -> Fallible {
+    let webhook = "[webhook.ci]\nsecret_file = \"secret\"\nsession = \"fixer\"\nclass = \"urgent\"\npreempt = true\n\
+                   prompt = \"{{ body.say }}\"\n";
+    Sender::configure(lab.home, webhook)?;
+    let sender = Sender::of(lab.home, "ci")?;
+    // The tool tells that it runs, and ends once it is told to.
+    let chores =
+        format!("{} ;; SAY chores", bash("touch begun; until [ -e go ]; do sleep 0.05; done; echo done"));
+    let spec = lab.unasked().with("name", "fixer").with("prompt", chores).with("class", "background");
+    let session = lab.home.session(&spec)?;
+    let mut watch = session.watch()?;
+    let (begun, go) = (lab.home.workspace().join("begun"), lab.home.workspace().join("go"));
+    wait_until("a tool that runs", || begun.exists())?;
+    let pid = session.pid()?;
+    let first = sender.deliver("d1", &json!({"say": "WAIT first"}))?.good()?;
+    assert_eq!(first["preempted"], format!("{}.t1", session.id));
+    let second = sender.deliver("d2", &json!({"say": "SAY second"}))?.good()?;
+    assert_eq!((&second["state"], &second["preempted"]), (&json!("queued"), &Value::Null));
+    lab.model.release("first");
+    let no = number_of(&second["prompt"])?;
+    watch.until("the second turn", |frame| frame.is("turn.ended") && frame.event()["prompt"] == no)?;
+    fs::write(go, "")?;
+    session.wait("idle")?;
+    assert_eq!(outcomes(&session)?, ["preempted", "completed", "completed", "completed"]);
+    // The agent told of the tool's end when it was cut short, so its work is gone on with by itself.
+    assert_eq!(session.messages()?, ["calling ", "waiting released", "second", "calling ", "chores"]);
     assert_eq!(session.pid()?, pid, "one process served all of it");
     Ok(())
 }

@@ -55,16 +55,7 @@ impl Api {
         head: &[(&str, &str)],
         body: Option<&[u8]>,
     ) -> Fallible<Answer> {
-        let mut stream = self.connect()?;
-        let length = body.map_or(0, <[u8]>::len);
-        write_head(&mut stream, method, path, head, Some(length))?;
-        // A daemon that refuses a body may answer, and close, before it has read all of it.
-        let sent = stream.write_all(body.unwrap_or_default());
-        match (read_answer(stream), sent) {
-            (Ok(answer), _) => Ok(answer),
-            (Err(_), Err(error)) => Err(error.into()),
-            (Err(failure), Ok(())) => Err(failure.within(&format!("{method} {path}"))),
-        }
+        send_over(self.connect()?, method, path, head, body)
     }
 
     /// Sends bytes as they are and reads what comes back.
@@ -78,6 +69,25 @@ impl Api {
         let stream = UnixStream::connect(&self.socket)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         Ok(stream)
+    }
+}
+
+/// Sends a request and reads what comes back.
+pub(crate) fn send_over(
+    mut stream: impl Read + Write,
+    method: &str,
+    path: &str,
+    head: &[(&str, &str)],
+    body: Option<&[u8]>,
+) -> Fallible<Answer> {
+    let length = body.map_or(0, <[u8]>::len);
+    write_head(&mut stream, method, path, head, Some(length))?;
+    // A daemon that refuses a body may answer, and close, before it has read all of it.
+    let sent = stream.write_all(body.unwrap_or_default());
+    match (read_answer(stream), sent) {
+        (Ok(answer), _) => Ok(answer),
+        (Err(_), Err(error)) => Err(error.into()),
+        (Err(failure), Ok(())) => Err(failure.within(&format!("{method} {path}"))),
     }
 }
 
@@ -116,7 +126,7 @@ pub(super) fn read_head(reader: &mut impl BufRead) -> Fallible<(u16, Vec<(String
     }
 }
 
-fn read_answer(stream: UnixStream) -> Fallible<Answer> {
+fn read_answer(stream: impl Read) -> Fallible<Answer> {
     let mut reader = BufReader::new(stream);
     let (status, head) = read_head(&mut reader)?;
     let mut answer = Answer { status, head, body: Vec::new() };
