@@ -10,6 +10,9 @@ pub const CURSOR: &str = "lockkeeper-cursor";
 /// conflict.
 pub const IDEMPOTENCY_KEY: &str = "idempotency-key";
 
+/// On any request: what the caller calls itself, to be told apart from others of its user. It proves nothing.
+pub const CALLER: &str = "lockkeeper-caller";
+
 /// On a reconnecting stream: the `id` of the last frame that was seen.
 pub const LAST_EVENT_ID: &str = "last-event-id";
 

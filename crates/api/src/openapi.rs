@@ -19,7 +19,9 @@ use crate::{
         description = "Supervises coding-agent sessions. Errors are problem documents (RFC 9457) with a stable `code`. \
                        Every answer carries `lockkeeper-version`, and under /v1 `lockkeeper-cursor`: the cursor that it \
                        is true at. `{session}` is an id, a name or a unique prefix of an id; `{gate}`, `{prompt}` and \
-                       `{claim}` are `SESSION.g1`, `SESSION.p1` and `SESSION.k1`. Streams send the frames `ready`, `event`, `live`, \
+                       `{claim}` are `SESSION.g1`, `SESSION.p1` and `SESSION.k1`. A caller is told as `USER`; with the header \
+                       `lockkeeper-caller: NAME` (letters, digits, `.`, `_`, `-`; at most 64) as `USER/NAME`, and a program \
+                       that an agent runs as `USER/session:SESSION[/NAME]`. Streams send the frames `ready`, `event`, `live`, \
                        `heartbeat` and `gap`, whose data are the schemas of these names.",
         license(name = "MIT OR Apache-2.0")
     ),
@@ -154,7 +156,8 @@ paths! {
         responses((status = 201, body = Created)))]
     create_session;
 
-    /// Tells a session, at once or when it meets a condition.
+    /// Tells a session, at once or when it meets a condition. A program of an agent whose session is waited for in turn is
+    /// refused with the problem `waiting_cycle`.
     #[utoipa::path(get, path = "/v1/sessions/{session}", tag = "sessions", params(("session" = String, Path), WaitQuery),
         responses((status = 200, body = Session)))]
     get_session;
@@ -270,7 +273,8 @@ paths! {
         request_body = ClaimRequest, responses((status = 201, body = Claim)))]
     claim;
 
-    /// Tells how a claim stands, at once or when its turn has come.
+    /// Tells how a claim stands, at once or when its turn has come. A program of an agent whose session is waited for in
+    /// turn is refused with the problem `waiting_cycle`; the claim stays.
     #[utoipa::path(get, path = "/v1/sessions/{session}/claims/{claim}", tag = "claims",
         params(("session" = String, Path), ("claim" = String, Path), ClaimQuery),
         responses((status = 200, body = Claim)))]

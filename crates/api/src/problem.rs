@@ -127,6 +127,8 @@ codes! {
     SignatureExpired "signature_expired" 401 exit 3 "The signature of the delivery is too old", Some("sign it again; the clocks of both machines may differ");
     /// Somebody without the right to it, such as a process of an agent.
     Forbidden "forbidden" 403 exit 3 "The caller may not do this", None;
+    /// The class is more urgent than the caller may ask for.
+    ClassForbidden "class_forbidden" 403 exit 3 "The class is above the caller's right", Some("ask for a lower class; the rights are in [callers] of the configuration");
     /// There is no such path.
     NotFound "not_found" 404 exit 3 "There is nothing at this path", Some("the paths are in /openapi.json; the daemon may be older than the caller");
     /// There is no such session.
@@ -167,6 +169,10 @@ codes! {
     SessionEnded "session_ended" 409 exit 3 "The session has ended", Some("send a prompt or resume it first");
     /// The claim is over, or never was.
     ClaimOver "claim_over" 409 exit 3 "The claim is over", Some("claim again");
+    /// Somebody else has the claim.
+    ClaimForeign "claim_foreign" 409 exit 3 "The claim is somebody else's", Some("claim for yourself, or send without a claim");
+    /// Sessions would wait for each other for ever.
+    WaitingCycle "waiting_cycle" 409 exit 3 "Sessions would wait for each other for ever", Some("go on without waiting, or interrupt one of the sessions");
     /// A prompt of a claim keeps the claim's place.
     PromptClaimed "prompt_claimed" 409 exit 3 "The prompt has its place by a claim", None;
     /// A session has too many claims.
@@ -265,6 +271,7 @@ impl From<&Rejection> for ErrorCode {
             Rejection::Unsettled => Self::SessionUnsettled,
             Rejection::Ended => Self::SessionEnded,
             Rejection::UnknownClaim { .. } => Self::ClaimOver,
+            Rejection::ForeignClaim { .. } => Self::ClaimForeign,
             Rejection::ClaimClass { .. } => Self::ClaimClass,
             Rejection::TooManyClaims { .. } => Self::TooManyClaims,
             Rejection::BadTtl { .. } => Self::BadTtl,
@@ -277,7 +284,7 @@ impl From<&Rejection> for ErrorCode {
 mod tests {
     use std::collections::BTreeSet;
 
-    use lockkeeper_core::id::{GateNo, PromptNo, TurnNo};
+    use lockkeeper_core::id::{ClaimNo, GateNo, PromptNo, TurnNo};
 
     use super::*;
 
@@ -311,6 +318,7 @@ mod tests {
             Rejection::BadValue { what: "x", limit: 1 },
             Rejection::TooManyLabels { limit: 1 },
             Rejection::Unsettled,
+            Rejection::ForeignClaim { claim: ClaimNo(1), owner: "b".to_owned() },
         ];
         for rejection in rejections {
             let problem = Problem::from(&rejection);

@@ -53,6 +53,10 @@ pub struct EventQuery {
     /// How many at most on one page; streams have no pages.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<usize>,
+    /// Whether the caller reads the stream of a session to wait for something that it does. A program of an agent whose
+    /// session is waited for in turn is refused with the problem `waiting_cycle`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waits: Option<bool>,
 }
 
 /// Which gates to list.

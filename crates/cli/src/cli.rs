@@ -1,6 +1,7 @@
 //! The command line: its grammar, and the way from it to a command and an exit code.
 
 use clap::{CommandFactory as _, Parser, Subcommand};
+use lockkeeper_api::id::CallerName;
 
 use crate::commands as c;
 use crate::context::Context;
@@ -14,6 +15,9 @@ use crate::style::Ink;
 #[derive(Debug, Parser)]
 #[command(name = "lk", version, disable_help_subcommand = true, help_template = TEMPLATE, max_term_width = 100)]
 pub(crate) struct Cli {
+    /// What you call yourself, to be told apart from your other programs (also: `LK_CALLER`)
+    #[arg(long = "as", value_name = "NAME")]
+    caller: Option<CallerName>,
     #[command(subcommand)]
     command: Option<Verb>,
 }
@@ -22,7 +26,7 @@ pub(crate) struct Cli {
 const TEMPLATE: &str = "\
 {about}
 
-Usage: lk [COMMAND]
+Usage: lk [OPTIONS] [COMMAND]
 
 Work:
   run         Start a session and follow it
@@ -117,7 +121,7 @@ pub(crate) fn run(parsed: Result<Cli, clap::Error>) -> u8 {
         Ok(cli) => cli,
         Err(error) => return refuse(&error, &out),
     };
-    match dispatch(cli.command, &out) {
+    match dispatch(cli, &out) {
         Ok(code) => code,
         Err(failure) => {
             if !failure.what.is_empty() {
@@ -149,13 +153,13 @@ fn complain(out: &Out, what: &str) {
     out.note(format_args!("{} {what}", out.note_style.ink(Ink::Red, "lk:")));
 }
 
-fn dispatch(verb: Option<Verb>, out: &Out) -> Outcome {
+fn dispatch(Cli { caller, command }: Cli, out: &Out) -> Outcome {
     // What needs neither places nor a runtime.
-    match verb {
+    match command {
         Some(Verb::Completion(args)) => c::completion::run(&args),
         Some(Verb::Help(args)) => c::help::run(&args, out),
         Some(Verb::Daemon(args)) if args.is_run() => c::daemon::become_daemon(&args),
-        other => with_runtime(other, &Context::new(out.clone())?),
+        other => with_runtime(other, &Context::new(out.clone(), caller)?),
     }
 }
 

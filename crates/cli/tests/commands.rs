@@ -128,6 +128,9 @@ fn a_wrong_command_line_is_refused_before_anything_happens() -> Result {
         &["events", "--after", "now"],
         &["show", "a/b"],
         &["wait", "x", "--for", "ever"],
+        &["--as", "a b", "ls"],
+        &["--as", "session:7f3k9q2m4xab", "ls"],
+        &["--as", "", "ls"],
         &["allow", "x.t1"],
         &["set", "x", "colour=red"],
         &["label", "x", "a"],
@@ -178,13 +181,41 @@ fn no_daemon_is_started_inside_an_agent() -> Result {
 fn a_wrong_configuration_is_told_once_and_doctor_finds_it() -> Result {
     let home = tempfile::tempdir()?;
     std::fs::create_dir(home.path().join("lk"))?;
-    std::fs::write(home.path().join("lk/config.toml"), "[deadlines]\nsilence = 3\n")?;
-    for args in [["daemon", "run"].as_slice(), &["run", "-a", "demo", "x"], &["doctor"]] {
-        let output = lk(home.path(), args)?;
-        let said = String::from_utf8(output.stdout.clone())? + &String::from_utf8_lossy(&output.stderr);
-        assert_ne!(code(&output), 0, "{args:?}");
-        assert_eq!(said.matches("unknown field `silence`").count(), 1, "{args:?}: {said}");
-        assert!(said.contains('\n') && !said.contains("\\n"), "{args:?}: {said}");
+    for (config, wrong) in [
+        ("[deadlines]\nsilence = 3\n", "unknown field `silence`"),
+        ("[callers]\nagents = \"high\"\n", "unknown variant `high`"),
+    ] {
+        std::fs::write(home.path().join("lk/config.toml"), config)?;
+        for args in [["daemon", "run"].as_slice(), &["run", "-a", "demo", "x"], &["doctor"]] {
+            let output = lk(home.path(), args)?;
+            let said = String::from_utf8(output.stdout.clone())? + &String::from_utf8_lossy(&output.stderr);
+            assert_ne!(code(&output), 0, "{args:?}");
+            assert_eq!(said.matches(wrong).count(), 1, "{args:?}: {said}");
+            assert!(said.contains('\n') && !said.contains("\\n"), "{args:?}: {said}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn a_name_of_a_caller_in_the_environment_is_checked_and_an_empty_one_is_none() -> Result {
+    let home = tempfile::tempdir()?;
+    let ls = |name: &str| {
+        Command::new(env!("CARGO_BIN_EXE_lk"))
+            .arg("ls")
+            .env_clear()
+            .env("LK_HOME", home.path().join("lk"))
+            .env("LK_CALLER", name)
+            .output()
+    };
+    let output = ls("night/watch")?;
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(code(&output), 2, "{said}");
+    for part in ["LK_CALLER", "\"night/watch\"", "1 to 64 characters"] {
+        assert!(said.contains(part), "{said}");
+    }
+    for name in ["", "night-watch"] {
+        assert_eq!(code(&ls(name)?), 0, "{name:?}");
     }
     Ok(())
 }

@@ -221,6 +221,12 @@ text_name!(
     "up to 63 characters out of letters, digits, - and _"
 );
 text_name!(
+    /// What a caller calls itself, within its user: `ci`, `night-watch`.
+    CallerName, "name of a caller", 64,
+    |c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-'),
+    "1 to 64 characters out of letters, digits, ., _ and -"
+);
+text_name!(
     /// The agent's own name for its conversation.
     AgentSessionId, "agent session id", 200,
     |c| c.is_ascii_graphic(),

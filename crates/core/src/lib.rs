@@ -18,3 +18,4 @@ pub mod prompt;
 pub mod session;
 pub mod time;
 pub mod turn;
+pub mod waiting;

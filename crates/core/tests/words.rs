@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use lockkeeper_core::gate::{Ask, GateKind};
 use lockkeeper_core::id::{
-    AgentName, AgentSessionId, AttemptNo, GateNo, PromptNo, SESSION_ID_CHARS, SessionId, SessionName, TurnNo,
+    AgentName, AgentSessionId, AttemptNo, CallerName, ClaimNo, GateNo, PromptNo, SESSION_ID_CHARS, SessionId,
+    SessionName, TurnNo,
 };
 use lockkeeper_core::json::Json;
 use lockkeeper_core::manner::{Rung, Scope};
@@ -59,6 +60,12 @@ fn names_have_their_alphabets_and_lengths() {
     assert!("Fix_tests-2".parse::<SessionName>().is_ok());
     for bad in ["", "a b", "a/b", "é", &"a".repeat(64)] {
         assert!(bad.parse::<SessionName>().is_err(), "{bad:?}");
+    }
+    for good in ["ci", "Night.watch_2-b", ".", &"a".repeat(64)] {
+        assert!(good.parse::<CallerName>().is_ok(), "{good:?}");
+    }
+    for bad in ["", "a b", "a/b", "session:0", "é", "a\n", &"a".repeat(65)] {
+        assert!(bad.parse::<CallerName>().is_err(), "{bad:?}");
     }
     let bad = "\u{7f}".parse::<AgentSessionId>().unwrap_err();
     assert_eq!(
@@ -206,6 +213,7 @@ fn o46_every_rejection_has_a_code_of_its_own_and_says_what_is_wrong() {
         Rejection::BadValue { what: "the model", limit },
         Rejection::TooManyLabels { limit },
         Rejection::Unsettled,
+        Rejection::ForeignClaim { claim: ClaimNo(6), owner: "ann/ci".to_owned() },
     ];
     let lines: Vec<String> = all
         .iter()

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::{fs, io};
 
 use lockkeeper_core::admission::Slots;
-use lockkeeper_core::id::BadName;
+use lockkeeper_core::id::{BadName, CallerName};
 use lockkeeper_core::manner::Manner;
+use lockkeeper_core::prompt::Class;
 use serde::Deserialize;
 use thiserror::Error;
 
@@ -24,6 +25,9 @@ pub struct Config {
     /// How many turns may run at once.
     #[serde(default)]
     pub slots: SlotsConfig,
+    /// What callers may ask for.
+    #[serde(default)]
+    pub callers: Rights,
     /// Deadlines of one agent, by its name. They win over those of all.
     #[serde(default)]
     pub agents: BTreeMap<String, AgentConfig>,
@@ -54,6 +58,23 @@ pub struct SlotsConfig {
     /// takes depends on its work, and a small machine that begins nothing by itself would surprise more than one that
     /// swaps.
     pub memory_floor_mb: Option<u32>,
+}
+
+/// The most urgent classes that callers may ask for. People have no limit.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Rights {
+    /// Programs that agents run. `normal` unless the file says otherwise: nobody looks at what a program asks for before
+    /// it happens, so an agent does not cut short what a person waits for, or go before it, by itself.
+    pub agents: Class,
+    /// Callers by the name that they give themselves.
+    pub named: BTreeMap<CallerName, Class>,
+}
+
+impl Default for Rights {
+    fn default() -> Self {
+        Self { agents: Class::Normal, named: BTreeMap::new() }
+    }
 }
 
 /// Settings of one agent.
@@ -181,6 +202,16 @@ impl Config {
             config.deadlines.apply(&mut manner);
         }
         manner
+    }
+}
+
+impl Rights {
+    /// The most urgent class that a caller may ask for, the lowest of those that apply to it: a name, which proves
+    /// nothing, never gives a right. `None` is no limit.
+    pub fn highest(&self, inside_agent: bool, name: Option<&CallerName>) -> Option<Class> {
+        let agents = inside_agent.then_some(self.agents);
+        let named = name.and_then(|name| self.named.get(name)).copied();
+        agents.into_iter().chain(named).min()
     }
 }
 

@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{Config, Rights};
 use crate::hub::{Hub, Told};
 use crate::limits;
 use crate::making::Making;
@@ -25,6 +25,7 @@ use crate::names::Names;
 use crate::paths::Paths;
 use crate::session::{Done, Handle, KeyIntent, Live, LiveText, Message, Refused, Task};
 use crate::slots::Slots;
+use crate::waits::Waits;
 use crate::webhook::Webhooks;
 
 /// The shared parts of a running daemon.
@@ -40,6 +41,9 @@ pub(crate) struct Host {
     pub(crate) hub: Hub,
     pub(crate) names: Names,
     pub(crate) slots: Slots,
+    /// What callers may ask for.
+    pub(crate) rights: Rights,
+    pub(crate) waits: Waits,
     pub(crate) webhooks: Webhooks,
     pub(crate) sessions: Sessions,
     pub(crate) making: Arc<Making>,
@@ -116,6 +120,8 @@ impl Host {
             hub: Hub::new(),
             names: Names::default(),
             slots,
+            rights: config.callers.clone(),
+            waits: Waits::default(),
             webhooks: Webhooks::new(&config.hooks),
             sessions: Sessions::default(),
             making: Arc::default(),

@@ -19,6 +19,7 @@ mod pause;
 mod run;
 mod session;
 mod slots;
+mod waits;
 mod webhook;
 
 pub use config::{Config, ConfigError};

@@ -111,6 +111,10 @@ pub(crate) const LOCK_TRIES: u32 = 100;
 /// The pause between those tries, in milliseconds.
 pub(crate) const LOCK_STEP_MS: u64 = 10;
 
+/// How long the ancestors of a caller may take to be read, in milliseconds: they are a few files of the kernel, which can
+/// take their time only where a process of them is stuck.
+pub(crate) const TRACE_MS: u64 = 500;
+
 /// The longest body of a webhook's delivery, in bytes, unless its settings say otherwise: what GitHub sends is a fraction.
 pub(crate) const WEBHOOK_BODY_BYTES: usize = 1024 * 1024;
 

@@ -2,8 +2,8 @@
 //! out, takes numbered writes and signals over a Unix socket, and records how the agent ended. It outlives the daemon.
 //!
 //! The daemon uses [`start`] to launch one, [`connect`] and [`frames`] to talk to it, [`journal`] to read what it
-//! wrote, and [`probe()`], [`seal`] and [`sweep`] to settle an attempt whose holder is gone. The binary calls [`run`]
-//! first thing in `main` when its first argument is `hold`.
+//! wrote, [`probe()`], [`seal`] and [`sweep`] to settle an attempt whose holder is gone, and [`traces()`] to find out which
+//! attempt a process belongs to. The binary calls [`run`] first thing in `main` when its first argument is `hold`.
 //!
 //! What is absent: no async runtime, no JSON, no threads, no knowledge of agent protocols, sessions or turns. The
 //! journal is never synced: it has to survive processes, not a power cut, which ends the agent as well.
@@ -42,12 +42,14 @@ mod socket;
 mod spawn;
 mod stdin;
 mod sys;
+mod traces;
 mod tree;
 
 pub use holder::run;
 pub use launch::{LaunchSpec, SpecError, start};
 pub use probe::{HolderState, probe, seal};
 pub use socket::connect;
+pub use traces::{Traces, traces};
 pub use tree::{SweepReport, sweep};
 
 /// The variable in the environment of the agent, and so of what it starts, that carries the attempt's marker.

@@ -81,3 +81,12 @@ pub(crate) const START_US: u64 = 10_000_000;
 
 /// How much sooner than its holder an agent is chosen when memory runs out (`oom_score_adj`).
 pub(crate) const OOM_MARGIN: i32 = 100;
+
+/// How many ancestors of a process are looked at: several times the depth of any tree of agents, shells and tools.
+pub(crate) const ANCESTORS: usize = 64;
+
+/// What is read of a command line to tell a holder's: the path of a program, a word, and the path of a directory.
+pub(crate) const CMDLINE_BYTES: u64 = 16 << 10;
+
+/// What is read of an environment for the marker: beyond what usual ones have by far.
+pub(crate) const ENVIRON_BYTES: u64 = 1 << 20;

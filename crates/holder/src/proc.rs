@@ -4,6 +4,7 @@ use std::fs;
 use std::io::Read;
 
 use crate::MARKER_VARIABLE;
+use crate::limits::{CMDLINE_BYTES, ENVIRON_BYTES};
 
 /// The fields of `/proc/PID/stat` that matter here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,6 +71,27 @@ fn children(pid: i32) -> Vec<i32> {
 fn numbers(dir: &str) -> Vec<i32> {
     let Ok(entries) = fs::read_dir(dir) else { return Vec::new() };
     entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect()
+}
+
+/// The beginning of a process's command line, its words closed by zeros; `None` when it may not be read.
+pub(crate) fn cmdline(pid: i32) -> Option<Vec<u8>> {
+    beginning(&format!("/proc/{pid}/cmdline"), CMDLINE_BYTES)
+}
+
+/// The marker in a process's environment, if it has one that may be read.
+pub(crate) fn marker(pid: i32) -> Option<String> {
+    let environ = beginning(&format!("/proc/{pid}/environ"), ENVIRON_BYTES)?;
+    let value = |entry: &[u8]| {
+        let value = entry.strip_prefix(MARKER_VARIABLE.as_bytes())?.strip_prefix(b"=")?;
+        String::from_utf8(value.to_vec()).ok()
+    };
+    environ.split(|byte| *byte == 0).find_map(value).filter(|marker| !marker.is_empty())
+}
+
+fn beginning(path: &str, bytes: u64) -> Option<Vec<u8>> {
+    let mut text = Vec::new();
+    fs::File::open(path).ok()?.take(bytes).read_to_end(&mut text).ok()?;
+    Some(text)
 }
 
 /// The marker as it stands in an environment.

@@ -10,6 +10,7 @@ use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper::{Method, Request, Response, header};
 use hyper_util::rt::TokioIo;
+use lockkeeper_core::id::CallerName;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
@@ -61,7 +62,7 @@ impl Call<'_> {
         Ok(Self { method, body: body.into(), ..Self::get(path) })
     }
 
-    fn request(self) -> Answer<Request<Full<Bytes>>> {
+    fn request(self, caller: Option<&CallerName>) -> Answer<Request<Full<Bytes>>> {
         // The host is for HTTP's sake: a Unix socket has none.
         let mut request = Request::builder()
             .method(self.method)
@@ -73,6 +74,9 @@ impl Call<'_> {
         }
         if let Some(key) = self.key {
             request = request.header(headers::IDEMPOTENCY_KEY, key);
+        }
+        if let Some(caller) = caller {
+            request = request.header(headers::CALLER, caller.as_str());
         }
         if let Some(id) = self.last_event_id {
             request = request.header(headers::LAST_EVENT_ID, id);
@@ -144,7 +148,7 @@ impl Client {
     }
 
     async fn open(&self, call: Call<'_>) -> Answer<RawBody> {
-        let request = call.request()?;
+        let request = call.request(self.caller())?;
         let (mut sender, connection) = self.connect().await?;
         let response = sender.send_request(request).await.map_err(broken)?;
         if let Some(version) = response.headers().get(headers::VERSION).and_then(|value| value.to_str().ok())

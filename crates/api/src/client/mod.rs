@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use hyper::Method;
-use lockkeeper_core::id::{ClaimNo, GateNo, PromptNo};
+use lockkeeper_core::id::{CallerName, ClaimNo, GateNo, PromptNo};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -40,6 +40,7 @@ pub struct Client {
 #[derive(Debug)]
 struct Inner {
     socket: PathBuf,
+    caller: Option<CallerName>,
     version: Mutex<Option<String>>,
 }
 
@@ -49,12 +50,22 @@ pub type Answer<T> = Result<T, ClientError>;
 impl Client {
     /// A client of the daemon that listens there. Connects with each request.
     pub fn new(socket: impl Into<PathBuf>) -> Self {
-        Self { inner: Arc::new(Inner { socket: socket.into(), version: Mutex::new(None) }) }
+        Self::with_caller(socket, None)
+    }
+
+    /// The same for a caller that gives itself a name, with every request.
+    pub fn with_caller(socket: impl Into<PathBuf>, caller: Option<CallerName>) -> Self {
+        Self { inner: Arc::new(Inner { socket: socket.into(), caller, version: Mutex::new(None) }) }
     }
 
     /// Where the daemon listens.
     pub fn socket(&self) -> &Path {
         &self.inner.socket
+    }
+
+    /// What the caller calls itself.
+    pub fn caller(&self) -> Option<&CallerName> {
+        self.inner.caller.as_ref()
     }
 
     /// The daemon's version, once it has answered anything.

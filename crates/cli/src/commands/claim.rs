@@ -7,7 +7,7 @@ use std::os::unix::process::ExitStatusExt as _;
 use std::process::ExitStatus;
 use std::time::Duration;
 
-use lockkeeper_api::client::ClientError;
+use lockkeeper_api::client::{ClientError, EventStream};
 use lockkeeper_api::id::ClaimNo;
 use lockkeeper_api::{
     Claim, ClaimQuery, ClaimRenewal, ClaimRequest, ClaimState, ClaimWait, ErrorCode, InnerReference,
@@ -18,9 +18,10 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::{Preempted, Urgency};
 use crate::clock;
-use crate::context::Context;
+use crate::context::{CALLER_VARIABLE, Context};
 use crate::exit;
 use crate::failure::{Failure, Outcome};
+use crate::follow::listen;
 
 /// Where the command finds its claim; `lk send` looks there.
 pub(crate) const VARIABLE: &str = "LK_CLAIM";
@@ -61,11 +62,13 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
     };
     // Caught before there is a claim: whatever comes, it is given back.
     let signals = Signals::catch()?;
+    // Whoever may not wait is told so before there is a claim.
+    let waiting = listen(context, &args.session, None).await?;
     let made = context.client.claim(&args.session, &request).await?;
     let claim: InnerReference<ClaimNo> = made.id.parse()?;
     let every = Duration::from_millis(args.ttl.get()) / RENEW_PARTS;
     let result = tokio::select! {
-        result = work(&args, context, &made, &claim, signals) => result,
+        result = work(&args, context, &made, &claim, signals, waiting) => result,
         never = renew(context, &claim, every) => match never {},
     };
     match context.client.end_claim(&claim).await {
@@ -94,17 +97,21 @@ async fn work(
     made: &Claim,
     claim: &InnerReference<ClaimNo>,
     mut signals: Signals,
+    waiting: EventStream,
 ) -> Outcome {
     tokio::select! {
         granted = wait(args, context, made, claim) => granted?,
         _ = signals.interrupt.recv() => return Ok(exit::INTERRUPTED),
         _ = signals.terminate.recv() => return Ok(exit::INTERRUPTED),
     }
+    drop(waiting);
     let (program, arguments) =
         args.command.split_first().ok_or_else(|| Failure::usage("there is no command"))?;
     let mut child = Command::new(program)
         .args(arguments)
         .env(VARIABLE, &made.id)
+        // What it sends is sent by the claim's owner.
+        .envs(context.client.caller().map(|caller| (CALLER_VARIABLE, caller.as_str())))
         .kill_on_drop(true)
         .spawn()
         .map_err(|error| Failure::usage(format!("{}: {error}", program.to_string_lossy())))?;

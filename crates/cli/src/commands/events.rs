@@ -46,7 +46,8 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
         args.after.parse().map_err(|error: lockkeeper_api::BadCursor| Failure::usage(error.to_string()))?;
     let mut all = Vec::new();
     loop {
-        let query = EventQuery { after: Some(after.to_string()), kind: kind.clone(), limit: None };
+        let query =
+            EventQuery { after: Some(after.to_string()), kind: kind.clone(), ..EventQuery::default() };
         let page = context.client.events(args.session.as_ref(), &query).await?;
         after = page.cursor;
         if args.shown.output == Format::Jsonl {
@@ -66,7 +67,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
 
 async fn follow(args: &Args, kind: Option<String>, context: &Context) -> Outcome {
     let after = (args.after != "now").then(|| args.after.clone());
-    let query = EventQuery { after, kind, limit: None };
+    let query = EventQuery { after, kind, ..EventQuery::default() };
     let mut stream = context.client.subscribe(args.session.as_ref(), &query).await?;
     loop {
         let frame = tokio::select! {

@@ -4,14 +4,14 @@ use std::env;
 
 use lockkeeper_api::id::ClaimNo;
 use lockkeeper_api::{
-    Claim, ClaimQuery, InnerReference, PromptReceipt, PromptRequest, PromptState, Reference,
+    Claim, ClaimQuery, Cursor, InnerReference, PromptReceipt, PromptRequest, PromptState, Reference,
 };
 
 use super::{Preempted, Urgency, claim};
 use crate::context::Context;
 use crate::exit;
 use crate::failure::Outcome;
-use crate::follow::{AtGate, Face, Goal, Plan, follow};
+use crate::follow::{AtGate, Face, Goal, Plan, follow_on, listen};
 use crate::format::Shown;
 use crate::refs;
 use crate::start;
@@ -62,14 +62,30 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
         claim: claim.map(|claim| claim.id),
         ..PromptRequest::new(text, class)
     };
-    // What follows from the prompt comes after this.
-    let before = context.client.queue(&args.session).await?.cursor;
-    let receipt = context.client.prompt(&args.session, &request, args.key.as_deref()).await?;
-    if !args.wait {
-        args.shown.one(context, &receipt, || sentence(&receipt, &args.session))?;
-        return Ok(exit::OK);
+    if args.wait {
+        return send_and_wait(&args, &request, context).await;
     }
-    let session = context.client.session(&receipt.session.clone().into()).await?;
+    let receipt = context.client.prompt(&args.session, &request, args.key.as_deref()).await?;
+    args.shown.one(context, &receipt, || sentence(&receipt, &args.session))?;
+    Ok(exit::OK)
+}
+
+async fn send_and_wait(args: &Args, request: &PromptRequest, context: &Context) -> Outcome {
+    let session = context.client.session(&args.session).await?;
+    let id: Reference = session.id.clone().into();
+    // What follows from the prompt comes after this.
+    let before = context.client.queue(&id).await?.cursor;
+    // Whoever may not wait is told so before the prompt is sent.
+    let stream = listen(context, &id, Some(&before)).await?;
+    let receipt = context.client.prompt(&id, request, args.key.as_deref()).await?;
+    let (after, stream) = match receipt.state {
+        PromptState::Accepted => (before, stream),
+        // A key that was used before: its turn may be over already.
+        PromptState::Written | PromptState::Started | PromptState::Ended | PromptState::Dropped => {
+            (Cursor::start(), listen(context, &id, Some(&Cursor::start())).await?)
+        }
+    };
+    let session = context.client.session(&id).await?;
     let prompt: InnerReference<_> = receipt.prompt.parse()?;
     let face = if context.out.terminal { Face::Output } else { Face::Answer };
     let plan = Plan {
@@ -78,10 +94,9 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
         allow: Vec::new(),
         face,
         prompts: Prompts::Hidden,
-        // A key that was used before: its turn may be over already.
-        after: if receipt.state == PromptState::Accepted { before } else { lockkeeper_api::Cursor::start() },
+        after,
     };
-    follow(context, session, plan, &[]).await
+    follow_on(context, session, plan, &[], stream).await
 }
 
 /// The claim that the prompt uses: the one that is named, else the one of the `lk claim` that this runs under.

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use lockkeeper_api::client::{ClientError, EventStream};
 use lockkeeper_api::id::TurnNo;
-use lockkeeper_api::{Cursor, EventQuery, Frame, InterruptRequest, Item, Session};
+use lockkeeper_api::{Cursor, EventQuery, Frame, InterruptRequest, Item, Reference, Session};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
@@ -65,10 +65,32 @@ const BACK_WITHIN: Duration = Duration::from_secs(30);
 /// Between two looks for it.
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
 
+/// Begins to wait for what a session does, after a cursor or from now on. It is refused to a program of an agent where
+/// sessions would wait for each other for ever; whoever asks for something and waits for it does this first.
+pub(crate) async fn listen(
+    context: &Context,
+    session: &Reference,
+    after: Option<&Cursor>,
+) -> Outcome<EventStream> {
+    let query =
+        EventQuery { after: after.map(Cursor::to_string), waits: Some(true), ..EventQuery::default() };
+    Ok(context.client.subscribe(Some(session), &query).await?)
+}
+
 /// Follows a session until its goal is reached or somebody leaves. Shows what was there before it began first.
 pub(crate) async fn follow(context: &Context, session: Session, plan: Plan, begin: &[Item]) -> Outcome {
-    let query = EventQuery { after: Some(plan.after.to_string()), ..EventQuery::default() };
-    let stream = context.client.subscribe(Some(&session.id.clone().into()), &query).await?;
+    let stream = listen(context, &session.id.clone().into(), Some(&plan.after)).await?;
+    follow_on(context, session, plan, begin, stream).await
+}
+
+/// The same with a stream of the session that begins where the plan does.
+pub(crate) async fn follow_on(
+    context: &Context,
+    session: Session,
+    plan: Plan,
+    begin: &[Item],
+    stream: EventStream,
+) -> Outcome {
     let terminal = (plan.at_gate == AtGate::Ask).then(Terminal::open).flatten();
     let mut beat = interval(BEAT);
     beat.set_missed_tick_behavior(MissedTickBehavior::Skip);

@@ -40,8 +40,13 @@ impl Step<'_> {
         Ok(())
     }
 
-    pub(super) fn renew_claim(&mut self, claim: ClaimNo, ttl_ms: Option<u64>) -> Result<(), Rejection> {
-        let ttl_ms = ttl_ms.unwrap_or(self.claimed(claim)?.ttl_ms);
+    pub(super) fn renew_claim(
+        &mut self,
+        claim: ClaimNo,
+        ttl_ms: Option<u64>,
+        by: &str,
+    ) -> Result<(), Rejection> {
+        let ttl_ms = ttl_ms.unwrap_or(self.claim_of(claim, by)?.ttl_ms);
         check_ttl(ttl_ms)?;
         self.emit(Event::ClaimRenewed { claim, ttl_ms });
         Ok(())
@@ -56,8 +61,18 @@ impl Step<'_> {
         Ok(())
     }
 
-    /// A claim that can be used. One that has expired is over, even if nobody has looked yet.
-    pub(super) fn claimed(&self, no: ClaimNo) -> Result<&Claim, Rejection> {
+    /// A claim that this caller can use: its own.
+    pub(super) fn claim_of(&self, no: ClaimNo, by: &str) -> Result<&Claim, Rejection> {
+        let claim = self.claimed(no)?;
+        if &*claim.owner == by {
+            Ok(claim)
+        } else {
+            Err(Rejection::ForeignClaim { claim: no, owner: claim.owner.to_string() })
+        }
+    }
+
+    /// A claim that is not over. One that has expired is over, even if nobody has looked yet.
+    fn claimed(&self, no: ClaimNo) -> Result<&Claim, Rejection> {
         let claim = self.state.claims.get(&no).ok_or(Rejection::UnknownClaim { claim: no })?;
         if expiry(claim, &self.env.now.boot).at <= self.env.now.awake {
             return Err(Rejection::UnknownClaim { claim: no });

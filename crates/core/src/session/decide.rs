@@ -195,7 +195,7 @@ impl Step<'_> {
                 Ok(())
             }
             Command::Claim(new) => self.claim(new, &by),
-            Command::RenewClaim { claim, ttl_ms } => self.renew_claim(claim, ttl_ms),
+            Command::RenewClaim { claim, ttl_ms } => self.renew_claim(claim, ttl_ms, &by),
             Command::EndClaim { claim } => self.end_claim(claim, &by),
             Command::Interrupt { turn } => self.interrupt(turn, by),
             Command::Stop => {
@@ -220,7 +220,7 @@ impl Step<'_> {
             return Err(Rejection::QueueFull { limit: limits::QUEUE_PROMPTS });
         }
         if let Some(no) = prompt.claim {
-            let claim = self.claimed(no)?;
+            let claim = self.claim_of(no, by)?;
             if claim.class != prompt.class {
                 return Err(Rejection::ClaimClass { claim: no, class: claim.class });
             }

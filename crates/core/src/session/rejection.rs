@@ -37,6 +37,14 @@ pub enum Rejection {
         /// The claim.
         claim: ClaimNo,
     },
+    /// Somebody else has the claim.
+    #[error("claim {claim} is {owner}'s: nobody else may use or renew it")]
+    ForeignClaim {
+        /// The claim.
+        claim: ClaimNo,
+        /// Who has it.
+        owner: String,
+    },
     /// A prompt has another class than the claim that it uses.
     #[error("claim {claim} is of the class {}; its prompts are too", .class.word())]
     ClaimClass {
@@ -153,6 +161,7 @@ impl Rejection {
             Self::Stopping => "session_stopping",
             Self::Ended => "session_ended",
             Self::UnknownClaim { .. } => "claim_over",
+            Self::ForeignClaim { .. } => "claim_foreign",
             Self::ClaimClass { .. } => "claim_class",
             Self::TooManyClaims { .. } => "too_many_claims",
             Self::BadTtl { .. } => "bad_ttl",
@@ -188,6 +197,7 @@ impl Rejection {
             | Self::Stopping
             | Self::Ended
             | Self::UnknownClaim { .. }
+            | Self::ForeignClaim { .. }
             | Self::TooManyClaims { .. }
             | Self::PromptClaimed { .. }
             | Self::NameTaken { .. }

@@ -15,7 +15,7 @@ use lockkeeper_store::Cursor;
 use tokio::sync::broadcast::error::RecvError;
 
 use super::answer::{self, Answer, Failure, Json, Query, wire_cursor};
-use super::{Peer, prompts, resolve};
+use super::{Peer, prompts, resolve, waiting};
 use crate::host::Host;
 use crate::session::Refused;
 
@@ -37,40 +37,42 @@ pub(super) async fn claim(
     super::sessions::admit(&host)?;
     let id = resolve::session(&host, &session).await?;
     let ClaimRequest { class, ttl_ms, preempt, on_preempt } = value;
+    peer.may_ask(class, &host.rights)?;
     let command = Command::Claim(NewClaim { class, ttl_ms, preempt, on_preempt });
-    let done = host.command(&id, Request { by: peer.user, command }, None).await?;
+    let done = host.command(&id, Request { by: peer.to_string(), command }, None).await?;
     let made = ClaimNo(done.state.next_claim.0 - 1);
     show(&done.state, made, StatusCode::CREATED, done.cursor)
 }
 
 pub(super) async fn get(
     State(host): State<Arc<Host>>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
     Path((session, claim)): Path<(String, String)>,
     Query(query): Query<ClaimQuery>,
 ) -> Answer {
     let id = resolve::session(&host, &session).await?;
     let no: ClaimNo = resolve::within(&claim, &id)?;
-    if query.wait.is_none() {
-        if query.timeout.is_some() {
-            return Err(Failure::new(ErrorCode::QueryInvalid, "there is a timeout, and nothing to wait for"));
-        }
-        let (state, cursor) = look(&host, &id).await?;
+    if query.wait.is_none() && query.timeout.is_some() {
+        return Err(Failure::new(ErrorCode::QueryInvalid, "there is a timeout, and nothing to wait for"));
+    }
+    let mut told = host.hub.listen();
+    let (state, cursor) = look(&host, &id).await?;
+    if query.wait.is_none() || !waits(&state, no) {
         return show(&state, no, super::OK, cursor);
     }
+    let _wait = waiting::begin(&host, &peer, &id).await?;
     let granted = async {
-        let mut told = host.hub.listen();
         loop {
-            let (state, cursor) = look(&host, &id).await?;
-            match state.claims.get(&no).map(|claim| claim.state) {
-                Some(ClaimState::Waiting | ClaimState::Suspended) => {}
-                Some(ClaimState::Held) | None => return show(&state, no, super::OK, cursor),
-            }
             loop {
                 match told.recv().await {
                     Ok(told) if told.session != id || told.events.is_empty() => {}
                     Ok(_) | Err(RecvError::Lagged(_)) => break,
                     Err(RecvError::Closed) => return Err(Refused::GoingDown.into()),
                 }
+            }
+            let (state, cursor) = look(&host, &id).await?;
+            if !waits(&state, no) {
+                return show(&state, no, super::OK, cursor);
             }
         }
     };
@@ -90,6 +92,14 @@ pub(super) async fn get(
     }
 }
 
+/// Whether others go before a claim.
+fn waits(state: &Session, no: ClaimNo) -> bool {
+    match state.claims.get(&no).map(|claim| claim.state) {
+        Some(ClaimState::Waiting | ClaimState::Suspended) => true,
+        Some(ClaimState::Held) | None => false,
+    }
+}
+
 pub(super) async fn renew(
     State(host): State<Arc<Host>>,
     ConnectInfo(peer): ConnectInfo<Peer>,
@@ -99,7 +109,7 @@ pub(super) async fn renew(
     let id = resolve::session(&host, &session).await?;
     let claim = resolve::within(&claim, &id)?;
     let command = Command::RenewClaim { claim, ttl_ms: value.ttl_ms };
-    let done = host.command(&id, Request { by: peer.user, command }, None).await?;
+    let done = host.command(&id, Request { by: peer.to_string(), command }, None).await?;
     show(&done.state, claim, super::OK, done.cursor)
 }
 
@@ -110,7 +120,7 @@ pub(super) async fn end(
 ) -> Result<Response, Failure> {
     let id = resolve::session(&host, &session).await?;
     let command = Command::EndClaim { claim: resolve::within(&claim, &id)? };
-    host.command(&id, Request { by: peer.user, command }, None).await?;
+    host.command(&id, Request { by: peer.to_string(), command }, None).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::{ConnectInfo, Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use lockkeeper_agents::DeltaKind;
@@ -21,23 +21,32 @@ use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
 
 use super::answer::{self, Answer, Failure, Query, wire_cursor};
-use super::{convert, resolve};
+use super::{Peer, convert, resolve, waiting};
 use crate::host::Host;
 use crate::hub::Told;
 use crate::limits;
 use crate::session::Live;
+use crate::waits::Wait;
 
 /// The tombstone of a removed session, which the store writes.
 const REMOVED: &str = "session.removed";
 
 pub(super) async fn of_session(
     State(host): State<Arc<Host>>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
     Path(session): Path<String>,
     head: HeaderMap,
     Query(query): Query<EventQuery>,
 ) -> Result<Response, Failure> {
     let id = resolve::session(&host, &session).await?;
-    answer(host, Some(id), &head, query).await
+    if query.waits != Some(true) {
+        return answer(host, Some(id), None, &head, query).await;
+    }
+    if !asks_for_stream(&head) {
+        return Err(Failure::new(ErrorCode::QueryInvalid, "only who reads a stream waits"));
+    }
+    let wait = waiting::begin(&host, &peer, &id).await?;
+    answer(host, Some(id), wait, &head, query).await
 }
 
 pub(super) async fn all(
@@ -45,12 +54,24 @@ pub(super) async fn all(
     head: HeaderMap,
     Query(query): Query<EventQuery>,
 ) -> Result<Response, Failure> {
-    answer(host, None, &head, query).await
+    if query.waits == Some(true) {
+        return Err(Failure::new(
+            ErrorCode::QueryInvalid,
+            "only who reads the stream of one session waits for it",
+        ));
+    }
+    answer(host, None, None, &head, query).await
+}
+
+fn asks_for_stream(head: &HeaderMap) -> bool {
+    let accepts = head.get(header::ACCEPT).and_then(|value| value.to_str().ok());
+    accepts.is_some_and(|accepts| accepts.contains(headers::EVENT_STREAM))
 }
 
 async fn answer(
     host: Arc<Host>,
     session: Option<SessionId>,
+    wait: Option<Wait>,
     head: &HeaderMap,
     query: EventQuery,
 ) -> Result<Response, Failure> {
@@ -59,15 +80,14 @@ async fn answer(
         head.get(headers::LAST_EVENT_ID).map(|value| value.to_str().unwrap_or_default().to_owned());
     let after = last_seen.or(query.after).map(|text| position(&text)).transpose()?;
     let bad = |why: &str| Err(Failure::new(ErrorCode::QueryInvalid, why));
-    let accepts = head.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
     if query.limit == Some(0) {
         bad("a page holds at least one event")
-    } else if !accepts.contains(headers::EVENT_STREAM) {
+    } else if !asks_for_stream(head) {
         page(host, session, kinds, after.unwrap_or(Cursor::START), query.limit).await
     } else if query.limit.is_some() {
         bad("a stream has no pages, and so no limit")
     } else {
-        stream(host, session, kinds, after).await
+        stream(host, session, wait, kinds, after).await
     }
 }
 
@@ -115,6 +135,7 @@ async fn page(
 async fn stream(
     host: Arc<Host>,
     session: Option<SessionId>,
+    wait: Option<Wait>,
     kinds: Option<Vec<String>>,
     after: Option<Cursor>,
 ) -> Result<Response, Failure> {
@@ -133,6 +154,7 @@ async fn stream(
         behind: after < view.cursor,
         host,
         session,
+        _wait: wait,
         kinds,
         told,
         cursor: after,
@@ -187,6 +209,8 @@ fn heartbeat() -> tokio::time::Interval {
 struct Subscriber {
     host: Arc<Host>,
     session: Option<SessionId>,
+    /// That it waits for the session, for as long as it reads.
+    _wait: Option<Wait>,
     kinds: Option<Vec<String>>,
     told: broadcast::Receiver<Arc<Told>>,
     /// Everything up to here was sent.

@@ -87,7 +87,7 @@ pub(super) async fn decide(
     }
     let decision =
         value.into_decision().map_err(|error| Failure::new(ErrorCode::DecisionInvalid, error.to_string()))?;
-    let request = Request { by: peer.user, command: Command::Decide { gate: no, decision } };
+    let request = Request { by: peer.to_string(), command: Command::Decide { gate: no, decision } };
     let done = host.command(&id, request, None).await.map_err(|refused| stale(refused, &known))?;
     let row = SessionRow::of(&done.state);
     let gate = done.state.gates.get(&no).cloned().unwrap_or(known.gate);

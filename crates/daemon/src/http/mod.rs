@@ -16,6 +16,7 @@ mod resolve;
 mod serve;
 mod sessions;
 mod system;
+mod waiting;
 mod webhooks;
 mod why;
 
@@ -80,7 +81,10 @@ fn router(host: Arc<Host>) -> Router {
         .route("/daemon/pause", post(pause::pause))
         .route("/daemon/unpause", post(pause::unpause))
         .route_layer(middleware::from_fn(without_query));
-    let v1 = asked.merge(plain).layer(middleware::from_fn_with_state(host.clone(), booted));
+    let v1 = asked
+        .merge(plain)
+        .layer(middleware::from_fn_with_state(host.clone(), booted))
+        .layer(middleware::from_fn(named));
     let metrics = Router::new()
         .route("/metrics", get(system::metrics))
         .layer(middleware::from_fn_with_state(host.clone(), booted));
@@ -129,6 +133,19 @@ async fn without_query(request: Request, next: Next) -> Response {
             let detail = format!("{} takes no query, and {query:?} came", request.uri().path());
             Failure::new(ErrorCode::QueryInvalid, detail).into_response()
         }
+    }
+}
+
+/// Takes in what the caller calls itself.
+async fn named(mut request: Request, next: Next) -> Response {
+    match caller::name(request.headers()) {
+        Ok(name) => {
+            if let Some(ConnectInfo(peer)) = request.extensions_mut().get_mut::<ConnectInfo<Peer>>() {
+                peer.name = name;
+            }
+            next.run(request).await
+        }
+        Err(failure) => failure.into_response(),
     }
 }
 

@@ -25,13 +25,13 @@ pub(super) async fn pause(
         }
         Some(_) | None => {}
     }
-    host.pause(peer.user, value.reason).await?;
+    host.pause(peer.to_string(), value.reason).await?;
     let (status, cursor) = system::daemon_status(&host).await?;
     answer::json(super::OK, &status, cursor)
 }
 
 pub(super) async fn unpause(State(host): State<Arc<Host>>, ConnectInfo(peer): ConnectInfo<Peer>) -> Answer {
-    let ended = host.unpause(&peer.user).await?;
+    let ended = host.unpause(&peer.to_string()).await?;
     let (status, cursor) = system::daemon_status(&host).await?;
     answer::json(super::OK, &UnpauseReceipt { status, ended }, cursor)
 }

@@ -78,7 +78,8 @@ pub(super) async fn prompt(
         body_hash: hash::sha256(&bytes),
         respond: Box::new(|state, events| print(&accepted(state, events))),
     });
-    if let Err(failure) = super::sessions::admit(&host) {
+    let may = peer.may_ask(value.class, &host.rights).and_then(|()| super::sessions::admit(&host));
+    if let Err(failure) = may {
         // What was admitted before has its receipt.
         let earlier = match &intent {
             Some(intent) => host.answered(intent).await?,
@@ -88,7 +89,7 @@ pub(super) async fn prompt(
             .map(|text| answer::text(StatusCode::ACCEPTED, text, host.store.head()))
             .ok_or(failure);
     }
-    let request = Request { by: peer.user, command: Command::Prompt(new) };
+    let request = Request { by: peer.to_string(), command: Command::Prompt(new) };
     let done = host.command(&id, request, intent).await?;
     match done.earlier {
         Some(earlier) => Ok(answer::text(StatusCode::ACCEPTED, earlier, done.cursor)),
@@ -106,12 +107,15 @@ pub(super) async fn edit(
     if value == PromptEdit::default() {
         return Err(Failure::new(ErrorCode::BodyInvalid, "nothing is to be changed: name text, class or to"));
     }
+    if let Some(class) = value.class {
+        peer.may_ask(class, &host.rights)?;
+    }
     let to = value.to.map(|to| match to {
         PromptMove::First => Move::First,
         PromptMove::Last => Move::Last,
     });
     let command = Command::EditPrompt { prompt, text: value.text.map(Into::into), class: value.class, to };
-    let done = host.command(&id, Request { by: peer.user, command }, None).await?;
+    let done = host.command(&id, Request { by: peer.to_string(), command }, None).await?;
     let receipt = receipt(&done.state, prompt, PromptState::Accepted);
     answer::json(StatusCode::OK, &receipt, done.cursor)
 }
@@ -122,7 +126,7 @@ pub(super) async fn drop(
     Path(prompt): Path<String>,
 ) -> Answer {
     let (id, prompt): (_, PromptNo) = resolve::inner(&host, &prompt).await?;
-    let request = Request { by: peer.user, command: Command::DropPrompt { prompt } };
+    let request = Request { by: peer.to_string(), command: Command::DropPrompt { prompt } };
     let done = host.command(&id, request, None).await?;
     let receipt = receipt(&done.state, prompt, PromptState::Dropped);
     answer::json(StatusCode::OK, &receipt, done.cursor)
@@ -134,7 +138,7 @@ pub(super) async fn release(
     Path(prompt): Path<String>,
 ) -> Answer {
     let (id, prompt): (_, PromptNo) = resolve::inner(&host, &prompt).await?;
-    let request = Request { by: peer.user, command: Command::ReleasePrompt { prompt } };
+    let request = Request { by: peer.to_string(), command: Command::ReleasePrompt { prompt } };
     let done = host.command(&id, request, None).await?;
     let receipt = receipt(&done.state, prompt, PromptState::Accepted);
     answer::json(StatusCode::OK, &receipt, done.cursor)

@@ -23,13 +23,16 @@ use crate::limits;
 
 /// Serves until the daemon ends, and those who are connected until they have their answers. Connections end with this.
 pub(crate) async fn serve(host: Arc<Host>, listener: UnixListener) {
-    let callers = Callers::look_up();
+    let callers = Arc::new(Callers::look_up(host.paths.sessions()));
     let router = router(host.clone());
     let ending = host.ending.clone();
     let accept = async move || Ok(listener.accept().await?.0);
     let connect = |stream: UnixStream, crowd: Crowd| {
-        let peer = callers.peer(&stream);
-        connection(stream, router.clone(), Some(peer), crowd, ending.clone())
+        let (callers, router, ending) = (callers.clone(), router.clone(), ending.clone());
+        async move {
+            let peer = callers.peer(&stream).await;
+            connection(stream, router, Some(peer), crowd, ending).await;
+        }
     };
     take_in(&host, limits::CONNECTIONS, accept, connect).await;
 }

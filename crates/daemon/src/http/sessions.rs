@@ -22,7 +22,7 @@ use lockkeeper_core::session::{
 use lockkeeper_store::{SessionRow, ViewFilter};
 
 use super::answer::{self, Answer, Failure, Json, Query, wire_cursor};
-use super::{Peer, convert, prompts, resolve};
+use super::{Peer, convert, prompts, resolve, waiting};
 use crate::host::Host;
 use crate::session::launch::Environment;
 use crate::session::{KeyIntent, Made};
@@ -71,6 +71,7 @@ pub(super) async fn create(
     let value = asked.await.map_err(|error| Failure::new(ErrorCode::Internal, error.to_string()))??;
     let prompt = match (&value.prompt, value.class) {
         (Some(text), Some(class)) => {
+            peer.may_ask(class, &host.rights)?;
             let key = key.as_ref().map(|(intent, _)| intent.key.clone());
             Some(NewPrompt { key, ..NewPrompt::new(text.clone(), class) })
         }
@@ -84,7 +85,7 @@ pub(super) async fn create(
         }
     };
     let (new, environment) = core_session(value, prompt)?;
-    let done = match host.create(new, peer.user, environment, key).await? {
+    let done = match host.create(new, peer.to_string(), environment, key).await? {
         Made::Now(done) => done,
         Made::Before { answer, cursor } => return Ok(answer::text(StatusCode::CREATED, answer, cursor)),
     };
@@ -245,6 +246,7 @@ fn labels(list: Option<&str>) -> Vec<(String, Option<String>)> {
 
 pub(super) async fn get(
     State(host): State<Arc<Host>>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
     Path(session): Path<String>,
     Query(query): Query<WaitQuery>,
 ) -> Answer {
@@ -255,14 +257,17 @@ pub(super) async fn get(
         }
         return show(&host, &id).await;
     };
+    let mut told = host.hub.listen();
+    let is_over = async || {
+        let session = convert::session(&resolve::row(&host, &id).await?, &host.slots);
+        Ok::<_, Failure>(wait.is_met(&session) || wait.is_hopeless(&session))
+    };
+    if is_over().await? {
+        return show(&host, &id).await;
+    }
+    let _wait = waiting::begin(&host, &peer, &id).await?;
     let waited = async {
-        let mut told = host.hub.listen();
         loop {
-            let row = resolve::row(&host, &id).await?;
-            let session = convert::session(&row, &host.slots);
-            if wait.is_met(&session) || wait.is_hopeless(&session) {
-                return show(&host, &id).await;
-            }
             loop {
                 match told.recv().await {
                     Ok(told) if told.session != id || told.events.is_empty() => {}
@@ -271,6 +276,9 @@ pub(super) async fn get(
                         return Err(Failure::new(ErrorCode::NotReady, "the daemon is ending"));
                     }
                 }
+            }
+            if is_over().await? {
+                return show(&host, &id).await;
             }
         }
     };
@@ -328,7 +336,7 @@ pub(super) async fn patch(
         }
     }
     let command = Command::Describe { name, set, remove };
-    host.command(&id, Request { by: peer.user, command }, None).await?;
+    host.command(&id, Request { by: peer.to_string(), command }, None).await?;
     show(&host, &id).await
 }
 
@@ -338,13 +346,13 @@ pub(super) async fn delete(
     Path(session): Path<String>,
 ) -> Result<Response, Failure> {
     let id = resolve::session(&host, &session).await?;
-    host.clear(&id, peer.user).await?;
+    host.clear(&id, peer.to_string()).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
 async fn act(host: &Arc<Host>, peer: Peer, session: &str, command: Command) -> Answer {
     let id = resolve::session(host, session).await?;
-    let done = host.command(&id, Request { by: peer.user, command }, None).await?;
+    let done = host.command(&id, Request { by: peer.to_string(), command }, None).await?;
     let session = convert::session(&SessionRow::of(&done.state), &host.slots);
     answer::json(super::OK, &session, done.cursor)
 }
@@ -352,7 +360,7 @@ async fn act(host: &Arc<Host>, peer: Peer, session: &str, command: Command) -> A
 /// Ends a session, and tells what it will not do any more by that.
 async fn end(host: &Arc<Host>, peer: Peer, session: &str, command: Command) -> Answer {
     let id = resolve::session(host, session).await?;
-    let done = host.command(&id, Request { by: peer.user, command }, None).await?;
+    let done = host.command(&id, Request { by: peer.to_string(), command }, None).await?;
     let gone = done.events.iter().filter(|event| matches!(event.event, Event::PromptDropped { .. })).count();
     // One that has a process ends a little later, and takes no prompt until then.
     let receipt = StopReceipt {
@@ -404,7 +412,7 @@ pub(super) async fn interrupt(
 ) -> Answer {
     let id = resolve::session(&host, &session).await?;
     let turn = value.turn.map(|turn| resolve::within(&turn, &id)).transpose()?;
-    let request = Request { by: peer.user, command: Command::Interrupt { turn } };
+    let request = Request { by: peer.to_string(), command: Command::Interrupt { turn } };
     let done = host.command(&id, request, None).await?;
     let turn = done.state.interrupt.as_ref().map(|interrupt| interrupt.turn);
     let receipt = InterruptReceipt {

@@ -2,9 +2,12 @@
 
 use axum::body::Body;
 use axum::http::Method;
+use axum::http::request::Builder;
 use hyper::service::Service as _;
 use hyper_util::service::TowerToHyperService;
 use lockkeeper_api::{Attempt, FullSession, Item, List, Problem, Turn};
+use lockkeeper_core::id::SessionId;
+use lockkeeper_core::session::NewSession;
 
 use super::*;
 use crate::making::tests::{host, new};
@@ -12,9 +15,22 @@ use crate::making::tests::{host, new};
 type Outcome = Result<(), Box<dyn std::error::Error>>;
 
 async fn send(host: &Arc<Host>, method: &str, path: &str) -> Result<Response, Box<dyn std::error::Error>> {
-    let request = Request::builder().method(Method::from_bytes(method.as_bytes())?).uri(path);
+    call(host, None, Request::builder().method(Method::from_bytes(method.as_bytes())?).uri(path)).await
+}
+
+/// Calls as a program of this session's agent, or of no agent.
+async fn call(
+    host: &Arc<Host>,
+    session: Option<&SessionId>,
+    request: Builder,
+) -> Result<Response, Box<dyn std::error::Error>> {
     let mut request = request.body(Body::empty())?;
-    request.extensions_mut().insert(ConnectInfo(Peer { user: "me".to_owned(), own: true }));
+    request.extensions_mut().insert(ConnectInfo(Peer {
+        user: "me".to_owned(),
+        own: true,
+        session: session.cloned(),
+        name: None,
+    }));
     Ok(TowerToHyperService::new(router(host.clone())).call(request).await?)
 }
 
@@ -80,5 +96,39 @@ async fn an_answer_that_cannot_be_told_to_its_end_breaks_off_and_does_not_look_w
         out.finish().await
     });
     assert_eq!(axum::body::to_bytes(whole.into_body(), usize::MAX).await?, "{}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_wait_that_would_close_a_cycle_is_refused_until_the_other_ones_stream_ends() -> Outcome {
+    let (_home, host) = host()?;
+    host.booted.send_replace(true);
+    let (a, b) = (new(7)?.id, new(8)?.id);
+    for (no, name) in [(7, "builder"), (8, "tester")] {
+        let new = NewSession { name: Some(name.parse()?), ..new(no)? };
+        host.create(new, "me".to_owned(), Vec::new(), None).await?;
+    }
+    let stream = |of: &SessionId, query: &str| {
+        let uri = format!("/v1/sessions/{of}/events{query}");
+        Request::builder().uri(uri).header(header::ACCEPT, headers::EVENT_STREAM)
+    };
+    let waits = call(&host, Some(&a), stream(&b, "?waits=true")).await?;
+    assert_eq!(waits.status(), 200);
+    let wait = || Request::builder().uri(format!("/v1/sessions/{a}?wait=end"));
+    for request in [stream(&a, "?waits=true"), wait()] {
+        let refused = call(&host, Some(&b), request).await?;
+        let body = axum::body::to_bytes(refused.into_body(), usize::MAX).await?;
+        let problem: Problem = serde_json::from_slice(&body)?;
+        assert_eq!((problem.code.as_str(), problem.status), ("waiting_cycle", 409));
+        let cycle = "tester waits for builder, builder waits for tester";
+        assert!(problem.detail.ends_with(cycle), "{}", problem.detail);
+    }
+    // Who only looks does not wait, and nobody waits for a user.
+    for (session, query) in [(Some(&b), ""), (Some(&b), "?waits=false"), (None, "?waits=true")] {
+        assert_eq!(call(&host, session, stream(&a, query)).await?.status(), 200);
+    }
+    drop(waits);
+    assert_eq!(call(&host, Some(&b), stream(&a, "?waits=true")).await?.status(), 200);
+    host.ending.cancel();
     Ok(())
 }

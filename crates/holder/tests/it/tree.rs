@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 
 use lockkeeper_holder::frames::Request;
 use lockkeeper_holder::journal::{Delivery, Exit, Record, Scope, Stream, StreamEnd};
-use lockkeeper_holder::{MARKER_VARIABLE, SweepReport, sweep};
+use lockkeeper_holder::{MARKER_VARIABLE, SweepReport, Traces, sweep, traces};
 use rustix::process::{Signal, kill_process};
 
 use crate::support::{Attempt, is_gone, wait_for};
@@ -206,4 +206,33 @@ fn a_killed_holder_takes_its_agent_along_and_a_sweep_the_rest() {
 #[test]
 fn an_empty_marker_sweeps_nothing() {
     assert_eq!(sweep(""), SweepReport::default());
+}
+
+#[test]
+fn whatever_an_attempt_starts_shows_the_holder_above_it_also_without_the_marker_and_its_parents() {
+    // A child, one that cleared its environment, and one that lost its parents and left the session.
+    let script = "sleep 1000 & echo child=$!; env -i sleep 1000 & echo bare=$!; \
+                  (setsid env -i sleep 1000 >/dev/null 2>&1 & echo orphan=$!); \
+                  env LOCKKEEPER_ATTEMPT=other sleep 1000 & echo liar=$!; read go";
+    let mut attempt = Attempt::script(script);
+    attempt.spec.drain_ms = 50;
+    let attempt = attempt.start();
+    let names = ["child", "bare", "orphan", "liar"];
+    let log = attempt.until("them", |log| names.iter().all(|name| log.pid(name).is_some()));
+    let pid = |name| log.pid(name).expect("a pid");
+    for name in names {
+        let shown = traces(pid(name));
+        assert_eq!(shown.holders.first(), Some(&attempt.dir), "{name}");
+    }
+    wait_for("the marker", || {
+        traces(pid("child")).marker == Some(attempt.spec.marker.clone())
+            && traces(pid("bare")).marker.is_none()
+            && traces(pid("liar")).marker.as_deref() == Some("other")
+    });
+    let own = i32::try_from(std::process::id()).expect("a pid");
+    assert!(!traces(own).holders.contains(&attempt.dir));
+    assert_eq!(traces(i32::MAX), Traces::default());
+    attempt.connect().send(&Request::CloseStdin { number: 1 });
+    attempt.ended();
+    assert_eq!(traces(pid("child")), Traces::default(), "it is gone");
 }

@@ -115,6 +115,10 @@ fn a_wrong_configuration_is_refused_with_its_place() -> Fallible {
             ("[slots.agents]\nnobody = 1\n", "nobody"),
             ("[slots.agents]\nclaude = 0\n", "slots.agents.claude is 0"),
             ("[slots.labels]\nweb = 1\n", "not KEY=VALUE"),
+            ("[callers]\nagents = \"high\"\n", "`background`, `normal`, `urgent`"),
+            ("[callers]\nall = \"normal\"\n", "unknown field"),
+            ("[callers.named]\nci = 1\n", "ci = 1"),
+            ("[callers.named]\n\"a b\" = \"normal\"\n", "\"a b\" is not a valid name of a caller"),
         ] {
             std::fs::write(home.data().join("config.toml"), text)?;
             let output = home.daemon_command().stdin(Stdio::null()).output()?;

@@ -9,6 +9,7 @@
 mod support;
 
 mod boot;
+mod callers;
 mod exit;
 mod gates;
 mod host;
@@ -24,4 +25,5 @@ mod slots;
 mod slow;
 mod streams;
 mod turns;
+mod waiting;
 mod webhooks;

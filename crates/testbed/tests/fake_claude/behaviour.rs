@@ -92,6 +92,25 @@ fn an_interrupt_ends_the_turn_and_the_next_one_works() -> Outcome {
 }
 
 #[test]
+fn a_command_is_run_in_the_agents_tree_and_dies_with_an_interrupt() -> Outcome {
+    let home = Home::new()?;
+    for version in BOTH {
+        let mut fake = home.start(version, &[])?;
+        fake.prompt("SHELL echo out; echo err >&2; exit 3")?;
+        assert_eq!(fake.result()?["result"], "running exit 3: out\nerr");
+        let pid = home.path(&format!("pid-{version}"));
+        fake.prompt(&format!("SHELL sleep 1000 & echo $! > {pid}; wait"))?;
+        fake.until_delta()?;
+        wait_until(|| Ok(fs::read_to_string(&pid).is_ok_and(|pid| pid.ends_with('\n'))))?;
+        fake.request("i", &interrupt())?;
+        assert_eq!(fake.result()?["terminal_reason"], "aborted_streaming");
+        let sleeper = format!("/proc/{}/cmdline", fs::read_to_string(&pid)?.trim());
+        wait_until(|| Ok(fs::read(&sleeper).unwrap_or_default().is_empty()))?;
+    }
+    Ok(())
+}
+
+#[test]
 fn the_newer_one_follows_every_prompt_with_a_uuid() -> Outcome {
     let home = Home::new()?;
     let mut fake = home.start("2.1.329", &[])?;

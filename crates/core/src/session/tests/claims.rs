@@ -15,8 +15,12 @@ impl World {
     }
 
     fn prompts_under(&mut self, claim: ClaimNo, text: &str) -> Result<(), Rejection> {
-        let class = self.state.claims.get(&claim).map_or(Class::Normal, |claim| claim.class);
-        self.command("ann", Command::Prompt(NewPrompt { claim: Some(claim), ..new_prompt(text, class) }))
+        let (owner, class) = self
+            .state
+            .claims
+            .get(&claim)
+            .map_or_else(|| ("ann".into(), Class::Normal), |claim| (claim.owner.clone(), claim.class));
+        self.command(&owner, Command::Prompt(NewPrompt { claim: Some(claim), ..new_prompt(text, class) }))
     }
 
     fn now_at(&mut self) -> Option<String> {
@@ -127,9 +131,9 @@ fn a_claim_is_renewed_and_waits_for_its_turn_to_end() {
     let mut w = World::idle();
     let a = w.claims("a", Class::Normal);
     w.wait(50_000);
-    w.asks(Command::RenewClaim { claim: a, ttl_ms: None });
+    w.command("a", Command::RenewClaim { claim: a, ttl_ms: None }).unwrap();
     assert_eq!(w.due(), Some((60_000, Why::Claim)));
-    w.asks(Command::RenewClaim { claim: a, ttl_ms: Some(90_000) });
+    w.command("a", Command::RenewClaim { claim: a, ttl_ms: Some(90_000) }).unwrap();
     w.prompts_under(a, "a1").unwrap();
     w.works();
     w.wait(100_000);
@@ -148,7 +152,8 @@ fn o46_claims_that_cannot_be() {
     }
     let a = w.claims("a", Class::Normal);
     let urgent = NewPrompt { claim: Some(a), ..new_prompt("x", Class::Urgent) };
-    assert_eq!(w.refused(Command::Prompt(urgent)), Rejection::ClaimClass { claim: a, class: Class::Normal });
+    let other_class = Err(Rejection::ClaimClass { claim: a, class: Class::Normal });
+    assert_eq!(w.command("a", Command::Prompt(urgent)), other_class);
     for _ in 1..limits::CLAIMS {
         w.claims("a", Class::Background);
     }
@@ -194,4 +199,19 @@ fn a_one_shot_session_stays_while_somebody_has_a_claim_on_it() {
     assert_eq!(w.status(), Status::Idle);
     w.asks(Command::EndClaim { claim: a });
     assert_eq!(w.status(), Status::Stopping);
+}
+
+#[test]
+fn o46_a_claim_is_used_and_renewed_by_its_owner_alone() {
+    let mut w = World::suspended();
+    let a = w.claims("ann/ci", Class::Normal);
+    let before = w.log.len();
+    for other in ["ann", "ann/other", "ann/session:000000000000", "ann/session:000000000000/ci"] {
+        let foreign = Err(Rejection::ForeignClaim { claim: a, owner: "ann/ci".to_owned() });
+        let prompt = NewPrompt { claim: Some(a), ..new_prompt("mine now", Class::Normal) };
+        assert_eq!(w.command(other, Command::Prompt(prompt)), foreign);
+        assert_eq!(w.command(other, Command::RenewClaim { claim: a, ttl_ms: None }), foreign);
+    }
+    assert_eq!(w.log.len(), before);
+    w.prompts_under(a, "mine").unwrap();
 }

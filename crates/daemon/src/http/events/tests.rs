@@ -17,6 +17,7 @@ fn subscriber(host: &Arc<Host>, session: &SessionId, cursor: Cursor) -> Subscrib
     Subscriber {
         host: host.clone(),
         session: Some(session.clone()),
+        _wait: None,
         kinds: None,
         told: host.hub.listen(),
         cursor,

@@ -1,5 +1,6 @@
 //! What goes on beside the turns: background tasks, and child processes.
 
+use crate::LOOK_EVERY;
 use crate::agent::{Agent, Stop};
 use crate::directive::Due;
 use crate::flags::Kind;
@@ -8,10 +9,13 @@ use crate::shapes;
 use crate::tools::Fate;
 use crate::turn::Turn;
 use crate::wire::{now_ms, timestamp};
+use rustix::process::{Pid, Signal, kill_process_group};
 use serde_json::{Value, json};
 use std::env;
 use std::io::{self, BufRead, BufReader, Write};
+use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Stdio};
+use std::thread;
 use std::time::Duration;
 
 /// A task that outlives the turn that began it.
@@ -31,6 +35,35 @@ enum TaskKind {
 }
 
 impl Agent {
+    /// Runs a command within a turn, and says its exit code and what it wrote.
+    pub(crate) fn shell(&mut self, command: &str) -> Result<(), Stop> {
+        self.begin_message()?;
+        self.begin_text()?;
+        self.delta("running ")?;
+        let child = Command::new("sh")
+            .args(["-c", command])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .process_group(0)
+            .spawn()?;
+        let group = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+        let output = thread::spawn(move || child.wait_with_output());
+        while !output.is_finished() {
+            if let Err(stop) = self.pause(LOOK_EVERY) {
+                // It may have ended in this moment.
+                let _ = group.map(|group| kill_process_group(group, Signal::KILL));
+                return Err(stop);
+            }
+        }
+        let output = output.join().map_err(|_| Stop::Exit(1))??;
+        let code = output.status.code().map_or_else(|| "signal".to_owned(), |code| code.to_string());
+        let wrote = [output.stdout, output.stderr].concat();
+        self.delta(&format!("exit {code}: {}", String::from_utf8_lossy(&wrote).trim_end()))?;
+        self.end_text()?;
+        Ok(self.end_message("end_turn")?)
+    }
+
     /// Starts a background shell within a turn.
     pub(crate) fn begin_shell(&mut self, due: Due) -> Result<(), Stop> {
         let input = json!({"command": "sleep", "description": "bgx", "run_in_background": true});

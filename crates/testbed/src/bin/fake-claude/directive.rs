@@ -12,6 +12,7 @@ pub(crate) enum Step {
     Lines { count: u32, pause: Duration, bytes: usize },
     Tool { calls: u32, asks: bool, name: String, input: Value },
     Run(Due),
+    Shell(String),
     Hang,
     WaitFile(PathBuf),
     Error { status: u16, text: String },
@@ -86,6 +87,7 @@ fn step(text: &str) -> Option<Step> {
             Step::Tool { calls: 1, asks: true, name: "AskUserQuestion".to_owned(), input }
         }
         "RUN" => Step::Run(due(rest)?),
+        "SHELL" if !rest.is_empty() => Step::Shell(rest.to_owned()),
         "HANG" => Step::Hang,
         "WAITFILE" if !rest.is_empty() => Step::WaitFile(rest.into()),
         "ERROR" => {

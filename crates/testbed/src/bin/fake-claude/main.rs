@@ -19,6 +19,7 @@
 //! | `ASK2 [name {json}]` | two calls of the tool, asked about one after the other |
 //! | `QUESTION [{json}]` | the `AskUserQuestion` tool |
 //! | `RUN secs\|path` | a shell command that takes so long, or until the file exists |
+//! | `SHELL command` | the command is run, with `sh -c`; the delta `running `, then its exit code and what it wrote; an interrupt kills it |
 //! | `HANG` | no byte until interrupted |
 //! | `WAITFILE path` | the delta `waiting `, then nothing until the file exists |
 //! | `ERROR code text` | an API failure; code 0 is a failed connection |

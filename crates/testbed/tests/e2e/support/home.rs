@@ -89,6 +89,18 @@ impl Home {
         self.root.path().join(name)
     }
 
+    /// The program itself, on this home.
+    pub(crate) fn lk(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(&self.lk);
+        command.args(arguments).env("LK_HOME", self.data()).stdin(Stdio::null());
+        command
+    }
+
+    /// The same as a line for a shell.
+    pub(crate) fn lk_line(&self, arguments: &str) -> String {
+        format!("LK_HOME={} {} {arguments}", self.data().display(), self.lk.display())
+    }
+
     /// Says that a log line at the level ERROR with this text is meant to be.
     pub(crate) fn expect_error(&self, part: &'static str) {
         self.expected.lock().unwrap_or_else(PoisonError::into_inner).push(part);

@@ -121,6 +121,13 @@ impl<'a> Session<'a> {
         Ok(watch.until("end of the turn", ended)?.event().clone())
     }
 
+    /// Has its agent run a command of the shell within a turn; tells the exit code and what was written.
+    pub(crate) fn runs(&self, command: &str) -> Fallible<String> {
+        self.ask(&format!("SHELL {command}"))?;
+        let said = self.messages()?.pop().unwrap_or_default();
+        Ok(said.strip_prefix("running ").unwrap_or_default().to_owned())
+    }
+
     /// `interrupt`, `stop`, `kill` or `resume`.
     pub(crate) fn act(&self, what: &str) -> Fallible<Value> {
         self.try_act(what)?.good()
