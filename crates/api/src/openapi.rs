@@ -45,6 +45,7 @@ use crate::{
         resume,
         settings,
         prompt,
+        get_prompt,
         edit_prompt,
         drop_prompt,
         release_prompt,
@@ -247,6 +248,11 @@ paths! {
             ("idempotency-key" = Option<String>, Header, description = "The same key and body give the same receipt.")),
         responses((status = 202, body = PromptReceipt)))]
     prompt;
+
+    /// Tells how far a prompt came, also when its turn is long over.
+    #[utoipa::path(get, path = "/v1/prompts/{prompt}", tag = "prompts", params(("prompt" = String, Path)),
+        responses((status = 200, body = PromptReceipt)))]
+    get_prompt;
 
     /// Changes the text or the place of a prompt that still waits.
     #[utoipa::path(patch, path = "/v1/prompts/{prompt}", tag = "prompts", params(("prompt" = String, Path)),

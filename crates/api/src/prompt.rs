@@ -79,9 +79,14 @@ pub struct PromptReceipt {
     pub turn: Option<String>,
     /// How that turn ended.
     pub outcome: Option<OutcomeWord>,
+    /// The prompt that goes on with its work, if its turn was cut off: `SESSION.p2`.
+    pub continued_by: Option<String>,
     /// When it was accepted.
     #[schema(value_type = String, format = DateTime)]
     pub accepted: Time,
+    /// When its turn ended, or it was taken out of the queue.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub ended: Option<Time>,
 }
 
 /// How far a prompt came.

@@ -47,7 +47,12 @@ pub(crate) fn ways(gate: &Gate) -> String {
 
 /// The name of something inside a session, as the session was named: `fix.p2` for `7f3k9q2m4xab.p2`.
 pub(crate) fn as_named(session: &Reference, id: &str) -> String {
-    format!("{session}.{}", id.rsplit('.').next().unwrap_or(id))
+    format!("{session}.{}", inner(id))
+}
+
+/// The part of a name that stands inside its session: `p2` for `7f3k9q2m4xab.p2`.
+pub(crate) fn inner(id: &str) -> &str {
+    id.rsplit('.').next().unwrap_or(id)
 }
 
 /// A reference with the session's id in place of its name or prefix.

@@ -199,6 +199,11 @@ impl Client {
         self.json(Call { key, ..Call::with_body(Method::POST, path(session, "/prompts"), prompt)? }).await
     }
 
+    /// `GET /v1/prompts/{prompt}`
+    pub async fn prompt_receipt(&self, prompt: &InnerReference<PromptNo>) -> Answer<PromptReceipt> {
+        self.get(&format!("/v1/prompts/{prompt}")).await
+    }
+
     /// `PATCH /v1/prompts/{prompt}`
     pub async fn edit_prompt(
         &self,

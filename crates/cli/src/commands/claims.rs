@@ -72,7 +72,7 @@ fn table(claims: &[Claim], shown: Shown) -> Table {
         };
         let behind = if claim.queued_behind == 0 { String::new() } else { claim.queued_behind.to_string() };
         table.row([
-            claim.id.rsplit('.').next().unwrap_or_default().into(),
+            refs::inner(&claim.id).into(),
             claim.owner.as_str().into(),
             class_word(claim.class).into(),
             state.into(),

@@ -2,7 +2,7 @@
 
 use clap::Subcommand;
 use lockkeeper_api::id::PromptNo;
-use lockkeeper_api::{Parked, PromptEdit, PromptMove, QueuedPrompt, Reference};
+use lockkeeper_api::{Parked, PromptEdit, PromptMove, PromptReceipt, PromptState, QueuedPrompt, Reference};
 
 use super::{Urgency, class_word};
 use crate::context::Context;
@@ -31,6 +31,14 @@ pub(crate) struct Args {
 enum Action {
     /// List the prompts that wait, the next one first
     Ls {
+        #[command(flatten)]
+        shown: Shown,
+    },
+    /// Tell how far a prompt came, also when its turn is over
+    Show {
+        /// The prompt: p3
+        #[arg(value_name = "PROMPT")]
+        prompt: String,
         #[command(flatten)]
         shown: Shown,
     },
@@ -82,6 +90,12 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
     match args.action {
         None => list(&args.session, args.shown, context).await,
         Some(Action::Ls { shown }) => list(&args.session, shown, context).await,
+        Some(Action::Show { prompt, shown }) => {
+            let prompt = refs::inside::<PromptNo>(context, &args.session, &prompt).await?;
+            let receipt = context.client.prompt_receipt(&prompt).await?;
+            shown.one(context, &receipt, || format!("{} {}\n", prompt.no, how_far(&receipt, shown)))?;
+            Ok(exit::OK)
+        }
         Some(Action::Edit { prompt, text, shown }) => {
             let prompt = refs::inside::<PromptNo>(context, &args.session, &prompt).await?;
             let prompt = refs::with_id(context, prompt).await?;
@@ -125,6 +139,29 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
     }
 }
 
+/// How far a prompt came, for people: `waits behind 2 others`, `ended 3m ago as t4: completed`.
+fn how_far(receipt: &PromptReceipt, shown: Shown) -> String {
+    let times = shown.times();
+    let turn = receipt.turn.as_deref().map(refs::inner).unwrap_or_default();
+    let ended = receipt.ended.map(|at| times.ago(at)).unwrap_or_default();
+    match receipt.state {
+        PromptState::Accepted if receipt.turn.is_some() => format!("is on its way to the agent as {turn}"),
+        PromptState::Accepted => match receipt.queued_behind {
+            Some(behind @ 1..) => format!("waits behind {behind}"),
+            Some(0) | None => "is next".to_owned(),
+        },
+        PromptState::Written => format!("was written to the agent as {turn}"),
+        PromptState::Started => format!("is at work as {turn}"),
+        PromptState::Dropped => format!("was taken out of the queue {ended}"),
+        PromptState::Ended => {
+            let outcome = receipt.outcome.map(|outcome| outcome.to_string()).unwrap_or_default();
+            let goes_on = receipt.continued_by.as_deref().map(refs::inner);
+            let goes_on = goes_on.map(|prompt| format!("; {prompt} goes on with it")).unwrap_or_default();
+            format!("ended {ended} as {turn}: {outcome}{goes_on}")
+        }
+    }
+}
+
 async fn list(session: &Reference, shown: Shown, context: &Context) -> Outcome {
     let queue = context.client.queue(session).await?.items;
     shown.list(context, &queue, || table(&queue, shown, context.out.style))?;
@@ -149,10 +186,10 @@ fn table(queue: &[QueuedPrompt], shown: Shown, style: Style) -> Table {
             None => "",
         };
         table.row([
-            prompt.id.rsplit('.').next().unwrap_or_default().into(),
+            refs::inner(&prompt.id).into(),
             class_word(prompt.class).into(),
             prompt.caller.as_str().into(),
-            prompt.claim.as_deref().and_then(|claim| claim.rsplit('.').next()).unwrap_or_default().into(),
+            prompt.claim.as_deref().map(refs::inner).unwrap_or_default().into(),
             held.into(),
             times.show(prompt.accepted).into(),
             cut::summary(&prompt.text, PREVIEW, style).into(),

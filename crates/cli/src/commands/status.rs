@@ -219,20 +219,20 @@ fn card(held: &Held, session: &Session, times: Times, style: Style) -> String {
     if let (None, Some(claim), Some(holder), Some(class)) =
         (&held.turn, &held.claim, &held.holder, held.class)
     {
-        let _ = writeln!(text, "  {} of {} ({class}) has the next turns", short(claim), escape::line(holder));
+        let _ = writeln!(
+            text,
+            "  {} of {} ({class}) has the next turns",
+            refs::inner(claim),
+            escape::line(holder)
+        );
     }
     for waiter in &held.waiters {
         let lasting = style.dim(&times.lasting(waiter.since));
-        let what = waiter.prompt.as_deref().or(waiter.claim.as_deref()).map(short).unwrap_or_default();
+        let what = waiter.prompt.as_deref().or(waiter.claim.as_deref()).map(refs::inner).unwrap_or_default();
         let _ =
             writeln!(text, "  {what} of {} ({}) waits {lasting}", escape::line(&waiter.caller), waiter.class);
     }
     text
-}
-
-/// The part of a name that stands inside its session: `p3`.
-fn short(id: &str) -> &str {
-    id.rsplit('.').next().unwrap_or_default()
 }
 
 /// The document; the names of elements and attributes are those of the JSON fields.

@@ -12,6 +12,7 @@ mod journal;
 mod pause;
 mod pieces;
 mod prompts;
+mod receipts;
 mod resolve;
 mod serve;
 mod sessions;
@@ -68,7 +69,7 @@ fn router(host: Arc<Host>) -> Router {
         .route("/sessions/{session}/resume", post(sessions::resume))
         .route("/sessions/{session}/settings", patch(sessions::settings))
         .route("/sessions/{session}/prompts", post(prompts::prompt))
-        .route("/prompts/{prompt}", patch(prompts::edit).delete(prompts::drop))
+        .route("/prompts/{prompt}", get(receipts::get).patch(prompts::edit).delete(prompts::drop))
         .route("/prompts/{prompt}/release", post(prompts::release))
         .route("/sessions/{session}/claims", get(claims::list).post(claims::claim))
         .route("/sessions/{session}/claims/{claim}", put(claims::renew).delete(claims::end))

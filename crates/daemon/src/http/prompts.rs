@@ -9,7 +9,7 @@ use lockkeeper_api::{
     QueuedPrompt, Time, headers, limits as api_limits,
 };
 use lockkeeper_core::hash;
-use lockkeeper_core::id::{PromptNo, TurnNo};
+use lockkeeper_core::id::{PromptNo, SessionId, TurnNo};
 use lockkeeper_core::prompt::{Class, OnPreempt};
 use lockkeeper_core::session::{
     Command, Envelope, Event, InterruptCause, Move, NewPrompt, Request, Stage, State as Session,
@@ -20,7 +20,7 @@ use serde::Deserialize;
 use super::answer::{self, Answer, Failure, Json, wire_cursor};
 use super::{Peer, resolve};
 use crate::host::Host;
-use crate::session::KeyIntent;
+use crate::session::{KeyIntent, Refused};
 
 /// A [`PromptRequest`] that may lack its class: the one field that is left out so easily that it has a code of its own.
 #[derive(Debug, Deserialize)]
@@ -107,7 +107,8 @@ pub(super) async fn edit(
     if value == PromptEdit::default() {
         return Err(Failure::new(ErrorCode::BodyInvalid, "nothing is to be changed: name text, class or to"));
     }
-    if let Some(class) = value.class {
+    let present = class_of(&host, &id, prompt).await?;
+    for class in present.into_iter().chain(value.class) {
         peer.may_ask(class, &host.rights)?;
     }
     let to = value.to.map(|to| match to {
@@ -118,6 +119,12 @@ pub(super) async fn edit(
     let done = host.command(&id, Request { by: peer.to_string(), command }, None).await?;
     let receipt = receipt(&done.state, prompt, PromptState::Accepted);
     answer::json(StatusCode::OK, &receipt, done.cursor)
+}
+
+/// The class of a prompt that waits: whoever changes it or lets it go asks for a turn of that class.
+async fn class_of(host: &Arc<Host>, id: &SessionId, prompt: PromptNo) -> Result<Option<Class>, Refused> {
+    let state = host.look(id).await?;
+    Ok(state.queue.find(prompt).map(|prompt| prompt.class))
 }
 
 pub(super) async fn drop(
@@ -138,6 +145,9 @@ pub(super) async fn release(
     Path(prompt): Path<String>,
 ) -> Answer {
     let (id, prompt): (_, PromptNo) = resolve::inner(&host, &prompt).await?;
+    if let Some(class) = class_of(&host, &id, prompt).await? {
+        peer.may_ask(class, &host.rights)?;
+    }
     let request = Request { by: peer.to_string(), command: Command::ReleasePrompt { prompt } };
     let done = host.command(&id, request, None).await?;
     let receipt = receipt(&done.state, prompt, PromptState::Accepted);
@@ -176,6 +186,12 @@ pub(super) fn accepted(state: &Session, events: &[Envelope]) -> Option<PromptRec
     Some(receipt(state, prompt, PromptState::Accepted))
 }
 
+/// The receipt of a prompt that waits, or has the turn that runs.
+pub(super) fn present(state: &Session, prompt: PromptNo) -> Option<PromptReceipt> {
+    let has_the_turn = state.turn.as_ref().is_some_and(|turn| turn.prompt.no == prompt);
+    (has_the_turn || state.queue.find(prompt).is_some()).then(|| waiting(state, prompt))
+}
+
 /// The receipt of a prompt that waits.
 pub(super) fn waiting(state: &Session, prompt: PromptNo) -> PromptReceipt {
     receipt(state, prompt, PromptState::Accepted)
@@ -204,7 +220,9 @@ fn receipt(state: &Session, no: PromptNo, otherwise: PromptState) -> PromptRecei
         preempted: preempted(state, by).map(|turn| turn.of(&state.id)),
         turn: turn.map(|turn| turn.no.of(&state.id)),
         outcome: None::<OutcomeWord>,
+        continued_by: None,
         accepted: Time::from_wall_ms(at),
+        ended: None,
     }
 }
 

@@ -125,7 +125,11 @@ fn o46_a_class_above_the_callers_right_is_refused_and_changes_nothing() -> Falli
             ("POST", busy.path("/prompts"), json!({"text": "x", "class": "urgent", "preempt": true})),
             ("POST", busy.path("/claims"), json!({"class": "normal", "ttl_ms": 60_000})),
             ("POST", busy.path("/claims"), json!({"class": "urgent", "ttl_ms": 60_000, "preempt": true})),
-            ("PATCH", prompt, json!({"class": "urgent"})),
+            ("PATCH", prompt.clone(), json!({"class": "urgent"})),
+            // What waits with a class that it may not ask for it may not change either.
+            ("PATCH", prompt.clone(), json!({"text": "y"})),
+            ("PATCH", prompt.clone(), json!({"to": "first"})),
+            ("POST", format!("{prompt}/release"), Value::Null),
             ("POST", "/v1/sessions".to_owned(), workspace),
         ] {
             let answer = by(home, "ci", method, &path, &body)?;

@@ -218,3 +218,46 @@ fn a_prompt_that_waits_is_moved_and_a_held_one_is_let_go() -> Fallible {
         Ok(())
     })
 }
+
+#[test]
+fn a_receipt_tells_how_far_a_prompt_came_also_when_it_is_long_over() -> Fallible {
+    with_daemon(SHORT, |home| {
+        let (session, mut watch) = at_work(home)?;
+        let receipt = |no: u64| home.api().get(&format!("/v1/prompts/{}.p{no}", session.id));
+        let first = receipt(1)?;
+        assert_eq!(
+            (&first["state"], &first["turn"]),
+            (&json!("started"), &json!(format!("{}.t1", session.id)))
+        );
+        let dropped = number_of(&send(&session, home, "SAY x", "background", &json!({}))?["prompt"])?;
+        let waits = receipt(dropped)?;
+        assert_eq!((&waits["state"], &waits["queued_behind"]), (&json!("accepted"), &json!(1)));
+        home.api().send("DELETE", &format!("/v1/prompts/{}.p{dropped}", session.id), &[], None)?.good()?;
+        let gone = receipt(dropped)?;
+        assert_eq!(
+            (&gone["state"], &gone["turn"], &gone["outcome"]),
+            (&json!("dropped"), &Value::Null, &Value::Null)
+        );
+        assert_eq!(gone["accepted"], waits["accepted"]);
+        let urgent =
+            number_of(&send(&session, home, "SAY urgent", "urgent", &json!({"preempt": true}))?["prompt"])?;
+        ended(&mut watch, urgent)?;
+        home.crash_and_start()?;
+        let done = receipt(urgent)?;
+        assert_eq!((&done["state"], &done["outcome"]), (&json!("ended"), &json!("completed")));
+        let cut = receipt(1)?;
+        assert_eq!((&cut["state"], &cut["outcome"]), (&json!("ended"), &json!("preempted")));
+        ensure!(cut["ended"].is_string() && cut["accepted"] == first["accepted"], "{cut}");
+        let rest = number_of(&cut["continued_by"])?;
+        fs::write(home.path("go"), "")?;
+        session.wait("idle")?;
+        let rest = receipt(rest)?;
+        assert_eq!((&rest["outcome"], &rest["continued_by"]), (&json!("completed"), &Value::Null));
+        home.api()
+            .send("GET", &format!("/v1/prompts/{}.p99", session.id), &[], None)?
+            .is_problem(404, "prompt_not_found")?;
+        home.api().send("GET", "/v1/prompts/nobody.p1", &[], None)?.is_problem(404, "session_not_found")?;
+        home.api().send("GET", "/v1/prompts/p1", &[], None)?.is_problem(400, "reference_invalid")?;
+        Ok(())
+    })
+}
