@@ -73,15 +73,19 @@ pub(super) async fn deliver(
         };
         match done {
             Ok(answered) => return Ok(answered),
-            // Somebody else makes it just now, or removed it. It is looked for again once something has happened.
-            Err(Refused::Rejected(Rejection::NameTaken { .. }) | Refused::Gone) => {
+            // Somebody else makes it just now, or removed it, or the claim has just expired. All is looked for again once
+            // something has happened.
+            Err(
+                Refused::Rejected(Rejection::NameTaken { .. } | Rejection::UnknownClaim { .. })
+                | Refused::Gone,
+            ) => {
                 // Whether something has, or nothing in that time: it is time to look.
                 let _ = tokio::time::timeout(Duration::from_millis(limits::RETRY_MS), told.recv()).await;
             }
             Err(refused) => return Err(refused.into()),
         }
     }
-    Err(Failure::new(ErrorCode::Busy, "the session is made and removed at the same time by others"))
+    Err(Failure::new(ErrorCode::Busy, "others make, remove or claim the session at the same time"))
 }
 
 /// The place of the one delivery that may make the session.
