@@ -28,6 +28,11 @@ impl Waits {
         Ok(Wait { waits: self.clone(), who, whom })
     }
 
+    /// For whom the programs of a session wait just now.
+    pub(crate) fn of(&self, who: &SessionId) -> Vec<SessionId> {
+        self.lock().of(who).cloned().collect()
+    }
+
     /// Held for the length of a look at the waits, never across an await.
     fn lock(&self) -> MutexGuard<'_, Waiting> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)

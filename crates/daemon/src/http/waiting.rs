@@ -6,6 +6,7 @@ use std::sync::Arc;
 use lockkeeper_api::ErrorCode;
 use lockkeeper_core::id::SessionId;
 use lockkeeper_core::waiting::Cycle;
+use lockkeeper_store::StoreError;
 
 use super::answer::Failure;
 use super::{Peer, resolve};
@@ -24,19 +25,30 @@ pub(super) async fn begin(host: &Arc<Host>, peer: &Peer, whom: &SessionId) -> Re
 
 /// Names the cycle by what people call its sessions.
 async fn refuse(host: &Arc<Host>, cycle: Cycle) -> Failure {
-    let ids = cycle.sessions.clone();
-    let names = resolve::read(host, move |store| {
-        ids.into_iter()
-            .map(|id| Ok((id.clone(), store.session_row(&id)?.and_then(|row| row.name))))
-            .collect::<Result<BTreeMap<_, _>, _>>()
+    match titles(host, cycle.sessions.clone()).await {
+        Ok(titles) => {
+            let title = |id: &SessionId| titles.get(id).cloned().unwrap_or_else(|| id.to_string());
+            let detail = format!("nobody would ever go on: {}", cycle.told(title));
+            Failure::new(ErrorCode::WaitingCycle, detail)
+        }
+        Err(failure) => failure,
+    }
+}
+
+/// What people call these sessions.
+async fn titles(host: &Arc<Host>, ids: Vec<SessionId>) -> Result<BTreeMap<SessionId, String>, Failure> {
+    let read = resolve::read(host, move |store| {
+        let named = |id: SessionId| {
+            let name = store.session_row(&id)?.and_then(|row| row.name);
+            let title = name.map_or_else(|| id.to_string(), |name| name.to_string());
+            Ok((id, title))
+        };
+        ids.into_iter().map(named).collect::<Result<BTreeMap<_, _>, StoreError>>()
     });
-    let names = match names.await {
-        Ok(names) => names,
-        Err(failure) => return failure,
-    };
-    let title = |id: &SessionId| match names.get(id) {
-        Some(Some(name)) => name.to_string(),
-        Some(None) | None => id.to_string(),
-    };
-    Failure::new(ErrorCode::WaitingCycle, format!("nobody would ever go on: {}", cycle.told(title)))
+    read.await
+}
+
+/// The sessions that programs of a session's agent wait for just now, as people call them.
+pub(super) async fn waited_for(host: &Arc<Host>, who: &SessionId) -> Result<Vec<String>, Failure> {
+    Ok(titles(host, host.waits.of(who)).await?.into_values().collect())
 }

@@ -16,7 +16,7 @@ use lockkeeper_core::turn::Outcome;
 use lockkeeper_store::EventQuery;
 
 use super::answer::{self, Answer, wire_cursor};
-use super::{convert, resolve};
+use super::{convert, resolve, waiting};
 use crate::host::Host;
 use crate::limits;
 use crate::slots::{Closed, SlotWait};
@@ -45,6 +45,10 @@ pub(super) async fn why(State(host): State<Arc<Host>>, Path(session): Path<Strin
     lines.extend(reasons(&state).into_iter().map(|text| WhyLine { text, ..WhyLine::default() }));
     lines.extend(host.slots.waits_for(&state.id).map(|wait| slot(&wait)));
     lines.extend(tools(&state));
+    for whom in waiting::waited_for(&host, &id).await? {
+        lines
+            .push(WhyLine { text: format!("a program of its agent waits for {whom}"), ..WhyLine::default() });
+    }
     if let Some(due) = deadline(&state, host.clock.boot()) {
         lines.push(WhyLine {
             text: wait(due.why).to_owned(),

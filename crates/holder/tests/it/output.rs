@@ -42,6 +42,15 @@ fn a_burst_right_before_the_exit_is_stored_whole() {
 }
 
 #[test]
+fn an_agent_that_floods_its_standard_error_goes_on() {
+    // Far more than a pipe takes before anybody reads it.
+    let log = Attempt::script("seq 1 100000 >&2; echo on; exit 3").start().ended();
+    assert!(log.stderr == numbers(100_000).as_bytes(), "{} bytes", log.stderr.len());
+    assert_eq!(log.text(), "on\n");
+    assert!(log.has(Record::Exited { exit: Exit::Code(3) }));
+}
+
+#[test]
 fn output_goes_on_while_daemons_come_and_go() {
     let mut attempt = Attempt::script("seq 1 100000");
     // Less than a tenth of the output: at least ten connections are needed to get it all.

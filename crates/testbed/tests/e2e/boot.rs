@@ -327,6 +327,7 @@ fn o43_a_prompt_half_written_when_holder_and_daemon_die_is_unknown_and_never_wri
         ensure!(!is_running(pid), "the agent is left");
         assert_eq!(session.ask("SAY other")?["outcome"], "completed");
         assert_eq!(session.prompts_written(2)?, ["SAY other"]);
+        ensure!(session.list("attempts")?[1]["resume"].is_string(), "the conversation is continued");
         assert_eq!(session.messages()?, ["ready", "other"]);
         Ok(())
     })

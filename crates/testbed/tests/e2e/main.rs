@@ -12,6 +12,7 @@ mod boot;
 mod callers;
 mod exit;
 mod gates;
+mod handover;
 mod host;
 mod ingest;
 mod input;

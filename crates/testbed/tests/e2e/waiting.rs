@@ -87,7 +87,12 @@ fn a_wait_is_known_to_the_next_daemon_and_ends_with_its_process() -> Fallible {
         // The user waits for whom they like.
         assert_eq!(home.lk(&["wait", "a", "--timeout", "0"]).output()?.status.code(), Some(124));
         home.crash_and_start()?;
-        wait_until("the wait", || refused().is_ok_and(|code| code == Some(3)))?;
+        // Asked without waiting, for whoever waits first is not refused.
+        let told = || home.api().get(&a.path("/why")).map(|why| why.to_string());
+        wait_until("the wait", || {
+            told().is_ok_and(|why| why.contains("a program of its agent waits for b"))
+        })?;
+        assert_eq!(refused()?, Some(3));
         a.act("interrupt")?;
         a.wait("idle")?;
         wait_until("the end of the wait", || refused().is_ok_and(|code| code != Some(3)))?;
