@@ -1,12 +1,14 @@
 //! Webhooks: over the listener for them, from senders that sign as GitHub does.
 
 use std::fs;
+use std::io::Write as _;
 use std::thread;
 
 use serde_json::{Value, json};
 
 use crate::support::{
-    Answer, Fallible, Home, SECRET, Sender, Session, Spec, Stream, ensure, number_of, sign, with_daemon,
+    Answer, Fallible, Home, SECRET, Sender, Session, Spec, Stream, ensure, number_of, sign, wait_until,
+    with_daemon,
 };
 
 const SHORT: &str = "[deadlines]\nrung_ms = 100\ndrain_ms = 500\n";
@@ -298,6 +300,28 @@ fn a_webhook_that_claims_has_the_next_turns_and_renews_its_claim() -> Fallible {
         fs::write(home.path("go"), "")?;
         session.wait("idle")?;
         ensure!(previews(&session)?[3].starts_with("WAITFILE"), "the background went on");
+        Ok(())
+    })
+}
+
+#[test]
+fn senders_that_never_finish_keep_neither_the_user_nor_others_out() -> Fallible {
+    with_webhook(CI, |home, sender| {
+        home.session(&Spec::kept().with("name", "fixer"))?.wait("idle")?;
+        let mut halves = Vec::new();
+        for _ in 0..64 {
+            let mut half = sender.connect()?;
+            half.write_all(b"POST /hooks/ci HTTP/1.1\r\nHost: lk\r\nContent-Length: 100\r\n\r\n{")?;
+            halves.push(half);
+        }
+        let body = json!({"say": "SAY x"});
+        sender.deliver("d1", &body)?.is_problem(429, "busy")?;
+        // They have taken the listener's connections, and none of the socket's.
+        assert_eq!(home.api().send("GET", "/healthz", &[], None)?.status, 200);
+        drop(halves);
+        wait_until("room for a delivery", || {
+            sender.deliver("d1", &body).is_ok_and(|answer| answer.status == 202)
+        })?;
         Ok(())
     })
 }

@@ -66,9 +66,14 @@ impl Sender {
         head: &[(&str, &str)],
         body: &[u8],
     ) -> Fallible<Answer> {
+        send_over(self.connect()?, method, path, head, Some(body))
+    }
+
+    /// A connection to the listener.
+    pub(crate) fn connect(&self) -> Fallible<TcpStream> {
         let stream = TcpStream::connect(self.address)?;
         stream.set_read_timeout(Some(PATIENCE))?;
-        send_over(stream, method, path, head, Some(body))
+        Ok(stream)
     }
 }
 
