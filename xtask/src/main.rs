@@ -3,6 +3,7 @@
 //! This file only reads the command line; each chore has a file of its own.
 
 mod agents;
+mod bench;
 mod ci;
 mod command;
 mod edges;
@@ -26,6 +27,8 @@ enum Chore {
     Agents(agents::Options),
     /// Build and run the tests; the last line counts them
     Test(test::Options),
+    /// Measure how fast the real thing is, in the release profile
+    Bench(bench::Options),
     /// Check that our crates depend on each other only as ARCHITECTURE.md says
     Edges,
     /// Run everything that CI runs
@@ -36,6 +39,7 @@ fn main() -> ExitCode {
     let outcome = match Arguments::parse().chore {
         Chore::Agents(options) => agents::run(&options),
         Chore::Test(options) => test::run(&options),
+        Chore::Bench(options) => bench::run(&options),
         Chore::Edges => edges::run(),
         Chore::Ci => ci::run(),
     };

@@ -23,8 +23,10 @@ pub struct Queue {
     /// The prompts that others about the same are taken into, by caller and topic.
     topics: RedBlackTreeSetSync<Topic>,
     bytes: usize,
+    /// How many stand in each line, in the order in which lines are served.
+    lines: [usize; 2 * Class::ALL.len()],
     /// How many of each class would cut a turn short, the most urgent first.
-    preempting: [u32; 3],
+    preempting: [u32; Class::ALL.len()],
 }
 
 type Topic = (Arc<str>, Arc<str>, PromptNo);
@@ -46,6 +48,28 @@ impl Place {
             rank: prompt.rank,
             no: prompt.no,
         }
+    }
+
+    /// The number of its line: those of one class that nobody has to let go first, or those that somebody has to.
+    fn line(self) -> usize {
+        usize::from(self.parked) * Class::ALL.len() + index(self.class.0)
+    }
+
+    /// The places between which all of its line stand.
+    fn ends_of_line(self) -> (Self, Self) {
+        (
+            Self { rank: i64::MIN, no: PromptNo(0), ..self },
+            Self { rank: i64::MAX, no: PromptNo(u32::MAX), ..self },
+        )
+    }
+}
+
+/// Where a class stands among all, the most urgent first.
+fn index(class: Class) -> usize {
+    match class {
+        Class::Urgent => 0,
+        Class::Normal => 1,
+        Class::Background => 2,
     }
 }
 
@@ -86,16 +110,31 @@ impl Queue {
         self.find(self.topics.range(of(0)..=of(u32::MAX)).next_back()?.2)
     }
 
-    /// How many are served before the prompt with this number, as it stands. Looks at all of those.
+    /// How many are served before the prompt with this number, as it stands. Looks at those between it and the nearer end
+    /// of its line, which is where a prompt stands that was added or moved.
     pub fn before(&self, no: PromptNo) -> Option<usize> {
-        let place = self.places.get(&no)?;
-        Some(self.prompts.range(..place).count())
+        let place = *self.places.get(&no)?;
+        let ahead: usize = self.lines[..place.line()].iter().sum();
+        let (first, last) = place.ends_of_line();
+        let mut before = self.prompts.range(first..place);
+        let mut from_here = self.prompts.range(place..=last);
+        let mut counted = 0;
+        loop {
+            if before.next().is_none() {
+                return Some(ahead + counted);
+            }
+            if from_here.next().is_none() {
+                return Some(ahead + self.lines[place.line()] - counted);
+            }
+            counted += 1;
+        }
     }
 
     /// The rank of the first and of the last prompt of a class.
     pub(super) fn ranks(&self, class: Class) -> Option<(i64, i64)> {
-        let of = |rank, no| Place { parked: false, class: Reverse(class), rank, no: PromptNo(no) };
-        let mut those = self.prompts.range(of(i64::MIN, 0)..=of(i64::MAX, u32::MAX));
+        let any = Place { parked: false, class: Reverse(class), rank: 0, no: PromptNo(0) };
+        let (first, last) = any.ends_of_line();
+        let mut those = self.prompts.range(first..=last);
         let first = those.next()?.0.rank;
         Some((first, those.next_back().map_or(first, |(place, _)| place.rank)))
     }
@@ -113,7 +152,8 @@ impl Queue {
     pub(super) fn push(&mut self, prompt: Prompt) {
         let place = Place::of(&prompt);
         self.bytes += prompt.text.len();
-        self.count(&prompt, 1);
+        self.lines[place.line()] += 1;
+        self.count_preempting(&prompt, 1);
         self.places.insert_mut(prompt.no, place);
         if let Some(topic) = topic(&prompt) {
             self.topics.insert_mut(topic);
@@ -130,7 +170,8 @@ impl Queue {
         }
         self.prompts.remove_mut(&place);
         self.bytes -= prompt.text.len();
-        self.count(&prompt, -1);
+        self.lines[place.line()] -= 1;
+        self.count_preempting(&prompt, -1);
         Some(Arc::unwrap_or_clone(prompt))
     }
 
@@ -142,14 +183,10 @@ impl Queue {
         }
     }
 
-    fn count(&mut self, prompt: &Prompt, by: i32) {
+    fn count_preempting(&mut self, prompt: &Prompt, by: i32) {
         if prompt.preempt && prompt.parked.is_none() {
-            let class = match prompt.class {
-                Class::Urgent => 0,
-                Class::Normal => 1,
-                Class::Background => 2,
-            };
-            self.preempting[class] = self.preempting[class].saturating_add_signed(by);
+            let count = &mut self.preempting[index(prompt.class)];
+            *count = count.saturating_add_signed(by);
         }
     }
 }

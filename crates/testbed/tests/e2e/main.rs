@@ -24,6 +24,7 @@ mod resume;
 mod settings;
 mod slots;
 mod slow;
+mod speed;
 mod streams;
 mod turns;
 mod waiting;

@@ -3,7 +3,7 @@
 use super::world::*;
 use crate::id::PromptNo;
 use crate::limits;
-use crate::prompt::Class;
+use crate::prompt::{Class, Parked};
 use crate::session::*;
 use crate::turn::Ending;
 
@@ -30,6 +30,25 @@ fn o37_urgent_goes_before_normal_before_background_and_first_come_first_served_w
         assert_eq!(w.status(), Status::Running);
         w.works();
     }
+}
+
+#[test]
+fn what_goes_before_a_prompt_is_counted_wherever_it_stands() {
+    let mut w = World::running();
+    for class in Class::ALL.repeat(7) {
+        w.prompt_as(class, "x");
+    }
+    let mut queue = w.state.queue.clone();
+    for no in w.state.queue.iter().map(|prompt| prompt.no) {
+        queue.change(no, |prompt| {
+            prompt.parked = (no.0 % 5 < 2).then_some(Parked::ByChoice);
+            prompt.rank *= if no.0.is_multiple_of(2) { -1 } else { 1 };
+        });
+    }
+    for (position, prompt) in queue.iter().enumerate() {
+        assert_eq!(queue.before(prompt.no), Some(position), "{prompt:?}");
+    }
+    assert_eq!(queue.before(PromptNo(1000)), None);
 }
 
 #[test]

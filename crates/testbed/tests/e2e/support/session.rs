@@ -103,13 +103,17 @@ impl<'a> Session<'a> {
     }
 
     pub(crate) fn prompt(&self, text: &str) -> Fallible<Value> {
-        self.api().post(&self.path("/prompts"), &json!({"text": text, "class": "normal"}))
+        self.post_prompt(&json!({"text": text, "class": "normal"}))
+    }
+
+    /// Sends a prompt with this body, and returns its receipt.
+    pub(crate) fn post_prompt(&self, body: &Value) -> Fallible<Value> {
+        self.api().post(&self.path("/prompts"), body)
     }
 
     /// Sends an urgent prompt that cuts a turn of a lower class short.
     pub(crate) fn preempt(&self, text: &str) -> Fallible<Value> {
-        let body = json!({"text": text, "class": "urgent", "preempt": true});
-        self.api().post(&self.path("/prompts"), &body)
+        self.post_prompt(&json!({"text": text, "class": "urgent", "preempt": true}))
     }
 
     /// Sends a prompt and waits for the end of its turn, which it returns.
