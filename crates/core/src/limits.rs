@@ -3,6 +3,10 @@
 /// Prompts that may wait in one session. More would hide a producer that never looks.
 pub const QUEUE_PROMPTS: usize = 10_000;
 
+/// Bytes of the texts that become one prompt as they come. Each that is added is an event with all of them, so a burst
+/// stores the square of this by the size of one.
+pub const MERGED_BYTES: usize = 64 * 1024;
+
 /// Bytes of the prompts that wait in one session: they are kept in memory, and in every snapshot.
 pub const QUEUE_BYTES: usize = 64 * 1024 * 1024;
 

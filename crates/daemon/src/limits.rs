@@ -130,9 +130,6 @@ pub(crate) const WEBHOOK_SECRET_BYTES: usize = 16;
 /// The longest name of a webhook, in bytes: it is a part of paths and of the callers that people see.
 pub(crate) const WEBHOOK_NAME_BYTES: usize = 64;
 
-/// The longest key by which deliveries of a burst become one, in bytes.
-pub(crate) const WEBHOOK_TOPIC_BYTES: usize = 500;
-
 /// Steps of one template: a list of some thousand entries, and no endless loop.
 pub(crate) const TEMPLATE_FUEL: u64 = 100_000;
 
@@ -140,11 +137,27 @@ pub(crate) const TEMPLATE_FUEL: u64 = 100_000;
 pub(crate) const WEBHOOK_BODY_MS: u64 = 10_000;
 
 /// How often a delivery looks for its session again when others make and remove it meanwhile.
-pub(crate) const WEBHOOK_TRIES: u32 = 3;
+pub(crate) const WEBHOOK_TRIES: u32 = 20;
 
-/// How many connections the listener for webhooks has at a time. Apart from the socket's, so that strangers on the
-/// machine cannot take those of its user.
+/// The pause between those tries, in milliseconds: what somebody else does meanwhile is a commit.
+pub(crate) const WEBHOOK_STEP_MS: u64 = 50;
+
+/// How many connections the listener for webhooks serves at a time. Those beyond it are told that there is a crowd.
 pub(crate) const WEBHOOK_CONNECTIONS: usize = 64;
+
+/// How many connections it takes at all. Others wait in the kernel, so that strangers on the machine can use up neither the
+/// files of the daemon nor the connections of its user.
+pub(crate) const WEBHOOK_CONNECTIONS_MAX: usize = 128;
+
+/// How long such a connection may last, in milliseconds: whoever has not sent and read in that time does not want to.
+pub(crate) const WEBHOOK_CONNECTION_MS: u64 = 60_000;
+
+/// How often the log tells of deliveries of one webhook that were not believed, in milliseconds: strangers can send any
+/// number, and the log has an end.
+pub(crate) const WEBHOOK_LOG_MS: u64 = 60_000;
+
+/// The longest kind of event, name, label, topic and reason of a delivery, in bytes: what is remembered of it is small.
+pub(crate) const WEBHOOK_WORD_BYTES: usize = 500;
 
 /// How many deliveries of a webhook that led to nothing are remembered.
 pub(crate) const WEBHOOK_FRUITLESS: usize = 100;

@@ -126,12 +126,13 @@ impl Host {
         let body_hash = key.as_ref().map(|key| key.body_hash.clone()).unwrap_or_default();
         let mut append = Append::of(self.epoch, &state, events.clone());
         append.keys = key.map(|key| key.kept(&state, &events)).unwrap_or_default();
+        let answer = append.keys.first().map(|key| key.response.clone());
         let store = |error: StoreError| Err(Refused::Store(Arc::new(error)));
         let (made, nothing_stored) = match self.append(append).await {
             Ok(Appended::Ok { last, .. }) => {
                 self.tell_created(&state.id, &events, last);
                 self.names.settle(&state);
-                let done = Done { state: Arc::new(state.clone()), events, cursor: last, earlier: None };
+                let done = Done { state: Arc::new(state.clone()), events, cursor: last, answer };
                 self.start(adapter, state, None);
                 return Ok(Made::Now(done));
             }

@@ -72,7 +72,11 @@ impl Slots {
     /// The same after a look at the memory, for somebody who may get a slot.
     fn after_a_look(&self) -> MutexGuard<'_, Inside> {
         let mut inside = self.inside();
+        // While it is short, the look that is about to come is soon enough: others would cost every step of every session,
+        // and let the next one begin before the last one has what it needs.
+        let soon = inside.looks_again && inside.machine.is_short_of_memory();
         if self.floor.is_some()
+            && !soon
             && let Some(free) = self.gauge.read()
         {
             inside.machine.memory(free);

@@ -122,6 +122,10 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
         Action::Restart => {
             // Before the old one ends: here no other would come.
             start::refuse_inside_agent()?;
+            entry::check_config(&context.places.config).map_err(|why| {
+                Failure::new(exit::FAILED, why)
+                    .next("mend it and try again; the daemon that runs was left alone")
+            })?;
             match stop(context, Stop::Leave).await {
                 Ok(()) => {}
                 Err(failure) if failure.exit == exit::NO_DAEMON => context.out.note("no daemon ran"),

@@ -1,9 +1,10 @@
 //! `lk status`: who holds a session, since when, and who waits.
 
+use std::cmp::Reverse;
 use std::fmt::Write as _;
 
 use clap::ValueEnum;
-use lockkeeper_api::{ClaimState, Reference, Session, SessionQuery, Time};
+use lockkeeper_api::{ClaimState, Class, Reference, Session, SessionQuery, Time};
 use serde::Serialize;
 
 use super::daemon::pause;
@@ -73,7 +74,7 @@ struct Waiter {
     prompt: Option<String>,
     claim: Option<String>,
     caller: String,
-    class: &'static str,
+    class: Class,
     since: Time,
 }
 
@@ -139,14 +140,14 @@ async fn held(context: &Context, session: &Session) -> Outcome<Held> {
         prompt: Some(prompt.id),
         claim: prompt.claim,
         caller: prompt.caller,
-        class: class_word(prompt.class),
+        class: prompt.class,
         since: prompt.accepted,
     });
     let claims = waiting.into_iter().map(|claim| Waiter {
         prompt: None,
         claim: Some(claim.id),
         caller: claim.owner,
-        class: class_word(claim.class),
+        class: claim.class,
         since: claim.made,
     });
     Ok(Held {
@@ -164,8 +165,20 @@ async fn held(context: &Context, session: &Session) -> Outcome<Held> {
         turn: turn.map(|turn| turn.no.to_string()),
         turn_since: turn.map(|turn| turn.started),
         open_gates: session.open_gates,
-        waiters: claims.chain(prompts).collect(),
+        waiters: in_order(prompts, claims),
     })
+}
+
+/// Prompts in the order in which they are served, with each claim before those of its class that came later.
+fn in_order(prompts: impl Iterator<Item = Waiter>, claims: impl Iterator<Item = Waiter>) -> Vec<Waiter> {
+    let mut waiters: Vec<Waiter> = prompts.collect();
+    for claim in claims {
+        let later =
+            |other: &Waiter| (other.class, Reverse(other.since)) < (claim.class, Reverse(claim.since));
+        let at = waiters.iter().position(later).unwrap_or(waiters.len());
+        waiters.insert(at, claim);
+    }
+    waiters
 }
 
 fn table(all: &[Held], sessions: &[Session], times: Times) -> Table {
@@ -229,8 +242,12 @@ fn card(held: &Held, session: &Session, times: Times, style: Style) -> String {
     for waiter in &held.waiters {
         let lasting = style.dim(&times.lasting(waiter.since));
         let what = waiter.prompt.as_deref().or(waiter.claim.as_deref()).map(refs::inner).unwrap_or_default();
-        let _ =
-            writeln!(text, "  {what} of {} ({}) waits {lasting}", escape::line(&waiter.caller), waiter.class);
+        let _ = writeln!(
+            text,
+            "  {what} of {} ({}) waits {lasting}",
+            escape::line(&waiter.caller),
+            class_word(waiter.class)
+        );
     }
     text
 }
@@ -268,7 +285,7 @@ fn xml(all: &[Held]) -> String {
                     ("prompt", waiter.prompt.clone()),
                     ("claim", waiter.claim.clone()),
                     ("caller", Some(waiter.caller.clone())),
-                    ("class", Some(waiter.class.to_owned())),
+                    ("class", Some(class_word(waiter.class).to_owned())),
                     ("since", Some(waiter.since.to_string())),
                 ],
             );
@@ -294,6 +311,26 @@ mod tests {
     use super::*;
 
     #[test]
+    fn those_that_wait_are_told_in_the_order_of_their_turns() {
+        let waiter = |name: &str, class, since| Waiter {
+            prompt: None,
+            claim: None,
+            caller: name.to_owned(),
+            class,
+            since: Time::from_wall_ms(since),
+        };
+        let prompts = [
+            waiter("urgent", Class::Urgent, 5),
+            waiter("early", Class::Normal, 2),
+            waiter("late", Class::Normal, 6),
+        ];
+        let claims = [waiter("last", Class::Background, 1), waiter("between", Class::Normal, 4)];
+        let order = in_order(prompts.into_iter(), claims.into_iter());
+        let order: Vec<&str> = order.iter().map(|waiter| waiter.caller.as_str()).collect();
+        assert_eq!(order, ["urgent", "early", "between", "late", "last"]);
+    }
+
+    #[test]
     fn the_xml_quotes_what_people_wrote() {
         let held = Held {
             id: "7f3k9q2m4xab".to_owned(),
@@ -312,7 +349,7 @@ mod tests {
                 prompt: Some("7f3k9q2m4xab.p4".to_owned()),
                 claim: None,
                 caller: "grace".to_owned(),
-                class: "background",
+                class: Class::Background,
                 since: Time::from_wall_ms(2),
             }],
         };

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::command::{Coalesce, Command, Keep, Move, NewPrompt, NewSession, Rename, Request};
+use super::command::{Command, Keep, Move, NewPrompt, NewSession, Rename, Request};
 use super::end::{Closing, End};
 use super::event::{Envelope, Event};
 use super::observation::Observation;
@@ -216,7 +216,9 @@ impl Step<'_> {
     fn prompt(&mut self, prompt: NewPrompt, by: &str) -> Result<(), Rejection> {
         check_text(&prompt.text)?;
         let queue = &self.state.queue;
-        if queue.len() >= limits::QUEUE_PROMPTS || queue.bytes() + prompt.text.len() > limits::QUEUE_BYTES {
+        let merged = self.merged(&prompt, by);
+        let no_place = merged.is_none() && queue.len() >= limits::QUEUE_PROMPTS;
+        if no_place || queue.bytes() + prompt.text.len() > limits::QUEUE_BYTES {
             return Err(Rejection::QueueFull { limit: limits::QUEUE_PROMPTS });
         }
         if let Some(no) = prompt.claim {
@@ -233,30 +235,27 @@ impl Step<'_> {
         if self.state.held.as_deref().is_some_and(|held| held == by || held == OURSELVES) {
             self.emit(Event::Released { by: by.to_owned() });
         }
-        self.queue(prompt, by)
+        match merged {
+            Some((prompt, text)) => self.emit(Event::PromptEdited { prompt, text, by: by.to_owned() }),
+            None => self.accept(prompt, by),
+        }
+        Ok(())
     }
 
-    /// Takes a prompt into the one that waits and is about the same, or queues it.
-    fn queue(&mut self, new: NewPrompt, by: &str) -> Result<(), Rejection> {
-        let about = |coalesce: &Coalesce| {
-            let waiting = self.state.queue.about(by, &coalesce.topic)?;
-            let alike = |waiting: &&Prompt| {
-                (waiting.class, waiting.claim, waiting.preempt) == (new.class, new.claim, new.preempt)
-            };
-            Some(waiting).filter(alike).map(|waiting| (waiting, coalesce.keep))
-        };
-        let Some((waiting, keep)) = new.coalesce.as_ref().and_then(about) else {
-            self.accept(new, by);
-            return Ok(());
-        };
-        let text = match keep {
-            Keep::Last => new.text,
+    /// The prompt that waits, is about the same, and takes a new one in, with its text from then on. Texts that would be
+    /// too long together stay apart.
+    fn merged(&self, new: &NewPrompt, by: &str) -> Option<(PromptNo, Arc<str>)> {
+        let coalesce = new.coalesce.as_ref()?;
+        let waiting = self.state.queue.about(by, &coalesce.topic)?;
+        if (waiting.class, waiting.claim, waiting.preempt) != (new.class, new.claim, new.preempt) {
+            return None;
+        }
+        let text = match coalesce.keep {
+            Keep::Last => new.text.clone(),
+            Keep::All if waiting.text.len() + new.text.len() > limits::MERGED_BYTES => return None,
             Keep::All => format!("{}\n\n{}", waiting.text, new.text).into(),
         };
-        check_text(&text)?;
-        let prompt = waiting.no;
-        self.emit(Event::PromptEdited { prompt, text, by: by.to_owned() });
-        Ok(())
+        Some((waiting.no, text))
     }
 
     fn accept(&mut self, new: NewPrompt, by: &str) {

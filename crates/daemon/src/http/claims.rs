@@ -9,7 +9,7 @@ use axum::response::{IntoResponse as _, Response};
 use lockkeeper_api::{Claim, ClaimQuery, ClaimRenewal, ClaimRequest, ErrorCode, List, Time};
 use lockkeeper_core::claim::ClaimState;
 use lockkeeper_core::id::{ClaimNo, SessionId};
-use lockkeeper_core::session::{Command, NewClaim, Rejection, Request, State as Session};
+use lockkeeper_core::session::{Command, Envelope, Event, NewClaim, Rejection, Request, State as Session};
 use lockkeeper_core::turn::Preemptor;
 use lockkeeper_store::Cursor;
 use tokio::sync::broadcast::error::RecvError;
@@ -40,8 +40,20 @@ pub(super) async fn claim(
     peer.may_ask(class, &host.rights)?;
     let command = Command::Claim(NewClaim { class, ttl_ms, preempt, on_preempt });
     let done = host.command(&id, Request { by: peer.to_string(), command }, None).await?;
-    let made = ClaimNo(done.state.next_claim.0 - 1);
+    let made = made(&done.events).ok_or_else(nothing_made)?;
     show(&done.state, made, StatusCode::CREATED, done.cursor)
+}
+
+/// The claim that a command made. Others may have been made in the same step.
+pub(super) fn made(events: &[Envelope]) -> Option<ClaimNo> {
+    events.iter().find_map(|envelope| {
+        if let Event::ClaimMade { claim } = &envelope.event { Some(claim.no) } else { None }
+    })
+}
+
+/// The problem of a claim that was made without a word, which is a defect.
+fn nothing_made() -> Failure {
+    Failure::new(ErrorCode::Internal, "no claim was made")
 }
 
 pub(super) async fn get(

@@ -91,8 +91,8 @@ pub(super) async fn prompt(
     }
     let request = Request { by: peer.to_string(), command: Command::Prompt(new) };
     let done = host.command(&id, request, intent).await?;
-    match done.earlier {
-        Some(earlier) => Ok(answer::text(StatusCode::ACCEPTED, earlier, done.cursor)),
+    match done.answer {
+        Some(kept) => Ok(answer::text(StatusCode::ACCEPTED, kept, done.cursor)),
         None => answer::json(StatusCode::ACCEPTED, &accepted(&done.state, &done.events), done.cursor),
     }
 }

@@ -34,7 +34,7 @@ pub(crate) async fn serve(host: Arc<Host>, listener: UnixListener) {
             connection(stream, router, Some(peer), crowd, ending).await;
         }
     };
-    take_in(&host, limits::CONNECTIONS, accept, connect).await;
+    take_in(&host, limits::CONNECTIONS, usize::MAX, accept, connect).await;
 }
 
 /// Serves the listener for webhooks in the same way.
@@ -42,22 +42,32 @@ pub(crate) async fn serve_hooks(host: Arc<Host>, listener: TcpListener) {
     let router = hooks_router(host.clone());
     let ending = host.ending.clone();
     let accept = async move || Ok(listener.accept().await?.0);
-    let connect =
-        |stream: TcpStream, crowd: Crowd| connection(stream, router.clone(), None, crowd, ending.clone());
-    take_in(&host, limits::WEBHOOK_CONNECTIONS, accept, connect).await;
+    let connect = |stream: TcpStream, crowd: Crowd| {
+        let (router, ending) = (router.clone(), ending.clone());
+        let longest = Duration::from_millis(limits::WEBHOOK_CONNECTION_MS);
+        async move {
+            if tokio::time::timeout(longest, connection(stream, router, None, crowd, ending)).await.is_err() {
+                tracing::debug!("a sender took too long");
+            }
+        }
+    };
+    let (most, at_all) = (limits::WEBHOOK_CONNECTIONS, limits::WEBHOOK_CONNECTIONS_MAX);
+    take_in(&host, most, at_all, accept, connect).await;
 }
 
-/// Takes connections in until the daemon ends; those beyond `most` are told that there is a crowd.
+/// Takes connections in until the daemon ends; those beyond `most` are told that there is a crowd, and no more than `at_all`
+/// are taken at a time.
 async fn take_in<S, C: Future<Output = ()> + Send + 'static>(
     host: &Host,
     most: usize,
+    at_all: usize,
     accept: impl AsyncFn() -> io::Result<S>,
     connect: impl Fn(S, Crowd) -> C,
 ) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
-            accepted = accept() => match accepted {
+            accepted = accept(), if connections.len() < at_all => match accepted {
                 Ok(stream) => {
                     let crowd = Crowd(connections.len() >= most);
                     connections.spawn(connect(stream, crowd));

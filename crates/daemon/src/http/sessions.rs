@@ -58,7 +58,7 @@ pub(super) async fn create(
     // A repetition gets its answer whatever has become of the workspace, the agent or the daemon since.
     let key = match intent {
         Some(intent) => {
-            let place = host.making.take(&intent.key).await;
+            let place = host.making.take(&format!("key {}", intent.key)).await;
             if let Some(earlier) = host.answered(&intent).await? {
                 return Ok(answer::text(StatusCode::CREATED, earlier, host.store.head()));
             }

@@ -34,8 +34,10 @@ pub(super) async fn receive(
     let bytes = read(body, hook.body_bytes()).await?;
     let now = host.clock.now();
     let proved = hook.proof.check(&head, &bytes, now.wall_ms / 1000).map_err(|unproved| {
-        tracing::warn!(webhook = hook.name, why = %unproved, "a delivery was not believed");
-        host.webhooks.disbelieve(&hook.name);
+        if host.webhooks.disbelieve(&hook.name, now.awake) {
+            let count = host.webhooks.unproved(&hook.name);
+            tracing::warn!(webhook = hook.name, count, why = %unproved, "deliveries are not believed");
+        }
         unbelieved(&unproved)
     })?;
     let id = match proved.id.clone() {
@@ -45,7 +47,7 @@ pub(super) async fn receive(
     let mut record = Delivery {
         webhook: hook.name.clone(),
         delivery: id,
-        event: proved.event.clone(),
+        event: proved.event.clone().and_then(word),
         at: Time::from_wall_ms(now.wall_ms),
         state: DeliveryState::Refused,
         why: None,
@@ -68,7 +70,8 @@ pub(super) async fn receive(
         Err(failure) => {
             let Failure(problem) = &failure;
             tracing::warn!(webhook = hook.name, delivery = record.delivery, why = %problem, "a delivery was refused");
-            host.webhooks.remember(Delivery { why: Some(problem.to_string()), ..record });
+            let why = problem.to_string().chars().take(limits::WEBHOOK_WORD_BYTES).collect();
+            host.webhooks.remember(Delivery { why: Some(why), ..record });
             Err(failure)
         }
     }
@@ -249,7 +252,12 @@ fn message(head: &HeaderMap, bytes: &[u8], record: &mut Delivery) -> Result<Mess
 
 /// The kind of event as the Standard Webhooks specification has it.
 fn type_of(body: &serde_json::Value) -> Option<String> {
-    body.get("type").and_then(serde_json::Value::as_str).map(str::to_owned)
+    body.get("type").and_then(serde_json::Value::as_str).map(str::to_owned).and_then(word)
+}
+
+/// A kind of event, if it is no longer than one may be.
+fn word(text: String) -> Option<String> {
+    Some(text).filter(|text| text.len() <= limits::WEBHOOK_WORD_BYTES)
 }
 
 /// A name for a delivery that has none of its own.

@@ -11,8 +11,8 @@ use lockkeeper_core::id::{AttemptNo, SessionId};
 use lockkeeper_core::session::{LaunchPlan, SpawnError};
 use lockkeeper_holder::LaunchSpec;
 
-/// Variables that never reach an agent: ours, and the marker of an agent that we run inside of.
-const NEVER: &[&str] = &["LOCKKEEPER_ATTEMPT", "LK_HOME", "LK_TOKEN"];
+/// What variables begin with that never reach an agent: they are ours, or of an agent that we run inside of.
+const OURS: [&[u8]; 2] = [b"LK_", b"LOCKKEEPER_"];
 
 /// The environment of a session's agent, as its maker had it.
 pub(crate) type Environment = Vec<(OsString, OsString)>;
@@ -41,7 +41,7 @@ pub(crate) fn spec(
     });
     let mut env = environment;
     env.retain(|(name, _)| {
-        !NEVER.iter().any(|never| OsStr::new(never) == name)
+        !OURS.iter().any(|ours| name.as_bytes().starts_with(ours))
             && !launch.env_remove.iter().any(|gone| OsStr::new(gone) == name)
     });
     for (name, value) in launch.env_add {

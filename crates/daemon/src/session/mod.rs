@@ -67,8 +67,8 @@ pub(crate) struct Done {
     pub(crate) events: Vec<Envelope>,
     /// The position after it.
     pub(crate) cursor: Cursor,
-    /// The answer that an earlier request under the same key got.
-    pub(crate) earlier: Option<String>,
+    /// With a key: the answer as it is kept, whether this request or an earlier one got it.
+    pub(crate) answer: Option<String>,
 }
 
 /// What became of a request for a session.

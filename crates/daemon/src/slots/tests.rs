@@ -90,8 +90,12 @@ fn memory_is_looked_at_when_somebody_asks_and_again_only_while_somebody_waits_fo
     assert!(!slots.calls_for_a_look(), "somebody looks already");
     has_available(root.path(), 50);
     assert!(slots.settle(&second, false).is_empty());
+    let short = Wait::Memory { free: 99 * MEGABYTE, floor: 100 * MEGABYTE };
+    assert_eq!(slots.waits_for(&first.id), Some(SlotWait::For(short)), "that look is soon enough");
+    assert!(slots.looked(AwakeMs(0)).is_empty());
     let shorter = Wait::Memory { free: 50 * MEGABYTE, floor: 100 * MEGABYTE };
     assert_eq!(slots.waits_for(&first.id), Some(SlotWait::For(shorter)));
+    assert!(slots.calls_for_a_look());
     has_available(root.path(), 100);
     assert_eq!(slots.looked(AwakeMs(0)), *std::slice::from_ref(&first.id));
     assert!(slots.calls_for_a_look(), "the second one still waits");
@@ -170,4 +174,18 @@ fn a_slot_that_was_given_back_while_there_was_no_limit_is_not_had_afterwards() {
     assert_eq!(slots.settle(&state, true), []);
     slots.limit(&state.profile.agent, AwakeMs(1));
     assert!(!slots.admits(&state));
+}
+
+#[test]
+fn of_those_that_wait_for_memory_one_begins_at_each_look_whatever_others_do_in_between() {
+    let (root, slots) = with_a_floor(99);
+    let (first, second, third) = (waiting(1), waiting(2), waiting(3));
+    assert!(slots.settle(&first, false).is_empty() && slots.settle(&second, false).is_empty());
+    assert!(slots.calls_for_a_look());
+    has_available(root.path(), 100);
+    assert_eq!(slots.settle(&third, false), [], "the look is about to come");
+    assert_eq!(slots.looked(AwakeMs(0)), std::slice::from_ref(&first.id));
+    assert!(slots.calls_for_a_look());
+    assert_eq!(slots.forget(&third.id), [], "what the first one takes has not shown yet");
+    assert_eq!(slots.looked(AwakeMs(0)), [second.id]);
 }

@@ -127,9 +127,9 @@ impl Hook {
         let context = message.context(&self.name);
         let fill = |setting| self.templates.fill(setting, &context);
         let target = match (&self.config.session, &self.config.label) {
-            (Some(_), _) => Target::Session(name(&fill("session")?)?),
+            (Some(_), _) => Target::Session(name(&short("session", fill("session")?)?)?),
             (None, Some(_)) => {
-                let label = fill("label")?;
+                let label = short("label", fill("label")?)?;
                 let (key, value) =
                     label.split_once('=').ok_or_else(|| format!("label: {label:?} is not KEY=VALUE"))?;
                 Target::Label { key: key.to_owned(), value: value.to_owned() }
@@ -137,9 +137,10 @@ impl Hook {
             (None, None) => Target::New,
         };
         let coalesce = match &self.config.coalesce {
-            Some(coalesce) => {
-                Some(Coalesce { topic: topic(fill("coalesce.key")?)?.into(), keep: coalesce.keep })
-            }
+            Some(coalesce) => Some(Coalesce {
+                topic: short("coalesce.key", fill("coalesce.key")?)?.into(),
+                keep: coalesce.keep,
+            }),
             None => None,
         };
         let text = fill("prompt")?;
@@ -186,18 +187,18 @@ fn name(text: &str) -> Result<String, String> {
     text.parse::<SessionName>().map(|_| text.to_owned()).map_err(|error| format!("session: {error}"))
 }
 
-fn topic(text: String) -> Result<String, String> {
-    let most = limits::WEBHOOK_TOPIC_BYTES;
-    if text.len() > most {
-        Err(format!("coalesce.key: the text is longer than {most} bytes"))
-    } else {
-        Ok(text)
-    }
+/// What becomes a name, a label or a topic is no longer than such a thing may be.
+fn short(setting: &str, text: String) -> Result<String, String> {
+    let most = limits::WEBHOOK_WORD_BYTES;
+    if text.len() > most { Err(format!("{setting}: the text is longer than {most} bytes")) } else { Ok(text) }
 }
 
 /// Reads a file that nobody else may read.
 fn read_private(path: &Path) -> Result<String, String> {
     let meta = std::fs::metadata(path).map_err(|error| format!("cannot be read: {error}"))?;
+    if !meta.is_file() {
+        return Err("is not a file".to_owned());
+    }
     if meta.mode() & 0o077 != 0 {
         return Err("can be read by others; close it: chmod 600".to_owned());
     }

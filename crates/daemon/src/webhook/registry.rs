@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use lockkeeper_api::Delivery;
+use lockkeeper_core::time::AwakeMs;
 
 use super::hook::Hook;
 use crate::limits;
@@ -25,6 +26,8 @@ struct Past {
     fruitless: VecDeque<Delivery>,
     /// How many were not believed.
     unproved: u64,
+    /// When the log was told of one of those.
+    logged: Option<AwakeMs>,
 }
 
 impl Webhooks {
@@ -52,9 +55,14 @@ impl Webhooks {
         });
     }
 
-    /// Counts one that was not believed.
-    pub(crate) fn disbelieve(&self, name: &str) {
-        self.with_past(name, |past| past.unproved += 1);
+    /// Counts one that was not believed, and tells whether it is time that the log says so.
+    pub(crate) fn disbelieve(&self, name: &str, now: AwakeMs) -> bool {
+        self.with_past(name, |past| {
+            past.unproved += 1;
+            let due = past.logged.is_none_or(|last| now.since(last) >= limits::WEBHOOK_LOG_MS);
+            past.logged = if due { Some(now) } else { past.logged };
+            due
+        })
     }
 
     /// What was ignored or refused, of one webhook, the newest last.

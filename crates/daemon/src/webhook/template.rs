@@ -73,6 +73,9 @@ impl Templates {
     pub(super) fn holds(&self, condition: &str, context: &Value) -> Result<bool, String> {
         let of = |error: minijinja::Error| format!("when: {}", told(&error));
         let met = self.0.compile_expression(condition).map_err(of)?.eval(context.clone()).map_err(of)?;
+        if met.is_undefined() {
+            return Err(format!("when: `{condition}` is undefined"));
+        }
         Ok(met.is_true())
     }
 }

@@ -275,6 +275,9 @@ fn other_events_and_unmet_conditions_are_ignored_with_the_reason() -> Outcome {
     assert_eq!(unmet.as_deref(), Some("the condition is not met: body.ok is defined and body.ok"));
     let other = Message { event: Some("fork".to_owned()), ..message(serde_json::json!({"ok": true})) };
     assert_eq!(hook.ignores(&other)?.as_deref(), Some("the event fork is none of push, ping"));
+    let bare = read(&format!("{GOOD}prompt = \"x\"\nsession = \"a\"\nwhen = \"body.draf\"\n"))?;
+    let bare = bare.hooks.first().ok_or("no webhook")?.ignores(&message(serde_json::json!({})));
+    assert_eq!(bare, Err("when: `body.draf` is undefined".to_owned()), "not taken for false");
     let unnamed = Message { event: None, ..other };
     assert!(hook.ignores(&unnamed)?.is_some());
     Ok(())

@@ -1,6 +1,7 @@
 //! Whose turn it is: classes, claims, and cutting turns short.
 
 use std::fs;
+use std::thread;
 
 use serde_json::{Value, json};
 
@@ -113,6 +114,27 @@ fn o37_urgent_claims_are_served_one_after_the_other_and_the_background_last() ->
         let order: Vec<String> = turns(&session)?.into_iter().map(|(text, _)| text).collect();
         assert_eq!(order[1..4], ["SAY a1", "SAY a2", "SAY b1"]);
         ensure!(order[4].starts_with("WAITFILE"), "{order:?}");
+        Ok(())
+    })
+}
+
+#[test]
+fn claims_that_are_made_at_once_are_told_apart() -> Fallible {
+    with_daemon(SHORT, |home| {
+        let session = home.session(&Spec::kept())?;
+        let path = session.path("/claims");
+        let claim = || home.api().post(&path, &json!({"class": "normal", "ttl_ms": 60_000}));
+        let made: Vec<Fallible<Value>> = thread::scope(|scope| {
+            let threads: Vec<_> = (0..16).map(|_| scope.spawn(claim)).collect();
+            threads.into_iter().filter_map(|thread| thread.join().ok()).collect()
+        });
+        let mut ids = Vec::new();
+        for claim in made {
+            ids.push(claim?["id"].to_string());
+        }
+        ids.sort();
+        ids.dedup();
+        assert_eq!(ids.len(), 16, "{ids:?}");
         Ok(())
     })
 }

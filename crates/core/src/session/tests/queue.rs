@@ -106,13 +106,27 @@ fn o40_a_burst_about_the_same_becomes_one_prompt_as_long_as_it_waits() {
 }
 
 #[test]
-fn o40_texts_that_become_one_are_not_longer_than_one_may_be() {
+fn o40_texts_that_would_be_too_long_together_stay_apart_and_none_is_refused() {
     let mut w = World::running();
-    let half = "x".repeat(limits::PROMPT_BYTES / 2);
-    w.asks(about("pr 8", Keep::All, &half, Class::Normal));
-    let refused = w.refused(about("pr 8", Keep::All, &half, Class::Normal));
-    assert_eq!(refused.code(), "prompt_too_long");
-    assert_eq!(order(&w), [half.as_str()]);
+    let most = "x".repeat(limits::MERGED_BYTES);
+    w.asks(about("pr 8", Keep::All, &most, Class::Normal));
+    w.asks(about("pr 8", Keep::All, "more", Class::Normal));
+    w.asks(about("pr 8", Keep::All, "and more", Class::Normal));
+    assert_eq!(order(&w), [most.as_str(), "more\n\nand more"]);
+}
+
+#[test]
+fn o40_a_full_queue_takes_in_what_needs_no_place() {
+    let mut w = World::running();
+    w.asks(about("pr 7", Keep::Last, "first push", Class::Normal));
+    let (state, env) = (&mut w.state, w.env.clone());
+    let input = |command| Input::Command(Request { by: "ann".to_owned(), command });
+    for _ in 1..limits::QUEUE_PROMPTS {
+        step(state, input(Command::Prompt(new_prompt("x", Class::Normal))), &env).unwrap();
+    }
+    step(state, input(about("pr 7", Keep::Last, "second push", Class::Normal)), &env).unwrap();
+    let other = step(state, input(about("pr 8", Keep::Last, "x", Class::Normal)), &env);
+    assert_eq!(other, Err(Rejection::QueueFull { limit: limits::QUEUE_PROMPTS }));
 }
 
 #[test]

@@ -15,7 +15,7 @@ use lockkeeper_core::turn::Preemptor;
 use lockkeeper_store::Cursor;
 
 use super::super::answer::Failure;
-use super::super::{prompts, sessions};
+use super::super::{claims, prompts, sessions};
 use super::target::{self, Found};
 use crate::host::Host;
 use crate::limits;
@@ -48,11 +48,11 @@ pub(super) async fn deliver(
 ) -> Result<Answered, Failure> {
     // Whoever else has something of that name to do has done it when both places are taken. The order is always this.
     let _content = match &proved.content {
-        Some(content) => Some(host.making.take(&format!("{} {content}", content_scope(hook))).await),
+        Some(content) => Some(host.making.take(&format!("content {} {content}", hook.name)).await),
         None => None,
     };
     for _ in 0..limits::WEBHOOK_TRIES {
-        let place = host.making.take(&format!("{} {}", scope(hook), record.delivery)).await;
+        let place = host.making.take(&format!("delivery {} {}", hook.name, record.delivery)).await;
         let intent = intent(hook, record, proved, body);
         if let Some(earlier) = host.answered(&intent).await? {
             return Ok(Answered::Kept(earlier, host.store.head()));
@@ -62,28 +62,24 @@ pub(super) async fn deliver(
         }
         sessions::admit(host)?;
         let asked = hook.asks(message).map_err(super::unfit)?;
-        let mut told = host.hub.listen();
         let _named = making(host, hook, &asked.target).await;
-        let done = match target::find(host, hook, &asked.target).await? {
+        let found = target::find(host, hook, &asked.target).await?;
+        let makes = matches!(found, Found::New { .. });
+        let done = match found {
             Found::Session(id) => prompt(host, hook, &id, asked, record, intent).await,
             Found::New { name } => {
                 let new = new_session(hook, name, asked, &intent.key).await?;
-                make(host, hook, new, record, intent, place).await
+                make(host, hook, new, intent, place).await
             }
         };
         match done {
             Ok(answered) => return Ok(answered),
-            // Somebody else makes it just now, or removed it, or the claim has just expired. All is looked for again once
-            // something has happened.
-            Err(
-                Refused::Rejected(Rejection::NameTaken { .. } | Rejection::UnknownClaim { .. })
-                | Refused::Gone,
-            ) => {
-                // Whether something has, or nothing in that time: it is time to look.
-                let _ = tokio::time::timeout(Duration::from_millis(limits::RETRY_MS), told.recv()).await;
-            }
+            // Somebody else makes it just now, or removed it, or the claim has just expired: all is looked for again.
+            Err(Refused::Rejected(Rejection::NameTaken { .. })) if makes => {}
+            Err(Refused::Rejected(Rejection::UnknownClaim { .. }) | Refused::Gone) => {}
             Err(refused) => return Err(refused.into()),
         }
+        tokio::time::sleep(Duration::from_millis(limits::WEBHOOK_STEP_MS)).await;
     }
     Err(Failure::new(ErrorCode::Busy, "others make, remove or claim the session at the same time"))
 }
@@ -92,7 +88,7 @@ pub(super) async fn deliver(
 async fn making(host: &Arc<Host>, hook: &Hook, target: &Target) -> Option<Place> {
     match target {
         Target::Session(name) if hook.config.new.is_some() => {
-            Some(host.making.take(&format!("webhook session {name}")).await)
+            Some(host.making.take(&format!("session {name}")).await)
         }
         Target::Session(_) | Target::Label { .. } | Target::New => None,
     }
@@ -138,9 +134,9 @@ fn queued(record: Delivery, state: &State, events: &[Envelope]) -> Delivery {
     }
 }
 
-fn kept(record: &Delivery, done: &Done) -> Answered {
-    let delivery = queued(record.clone(), &done.state, &done.events);
-    Answered::Kept(prompts::print(&delivery), done.cursor)
+/// The answer of a command under a key.
+fn kept(done: Done) -> Answered {
+    Answered::Kept(done.answer.unwrap_or_default(), done.cursor)
 }
 
 fn new_prompt(hook: &Hook, asked: Asked, key: &str, claim: Option<ClaimNo>) -> NewPrompt {
@@ -168,14 +164,11 @@ async fn prompt(
         Some(ttl_ms) => claim(host, hook, id, ttl_ms, &mut record).await?,
         None => None,
     };
-    let intent = KeyIntent { respond: respond(record.clone()), ..intent };
+    let intent = KeyIntent { respond: respond(record), ..intent };
     let new = new_prompt(hook, asked, &intent.key, claim);
     let request = Request { by: hook.caller(), command: Command::Prompt(new) };
     let done = host.command(id, request, Some(intent)).await?;
-    Ok(match done.earlier {
-        Some(earlier) => Answered::Kept(earlier, done.cursor),
-        None => kept(&record, &done),
-    })
+    Ok(kept(done))
 }
 
 /// The claim of the webhook on a session, made or renewed; the record learns what it cut short. An ended session has none:
@@ -188,7 +181,7 @@ async fn claim(
     record: &mut Delivery,
 ) -> Result<Option<ClaimNo>, Refused> {
     // Two deliveries at once share one claim.
-    let _place = host.making.take(&format!("webhook claim {} {id}", hook.name)).await;
+    let _place = host.making.take(&format!("claim {} {id}", hook.name)).await;
     let state = host.look(id).await?;
     if matches!(state.life, Life::Ended { .. }) {
         return Ok(None);
@@ -208,9 +201,10 @@ async fn claim(
     let new =
         NewClaim { class: config.class, ttl_ms, preempt: config.preempt, on_preempt: config.on_preempt };
     let done = host.command(id, Request { by, command: Command::Claim(new) }, None).await?;
-    let made = ClaimNo(done.state.next_claim.0 - 1);
-    record.preempted = prompts::preempted(&done.state, Preemptor::Claim(made)).map(|turn| turn.of(id));
-    Ok(Some(made))
+    let made = claims::made(&done.events);
+    let cut = made.and_then(|made| prompts::preempted(&done.state, Preemptor::Claim(made)));
+    record.preempted = cut.map(|turn| turn.of(id));
+    Ok(made)
 }
 
 /// The session that is to be made, with the prompt as its first, and the environment of its agent: the daemon's own,
@@ -239,12 +233,11 @@ async fn make(
     host: &Arc<Host>,
     hook: &Hook,
     (new, environment): (CoreSession, Environment),
-    record: &Delivery,
     intent: KeyIntent,
     place: Place,
 ) -> Result<Answered, Refused> {
     Ok(match host.create(new, hook.caller(), environment, Some((intent, place))).await? {
-        Made::Now(done) => kept(record, &done),
+        Made::Now(done) => kept(done),
         Made::Before { answer, cursor } => Answered::Kept(answer, cursor),
     })
 }

@@ -49,10 +49,9 @@ async fn named(host: &Arc<Host>, text: &str) -> Result<Option<SessionId>, Failur
 }
 
 async fn labelled(host: &Arc<Host>, key: &str, value: &str) -> Result<SessionId, Failure> {
-    let living = ViewFilter { ended: Some(false), ..ViewFilter::default() };
-    let view = resolve::read(host, move |store| store.view(&living)).await?;
-    let bears = |row: &&SessionRow| row.labels.get(key).is_some_and(|has| has == value);
-    let those: Vec<&SessionRow> = view.sessions.iter().filter(bears).collect();
+    let labels = vec![(key.to_owned(), value.to_owned())];
+    let living = ViewFilter { ended: Some(false), labels, ..ViewFilter::default() };
+    let those = resolve::read(host, move |store| store.view(&living)).await?.sessions;
     match those.as_slice() {
         [one] => Ok(one.id.clone()),
         [] => Err(Failure::new(

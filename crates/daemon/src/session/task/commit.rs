@@ -95,6 +95,8 @@ impl Task {
         self.host.names.settle(&self.state);
         self.host.admitted(self.host.slots.settle(&self.state, decided.admits));
         self.feed = None;
+        // A look after a pause may have been in it; one more does no harm.
+        self.unpaused = true;
         self.pause();
         refuse_all(decided.answers, &error);
         true
@@ -148,7 +150,7 @@ impl Task {
                 state: self.state.clone(),
                 events: events.get(from..to).unwrap_or_default().to_vec(),
                 cursor: last,
-                earlier: answer.earlier,
+                answer: answer.earlier.or_else(|| answer.keys.into_iter().next().map(|key| key.response)),
             });
             // Whoever asked may have gone away.
             let _ = answer.reply.send(done);

@@ -302,7 +302,8 @@ impl Task {
         let tick = self.retry_at.is_none() && self.is_due(&read);
         let mut taken = std::mem::take(messages);
         // Before the holder has said how long the journal is, its end is not known.
-        let at_its_end = !read.more && self.link.as_ref().is_none_or(Link::was_heard);
+        let told = self.journal.gone || self.link.as_ref().is_some_and(Link::was_heard);
+        let at_its_end = !read.more && told;
         if self.journal.adoption == Adoption::Reading && at_its_end && self.retry_at.is_none() {
             taken.extend(self.attempt().map(|attempt| Message::Observed(Observation::Adopted { attempt })));
         }
