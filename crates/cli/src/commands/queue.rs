@@ -148,7 +148,7 @@ fn how_far(receipt: &PromptReceipt, shown: Shown) -> String {
         PromptState::Accepted if receipt.turn.is_some() => format!("is on its way to the agent as {turn}"),
         PromptState::Accepted => match receipt.queued_behind {
             Some(behind @ 1..) => format!("waits behind {behind}"),
-            Some(0) | None => "is next".to_owned(),
+            Some(0) | None => "waits, with nobody before it".to_owned(),
         },
         PromptState::Written => format!("was written to the agent as {turn}"),
         PromptState::Started => format!("is at work as {turn}"),

@@ -82,13 +82,17 @@ impl Templates {
 
 impl Message {
     pub(super) fn context(&self, webhook: &str) -> Value {
-        Value::from(Serde(serde_json::json!({
+        let mut context = serde_json::json!({
             "body": self.body,
-            "event": self.event,
             "headers": self.headers,
             "delivery": self.delivery,
             "webhook": webhook,
-        })))
+        });
+        // One that is not told is a field that is not there.
+        if let (Some(event), Some(fields)) = (&self.event, context.as_object_mut()) {
+            fields.insert("event".to_owned(), event.clone().into());
+        }
+        Value::from(Serde(context))
     }
 }
 

@@ -260,6 +260,9 @@ fn a_template_makes_the_prompt_and_what_it_lacks_is_named() -> Outcome {
             asks(settings, &message).map(drop).err().map(|error| error.to_string()).unwrap_or_default();
         assert!(error.starts_with(told), "{settings}: {error}");
     }
+    let unnamed = Message { event: None, ..message.clone() };
+    let error = asks("prompt = \"{{ event }}\"\nsession = \"a\"", &unnamed).map(drop).err();
+    assert_eq!(error.map(|error| error.to_string()).as_deref(), Some("prompt: `event` is undefined"));
     let error = asks(cases[0].0, &message).map(drop).err().map(|error| error.to_string()).unwrap_or_default();
     assert!(error.contains("nam"), "the missing field is named: {error}");
     Ok(())
