@@ -34,7 +34,7 @@ fn metrics(home: &Home) -> Fallible<String> {
 
 /// Makes sure that a session waits, and for what it and `why` say it does.
 fn waits(home: &Home, session: &Session<'_>, reason: &str) -> Fallible {
-    let row = session.row()?;
+    let row = session.known()?;
     ensure!(row["status"] == "queued", "{row}");
     ensure!(row["reason"].as_str().is_some_and(|told| told.contains(reason)), "{row}");
     let why = home.api().get(&session.path("/why"))?.to_string();

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Answer, Api, Failure, Fallible, Home, Stream, ensure};
+use super::{Answer, Api, Failure, Fallible, Home, Stream, ensure, wait_until};
 
 /// What a session is made with.
 #[derive(Debug, Clone)]
@@ -80,6 +80,14 @@ impl<'a> Session<'a> {
     /// It as it is.
     pub(crate) fn row(&self) -> Fallible<Value> {
         self.api().get(&self.path(""))
+    }
+
+    /// It as it is once it is known after a start of the daemon.
+    pub(crate) fn known(&self) -> Fallible<Value> {
+        wait_until("a session of which is known how it stands", || {
+            self.row().is_ok_and(|row| row["status"] != "unknown")
+        })?;
+        self.row()
     }
 
     /// The process of its agent, which it must have.
