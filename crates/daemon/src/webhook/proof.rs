@@ -5,7 +5,6 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use lockkeeper_api::{Signature, limits as api_limits};
-use lockkeeper_core::hash;
 use sha2::Sha256;
 use thiserror::Error;
 
@@ -24,8 +23,8 @@ pub(crate) struct Proved {
     pub(crate) id: Option<String>,
     /// What kind of event it tells of, if its head says so.
     pub(crate) event: Option<String>,
-    /// What else it is known by, because the signature does not cover its id: the same bytes are the same delivery.
-    pub(crate) content: Option<String>,
+    /// Whether it is known by its bytes too, because the signature does not cover its id.
+    pub(crate) by_content: bool,
 }
 
 /// Why a delivery is not believed.
@@ -97,7 +96,7 @@ impl Proof {
         self.signed(&[body], &[given])?;
         let id = id(head, GITHUB_DELIVERY)?.ok_or(Unproved::Unnamed(GITHUB_DELIVERY))?;
         let event = text(head, GITHUB_EVENT)?.map(str::to_owned);
-        Ok(Proved { id: Some(id), event, content: Some(hash::sha256(body)) })
+        Ok(Proved { id: Some(id), event, by_content: true })
     }
 
     /// See the Standard Webhooks specification, version 1.0: symmetric signatures, of which there may be several.
@@ -116,7 +115,7 @@ impl Proof {
         if off_s > limits::WEBHOOK_CLOCK_S {
             return Err(Unproved::Expired { off_s });
         }
-        Ok(Proved { id: Some(id), event: None, content: None })
+        Ok(Proved { id: Some(id), event: None, by_content: false })
     }
 
     fn token(&self, head: &HeaderMap) -> Result<Proved, Unproved> {
@@ -133,7 +132,7 @@ impl Proof {
             Some(id) => Some(id),
             None => id(head, GITLAB_DELIVERY)?,
         };
-        Ok(Proved { id, event: text(head, GITLAB_EVENT)?.map(str::to_owned), content: None })
+        Ok(Proved { id, event: text(head, GITLAB_EVENT)?.map(str::to_owned), by_content: false })
     }
 
     /// Whether one of the signatures is made with one of the secrets. Each is compared in constant time.

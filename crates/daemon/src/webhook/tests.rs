@@ -33,7 +33,7 @@ fn githubs_own_example_is_believed_and_no_other() -> Outcome {
     let ours = proof(Signature::Github, "It's a Secret to Everybody\n")?;
     let signed = |signature: &str| head(&[("x-hub-signature-256", signature), ("x-github-delivery", "d1")]);
     let proved = ours.check(&signed(GITHUB)?, b"Hello, World!", 0)?;
-    assert_eq!((proved.id.as_deref(), proved.content.is_some()), (Some("d1"), true));
+    assert_eq!((proved.id.as_deref(), proved.by_content), (Some("d1"), true));
     assert_eq!(ours.check(&signed(GITHUB)?, b"Hello, World?", 0), Err(Unproved::Wrong));
     let cut = GITHUB.trim_end_matches('7');
     assert!(ours.check(&signed(cut)?, b"Hello, World!", 0).is_err());
@@ -74,7 +74,7 @@ fn what_the_standard_signs_is_believed_for_five_minutes() -> Outcome {
     let id = "msg_p5jXN8AQM9LWM0D4loKWxJek";
     let good = signed(id, "1614265330", SIGNATURE)?;
     let proved = ours.check(&good, body, AT)?;
-    assert_eq!((proved.id.as_deref(), proved.content), (Some(id), None));
+    assert_eq!((proved.id.as_deref(), proved.by_content), (Some(id), false));
     let several = signed(id, "1614265330", &format!("v1a,AAAA v1,AAAA {SIGNATURE}"))?;
     assert!(ours.check(&several, body, AT + 300).is_ok() && ours.check(&several, body, AT - 300).is_ok());
     assert_eq!(ours.check(&good, body, AT + 301), Err(Unproved::Expired { off_s: 301 }));
@@ -95,7 +95,7 @@ fn what_the_standard_signs_is_believed_for_five_minutes() -> Outcome {
 fn a_token_is_the_secret_itself() -> Outcome {
     let ours = proof(Signature::Token, "0123456789abcdef")?;
     let bearer = ours.check(&head(&[("authorization", "Bearer 0123456789abcdef")])?, b"", 0)?;
-    assert_eq!(bearer, Proved { id: None, event: None, content: None });
+    assert_eq!(bearer, Proved { id: None, event: None, by_content: false });
     let fields = [
         ("x-gitlab-token", "0123456789abcdef"),
         ("x-gitlab-event", "Push Hook"),

@@ -47,13 +47,15 @@ pub(super) async fn deliver(
     body: &[u8],
 ) -> Result<Answered, Failure> {
     // Whoever else has something of that name to do has done it when both places are taken. The order is always this.
-    let _content = match &proved.content {
-        Some(content) => Some(host.making.take(&format!("content {} {content}", hook.name)).await),
-        None => None,
+    let body_hash = hash::sha256(body);
+    let _content = if proved.by_content {
+        Some(host.making.take(&format!("content {} {body_hash}", hook.name)).await)
+    } else {
+        None
     };
     for _ in 0..limits::WEBHOOK_TRIES {
         let place = host.making.take(&format!("delivery {} {}", hook.name, record.delivery)).await;
-        let intent = intent(hook, record, proved, body);
+        let intent = intent(hook, record, proved, &body_hash);
         if let Some(earlier) = host.answered(&intent).await? {
             return Ok(Answered::Kept(earlier, host.store.head()));
         }
@@ -99,12 +101,12 @@ fn content_scope(hook: &Hook) -> String {
 }
 
 /// Under what the answer is kept, and how it is printed.
-fn intent(hook: &Hook, record: &Delivery, proved: &Proved, body: &[u8]) -> KeyIntent {
+fn intent(hook: &Hook, record: &Delivery, proved: &Proved, body_hash: &str) -> KeyIntent {
     KeyIntent {
         scope: scope(hook),
         key: record.delivery.clone(),
-        also: proved.content.clone().map(|content| (content_scope(hook), content)),
-        body_hash: hash::sha256(body),
+        also: proved.by_content.then(|| (content_scope(hook), body_hash.to_owned())),
+        body_hash: body_hash.to_owned(),
         respond: respond(record.clone()),
     }
 }
