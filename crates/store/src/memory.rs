@@ -473,11 +473,11 @@ impl Store for MemoryStore {
         Ok(data.keys.get(&(scope.to_owned(), key.to_owned())).map(|stored| stored.entry.clone()))
     }
 
-    fn keys(&self, scope: &str, limit: usize) -> Result<Vec<(KeyEntry, i64)>, StoreError> {
+    fn keys(&self, scope: &str, limit: usize) -> Result<Vec<KeyEntry>, StoreError> {
         let data = lock(&self.data);
         let mut those: Vec<_> = data.keys.values().filter(|stored| stored.entry.scope == scope).collect();
         those.sort_by_key(|stored| Reverse(stored.no));
-        Ok(those.into_iter().take(limit).map(|stored| (stored.entry.clone(), stored.wall)).collect())
+        Ok(those.into_iter().take(limit).map(|stored| stored.entry.clone()).collect())
     }
 
     fn fact(&self, name: &'static str) -> Result<Option<String>, StoreError> {

@@ -101,9 +101,8 @@ pub trait Store: Send + Sync {
     /// The answer that was given to a request with this key.
     fn key(&self, scope: &str, key: &str) -> Result<Option<KeyEntry>, StoreError>;
 
-    /// The answers that were given within a scope, with when they were stored (milliseconds since 1970): the last ones,
-    /// the newest first.
-    fn keys(&self, scope: &str, limit: usize) -> Result<Vec<(KeyEntry, i64)>, StoreError>;
+    /// The last answers that were given within a scope, the newest first.
+    fn keys(&self, scope: &str, limit: usize) -> Result<Vec<KeyEntry>, StoreError>;
 
     /// What is kept under this name of the host; see [`Store::keep_fact`].
     fn fact(&self, name: &'static str) -> Result<Option<String>, StoreError>;

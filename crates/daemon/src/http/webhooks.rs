@@ -171,8 +171,7 @@ async fn deliveries_of(host: &Arc<Host>, hook: &Hook, limit: usize) -> Result<Ve
     let scope = deliver::scope(hook);
     let kept = resolve::read(host, move |store| {
         let keys = store.keys(&scope, limit)?;
-        let read =
-            |(entry, _): (lockkeeper_store::KeyEntry, i64)| serde_json::from_str::<Delivery>(&entry.response);
+        let read = |entry: lockkeeper_store::KeyEntry| serde_json::from_str::<Delivery>(&entry.response);
         let damaged =
             |error: serde_json::Error| StoreError::Damaged { what: format!("a delivery: {error}"), at: None };
         keys.into_iter().map(read).collect::<Result<Vec<_>, _>>().map_err(damaged)

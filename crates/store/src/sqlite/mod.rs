@@ -180,7 +180,7 @@ impl Store for SqliteStore {
         self.read(|tx| Ok(read::key(tx, scope, key)?))
     }
 
-    fn keys(&self, scope: &str, limit: usize) -> Result<Vec<(KeyEntry, i64)>, StoreError> {
+    fn keys(&self, scope: &str, limit: usize) -> Result<Vec<KeyEntry>, StoreError> {
         self.read(|tx| Ok(read::keys(tx, scope, limit)?))
     }
 

@@ -67,13 +67,12 @@ pub(super) fn ingested(conn: &Connection, id: &SessionId) -> Result<Option<Inges
     Ok(conn.prepare_cached(sql)?.query_row([id.as_str()], read).optional()?)
 }
 
-pub(super) fn keys(conn: &Connection, scope: &str, limit: usize) -> rusqlite::Result<Vec<(KeyEntry, i64)>> {
-    let sql = "SELECT key, body_hash, response, wall FROM keys WHERE scope = ? ORDER BY pk DESC LIMIT ?";
+pub(super) fn keys(conn: &Connection, scope: &str, limit: usize) -> rusqlite::Result<Vec<KeyEntry>> {
+    let sql = "SELECT key, body_hash, response FROM keys WHERE scope = ? ORDER BY pk DESC LIMIT ?";
     let mut select = conn.prepare_cached(sql)?;
     let rows = select.query_map((scope, i64::try_from(limit).unwrap_or(i64::MAX)), |row| {
         let scope = scope.to_owned();
-        let entry = KeyEntry { scope, key: row.get(0)?, body_hash: row.get(1)?, response: row.get(2)? };
-        Ok((entry, row.get(3)?))
+        Ok(KeyEntry { scope, key: row.get(0)?, body_hash: row.get(1)?, response: row.get(2)? })
     })?;
     rows.collect()
 }
