@@ -19,7 +19,7 @@ pub struct Claim {
     pub owner: Arc<str>,
     /// The class of all its prompts.
     pub class: Class,
-    /// Its place within the class: the lowest goes first.
+    /// Its place within the class until it is its turn: the lowest goes first.
     pub rank: i64,
     /// Whether it cuts a turn of a lower class short.
     pub preempt: bool,
@@ -35,10 +35,17 @@ pub struct Claim {
     pub state: ClaimState,
 }
 
+/// The rank of the claim whose turn it is, or was until a higher class went before it, and of its prompts. No class has two.
+pub(crate) const FRONT: i64 = i64::MIN;
+
 impl Claim {
-    /// Its place among everything that waits: the least goes first.
+    /// Its place among everything that waits, which is its prompts' too: the least goes first.
     pub fn place(&self) -> (Reverse<Class>, i64) {
-        (Reverse(self.class), self.rank)
+        let rank = match self.state {
+            ClaimState::Waiting => self.rank,
+            ClaimState::Held | ClaimState::Suspended => FRONT,
+        };
+        (Reverse(self.class), rank)
     }
 }
 

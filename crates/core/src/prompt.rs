@@ -144,7 +144,7 @@ impl Prompt {
         }
     }
 
-    /// Its place among everything that waits: the least goes first, and of one claim's the lowest number.
+    /// Its place among everything that waits: the least goes first, and of one claim's what goes on, then the lowest number.
     pub fn place(&self) -> (Reverse<Class>, i64) {
         (Reverse(self.class), self.rank)
     }

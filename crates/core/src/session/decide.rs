@@ -283,6 +283,15 @@ impl Step<'_> {
         i64::try_from(self.state.seq + 1).unwrap_or(i64::MAX)
     }
 
+    /// The rank of what goes before everything of its class, but for the claim whose turn it is.
+    pub(super) fn first_rank(&self, class: Class) -> i64 {
+        let claims = self.state.claims.values().filter(|claim| claim.class == class).map(|claim| claim.rank);
+        claims
+            .chain(self.state.queue.first_rank(class))
+            .min()
+            .map_or_else(|| self.next_rank(), |first| first - 1)
+    }
+
     fn edit_prompt(
         &mut self,
         prompt: PromptNo,
@@ -306,9 +315,9 @@ impl Step<'_> {
             self.emit(Event::PromptEdited { prompt, text, by: by.clone() });
         }
         if moves {
-            let rank = match (to, self.state.queue.ranks(class)) {
-                (Some(Move::First), Some((first, _))) => first - 1,
-                (Some(Move::First | Move::Last) | None, _) => self.next_rank(),
+            let rank = match to {
+                Some(Move::First) => self.first_rank(class),
+                Some(Move::Last) | None => self.next_rank(),
             };
             self.emit(Event::PromptMoved { prompt, class, rank, by });
         }
@@ -378,8 +387,10 @@ impl Step<'_> {
             return Err(Rejection::Stopping);
         }
         self.reopen(&by, Lifetime::Kept)?;
-        // A one-shot session that is done and on its way out is opened again before it has ended.
-        if matches!(self.state.closing.as_ref().map(|closing| &closing.why), Some(Closing::Done { .. })) {
+        // A one-shot session that is done is opened again before it has ended.
+        let done =
+            matches!(self.state.closing.as_ref().map(|closing| &closing.why), Some(Closing::Done { .. }));
+        if done || self.state.end_after_claims().is_some() {
             self.emit(Event::SessionReopened { by: by.clone(), lifetime: Lifetime::Kept });
         }
         if self.state.held.is_some() {

@@ -20,6 +20,7 @@ use crate::gate::GateState;
 use crate::id::{AttemptNo, ClaimNo, ControlNo, GateNo, PromptNo, SessionId, TurnNo};
 use crate::limits;
 use crate::manner::Rung;
+use crate::prompt::Prompt;
 use crate::time::Stamp;
 use crate::turn::Usage;
 
@@ -170,7 +171,9 @@ impl State {
             }
             Event::PromptAccepted { prompt } => {
                 self.next_prompt = prompt.no.next();
-                self.queue.push(prompt.clone());
+                let claim = prompt.claim.and_then(|claim| self.claims.get(&claim));
+                let rank = claim.map_or(prompt.rank, |claim| claim.place().1);
+                self.queue.push(Prompt { rank, ..prompt.clone() });
             }
             Event::PromptEdited { prompt, text, .. } => {
                 self.queue.change(*prompt, |prompt| prompt.text = text.clone());
@@ -196,6 +199,7 @@ impl State {
             Event::ClaimGranted { claim } => self.claim_is(*claim, ClaimState::Held),
             Event::ClaimSuspended { claim } => self.claim_is(*claim, ClaimState::Suspended),
             Event::ClaimEnded { claim, .. } => {
+                self.claim_is(*claim, ClaimState::Waiting);
                 self.claims.remove(claim);
             }
             Event::TurnStarted { turn, prompt, .. } => {
@@ -458,9 +462,18 @@ impl State {
         }
     }
 
+    /// What is left of a claim that ends keeps the place that it came with, so that waiting is what it is again then.
     fn claim_is(&mut self, claim: ClaimNo, state: ClaimState) {
-        if let Some(claim) = self.claims.get_mut(&claim) {
-            claim.state = state;
+        let Some(claim) = self.claims.get_mut(&claim) else { return };
+        let (class, before) = (claim.class, claim.place().1);
+        claim.state = state;
+        let rank = claim.place().1;
+        if rank == before {
+            return;
+        }
+        self.queue.rank_claimed(claim.no, class, before, rank);
+        if let Some(turn) = self.turn.as_mut().filter(|turn| turn.prompt.claim == Some(claim.no)) {
+            turn.prompt.rank = rank;
         }
     }
 

@@ -19,7 +19,7 @@ const OWN_WORK: &str =
 impl Step<'_> {
     /// Cuts the turn that runs short if something that waits calls for it, and could have the next turn.
     pub(super) fn preempt_if_called_for(&mut self) {
-        if self.state.held.is_some() || self.env.paused {
+        if self.state.held.is_some() || self.env.paused || self.state.limited_until.is_some() {
             return;
         }
         let (Some(class), Some(turn)) = (self.state.running_class(), self.state.running_turn()) else {
@@ -93,13 +93,26 @@ impl Step<'_> {
                 let begun = begun || cut.continues.as_ref().is_some_and(|earlier| earlier.begun);
                 let times = cut.times_cut() + u32::from(why == CutBy::Urgency);
                 let continues = Some(Continues { turn, begun, times, why });
-                Prompt { no, accepted, continues, parked, key: None, topic: None, preempt: false, ..cut }
+                // At the head of its class, also if something was moved there meanwhile, or of its claim.
+                let claim = cut.claim.and_then(|claim| self.state.claims.get(&claim));
+                let rank = claim.map_or_else(|| cut.rank.min(self.first_rank(cut.class)), |claim| claim.rank);
+                Prompt {
+                    no,
+                    rank,
+                    accepted,
+                    continues,
+                    parked,
+                    key: None,
+                    topic: None,
+                    preempt: false,
+                    ..cut
+                }
             }
             None => Prompt {
                 no,
                 text: OWN_WORK.into(),
                 class: Class::Background,
-                rank: self.state.queue.ranks(Class::Background).map_or(0, |(first, _)| first - 1),
+                rank: self.first_rank(Class::Background),
                 caller: "lockkeeper".into(),
                 key: None,
                 claim: None,

@@ -147,9 +147,13 @@ impl Step<'_> {
 impl State {
     /// How a one-shot session is to end, if nothing keeps it.
     pub(super) fn due_end(&self) -> Option<End> {
+        if self.claims.is_empty() { self.end_after_claims() } else { None }
+    }
+
+    /// How it is to end once nobody has a claim on it, if nothing else keeps it.
+    pub(super) fn end_after_claims(&self) -> Option<End> {
         if self.profile.lifetime == Lifetime::Kept
             || !self.queue.is_empty()
-            || !self.claims.is_empty()
             || !self.settled()
             || self.has_open_gate()
         {

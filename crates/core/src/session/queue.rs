@@ -10,8 +10,8 @@ use rpds::{RedBlackTreeMapSync, RedBlackTreeSetSync};
 use serde::{Deserialize, Serialize, Serializer};
 
 use super::state::{Life, Process, State};
-use crate::claim::Claim;
-use crate::id::PromptNo;
+use crate::claim::{Claim, FRONT};
+use crate::id::{ClaimNo, PromptNo};
 use crate::prompt::{Class, Prompt};
 
 /// Prompts that wait for their turn: the more urgent class first, then by rank.
@@ -37,6 +37,8 @@ struct Place {
     parked: bool,
     class: Reverse<Class>,
     rank: i64,
+    /// What goes on with a turn goes before what its claim asked for later.
+    fresh: bool,
     no: PromptNo,
 }
 
@@ -46,8 +48,18 @@ impl Place {
             parked: prompt.parked.is_some(),
             class: Reverse(prompt.class),
             rank: prompt.rank,
+            fresh: prompt.continues.is_none(),
             no: prompt.no,
         }
+    }
+
+    /// The first and the last place of those with these ranks.
+    fn between(parked: bool, class: Class, first: i64, last: i64) -> (Self, Self) {
+        let class = Reverse(class);
+        (
+            Self { parked, class, rank: first, fresh: false, no: PromptNo(0) },
+            Self { parked, class, rank: last, fresh: true, no: PromptNo(u32::MAX) },
+        )
     }
 
     /// The number of its line: those of one class that nobody has to let go first, or those that somebody has to.
@@ -57,10 +69,7 @@ impl Place {
 
     /// The places between which all of its line stand.
     fn ends_of_line(self) -> (Self, Self) {
-        (
-            Self { rank: i64::MIN, no: PromptNo(0), ..self },
-            Self { rank: i64::MAX, no: PromptNo(u32::MAX), ..self },
-        )
+        Self::between(self.parked, self.class.0, i64::MIN, i64::MAX)
     }
 }
 
@@ -130,13 +139,23 @@ impl Queue {
         }
     }
 
-    /// The rank of the first and of the last prompt of a class.
-    pub(super) fn ranks(&self, class: Class) -> Option<(i64, i64)> {
-        let any = Place { parked: false, class: Reverse(class), rank: 0, no: PromptNo(0) };
-        let (first, last) = any.ends_of_line();
-        let mut those = self.prompts.range(first..=last);
-        let first = those.next()?.0.rank;
-        Some((first, those.next_back().map_or(first, |(place, _)| place.rank)))
+    /// The rank of the first prompt of a class, of those that are not of the claim whose turn it is.
+    pub(super) fn first_rank(&self, class: Class) -> Option<i64> {
+        let (first, last) = Place::between(false, class, FRONT + 1, i64::MAX);
+        self.prompts.range(first..=last).next().map(|(place, _)| place.rank)
+    }
+
+    /// Gives the prompts of a claim another rank, which they share with it.
+    pub(super) fn rank_claimed(&mut self, claim: ClaimNo, class: Class, from: i64, to: i64) {
+        for parked in [false, true] {
+            let (first, last) = Place::between(parked, class, from, from);
+            let those = self.prompts.range(first..=last);
+            let those: Vec<PromptNo> =
+                those.filter(|(_, prompt)| prompt.claim == Some(claim)).map(|(place, _)| place.no).collect();
+            for no in those {
+                self.change(no, |prompt| prompt.rank = to);
+            }
+        }
     }
 
     /// The first of the prompts that would cut a turn of this class short.

@@ -17,7 +17,12 @@ pub(crate) fn level(state: &mut State) {
         .chain(state.claims.values().map(|claim| claim.rank))
         .chain(state.turn.iter().map(|turn| turn.prompt.rank))
         .collect();
-    let rank = |rank: &mut i64| *rank = i64::try_from(ranks.range(..*rank).count()).unwrap();
+    // The rank of the claim whose turn it is stays the first of all.
+    let rank = |rank: &mut i64| {
+        if *rank != i64::MIN {
+            *rank = i64::try_from(ranks.range(..*rank).count()).unwrap();
+        }
+    };
     for prompt in &mut prompts {
         rank(&mut prompt.rank);
     }

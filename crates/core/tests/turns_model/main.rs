@@ -9,7 +9,7 @@
 //!
 //! - `ONE_TURN`: `use_process` does not ask for `state.turn`.
 //! - `ORDER`: `State::head` without claims; a `Place` without its class; a claim's prompt with a rank of its own in
-//!   `accept`; the same for what goes on in `go_on_with`.
+//!   `accept`; the same for what goes on in `go_on_with`; `first_rank` without claims.
 //! - `EQUALS`: `>=` for `>` in `Queue::preempting`, and for claims in `preempt_if_called_for`; no `limits::PREEMPTIONS`.
 //! - `NOT_LOST`: `preempt_if_called_for` only while the stage is `Running`; without claims; not in the step that settles.
 //! - `ONE_OUTCOME`: `end_turn` goes on only with what had begun; `go_on_with` goes on with what is to be dropped.
@@ -241,6 +241,12 @@ fn check(callers: Vec<Caller>, bounds: Bounds, at_least: usize, met: &[&'static 
 fn o37_o38_a_worker_and_two_urgent_callers_and_claims_that_expire() {
     let callers = vec![worker(2), urgent(true, 1), urgent(false, 1)];
     check(callers, Bounds { expiries: 1, ..Bounds::default() }, 19_000, &[EXPIRED_IN_USE]);
+}
+
+#[test]
+fn o38_prompts_that_are_moved_to_the_front() {
+    let callers = vec![worker(2), caller(Class::Background, false, 1), urgent(true, 1)];
+    check(callers, Bounds { moves: 2, ..Bounds::default() }, 19_000, &[]);
 }
 
 #[test]

@@ -22,11 +22,15 @@ pub(crate) struct Promise {
     pub(crate) times_cut: u32,
     pub(crate) on_preempt: OnPreempt,
     pub(crate) claim: Option<ClaimNo>,
+    /// Whether it goes on with something.
+    pub(crate) goes_on: bool,
 }
 
 impl Promise {
-    fn place(&self) -> (Reverse<Class>, u32) {
-        (Reverse(self.class), self.came)
+    /// Whose claim has had its turn goes before all of its class; work that goes on before what its claim asked for later.
+    fn place(&self, granted: &BTreeSet<ClaimNo>) -> (Reverse<Class>, bool, u32, bool) {
+        let begun = self.claim.is_some_and(|claim| granted.contains(&claim));
+        (Reverse(self.class), !begun, self.came, !self.goes_on)
     }
 
     /// Whether it would cut a turn of this class short.
@@ -60,9 +64,10 @@ impl Told {
             Event::PromptAccepted { prompt } => {
                 holds(prompt.no.0 > self.last_prompt, ONE_OUTCOME);
                 self.last_prompt = prompt.no.0;
-                let came = match (&prompt.continues, prompt.claim.and_then(|no| self.claims.get(&no))) {
-                    (Some(_), _) => self.running.map_or(0, |(_, _, cut)| cut.came),
-                    (None, Some(claim)) => claim.came,
+                let claim = prompt.claim.and_then(|no| self.claims.get(&no)).map(|claim| claim.came);
+                let came = match (&prompt.continues, claim) {
+                    (_, Some(came)) => came,
+                    (Some(_), None) => self.first(prompt.class),
                     (None, None) => self.next(),
                 };
                 let promise = Promise {
@@ -73,11 +78,18 @@ impl Told {
                     times_cut: prompt.times_cut(),
                     on_preempt: prompt.on_preempt,
                     claim: prompt.claim,
+                    goes_on: prompt.continues.is_some(),
                 };
                 self.waiting.insert(prompt.no, promise);
             }
             Event::PromptDropped { prompt, .. } => {
                 holds(self.waiting.remove(prompt).is_some(), ONE_OUTCOME);
+            }
+            Event::PromptMoved { prompt, .. } => {
+                if let Some(class) = self.waiting.get(prompt).map(|promise| promise.class) {
+                    let came = self.first(class);
+                    self.waiting.entry(*prompt).and_modify(|promise| promise.came = came);
+                }
             }
             Event::PromptReleased { prompt, .. } => {
                 if let Some(promise) = self.waiting.get_mut(prompt) {
@@ -93,6 +105,7 @@ impl Told {
                     times_cut: 0,
                     on_preempt: claim.on_preempt,
                     claim: Some(claim.no),
+                    goes_on: false,
                 };
                 self.claims.insert(claim.no, promise);
             }
@@ -109,14 +122,7 @@ impl Told {
                 let Some(promise) = self.waiting.remove(prompt) else {
                     return holds(false, ONE_OUTCOME);
                 };
-                let first = |other: &Promise, no: u32| {
-                    !other.parked && (other.place(), no) < (promise.place(), prompt.0)
-                };
-                holds(!promise.parked && !self.waiting.iter().any(|(no, other)| first(other, no.0)), ORDER);
-                holds(
-                    !self.claims.values().any(|claim| first(claim, 0) && claim.claim != promise.claim),
-                    ORDER,
-                );
+                holds(self.is_first(*prompt, &promise), ORDER);
                 self.running = Some((*turn, *prompt, promise));
             }
             Event::OwnTurnBegun { turn, .. } => {
@@ -160,16 +166,40 @@ impl Told {
         self.all().map(|promise| promise.came + 1).max().unwrap_or(1)
     }
 
+    /// Whether nothing that waits goes before this.
+    fn is_first(&self, no: PromptNo, promise: &Promise) -> bool {
+        let place = |promise: &Promise| promise.place(&self.granted);
+        let passed = |other: &Promise, other_no: u32| {
+            !other.parked && (place(other), other_no) < (place(promise), no.0)
+        };
+        let mut others = self.claims.values().filter(|claim| claim.claim != promise.claim);
+        !promise.parked
+            && !self.waiting.iter().any(|(no, other)| passed(other, no.0))
+            && !others.any(|claim| passed(claim, 0))
+    }
+
+    /// Makes room before all of a class.
+    fn first(&mut self, class: Class) -> u32 {
+        for promise in self.all_mut().filter(|promise| promise.class == class) {
+            promise.came += 1;
+        }
+        0
+    }
+
     fn all(&self) -> impl Iterator<Item = &Promise> {
         let running = self.running.iter().map(|(_, _, promise)| promise);
         self.waiting.values().chain(self.claims.values()).chain(running)
     }
 
+    fn all_mut(&mut self) -> impl Iterator<Item = &mut Promise> {
+        let running = self.running.iter_mut().map(|(_, _, promise)| promise);
+        self.waiting.values_mut().chain(self.claims.values_mut()).chain(running)
+    }
+
     /// Equal orders get equal numbers.
     pub(crate) fn level(&mut self) {
         let came: BTreeSet<u32> = self.all().map(|promise| promise.came).collect();
-        let running = self.running.iter_mut().map(|(_, _, promise)| promise);
-        for promise in self.waiting.values_mut().chain(self.claims.values_mut()).chain(running) {
+        for promise in self.all_mut() {
             promise.came = 1 + u32::try_from(came.range(..promise.came).count()).unwrap();
         }
     }

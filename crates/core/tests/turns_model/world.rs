@@ -5,12 +5,13 @@ use std::hash::{Hash, Hasher};
 
 use lockkeeper_core::agent::{Action, AgentSays};
 use lockkeeper_core::gate::{Decision, GateState};
-use lockkeeper_core::id::{AttemptNo, ClaimNo, GateNo};
+use lockkeeper_core::id::{AttemptNo, ClaimNo, GateNo, PromptNo};
 use lockkeeper_core::item::{Item, ItemBody};
 use lockkeeper_core::json::Json;
 use lockkeeper_core::prompt::{Class, OnPreempt};
 use lockkeeper_core::session::{
-    Command, ExitStatus, Input, NewClaim, NewPrompt, Observation, Op, Process, Stage, State, Why, deadline,
+    Command, ExitStatus, Input, Move, NewClaim, NewPrompt, Observation, Op, Process, Stage, State, Why,
+    deadline,
 };
 use lockkeeper_core::turn::{Ending, TurnBy, Usage};
 
@@ -29,6 +30,7 @@ pub(crate) struct Bounds {
     pub(crate) restarts: u8,
     pub(crate) rungs: u8,
     pub(crate) shortages: u8,
+    pub(crate) moves: u8,
 }
 
 /// Somebody who wants turns.
@@ -49,6 +51,8 @@ pub(crate) enum Act {
     Claims(usize),
     Prompts(usize),
     Releases(usize),
+    /// Moves a prompt that waits to the front of its class.
+    Moves(PromptNo),
     Interrupts,
     Resumes,
     Decides(GateNo),
@@ -132,6 +136,10 @@ impl World {
             Act::Releases(who) => {
                 Some(command(NAMES[who], Command::EndClaim { claim: self.callers[who].claim? }))
             }
+            Act::Moves(prompt) => {
+                let to = Some(Move::First);
+                Some(command("user", Command::EditPrompt { prompt, text: None, class: None, to }))
+            }
             Act::Interrupts => Some(command("user", Command::Interrupt { turn: None })),
             Act::Resumes => Some(command("user", Command::Resume)),
             Act::Decides(gate) => Some(command("user", Command::Decide { gate, decision: Decision::Allow })),
@@ -183,6 +191,7 @@ impl World {
     /// Takes from the bounds what an act costs.
     pub(crate) fn pay(&mut self, act: Act) {
         let spent = match act {
+            Act::Moves(_) => &mut self.left.moves,
             Act::Interrupts => &mut self.left.interrupts,
             Act::Expires(_) => &mut self.left.expiries,
             Act::Asks => &mut self.left.gates,
@@ -215,6 +224,11 @@ impl World {
             if has && caller.prompts == 0 {
                 acts.push(Act::Releases(who));
             }
+        }
+        if self.left.moves > 0 {
+            let claimed = |claim: ClaimNo| self.told.claims.contains_key(&claim);
+            let free = self.told.waiting.iter().filter(|(_, promise)| !promise.claim.is_some_and(claimed));
+            acts.extend(free.map(|(no, _)| Act::Moves(*no)));
         }
         if self.left.interrupts > 0 {
             acts.push(Act::Interrupts);

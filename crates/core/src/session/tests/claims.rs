@@ -4,7 +4,7 @@ use super::world::*;
 use crate::claim::{ClaimEnd, ClaimState};
 use crate::id::{ClaimNo, PromptNo};
 use crate::limits;
-use crate::prompt::Class;
+use crate::prompt::{Class, OnPreempt};
 use crate::session::*;
 use crate::turn::Ending;
 
@@ -190,6 +190,67 @@ fn prompts_are_moved_within_and_between_classes_but_not_out_of_a_claim() {
 }
 
 #[test]
+fn o38_a_prompt_that_is_moved_to_the_front_goes_before_claims_that_wait_and_in_the_middle_of_none() {
+    use ClaimState::{Held, Suspended, Waiting};
+    let first = |prompt: u32| Command::EditPrompt {
+        prompt: PromptNo(prompt),
+        text: None,
+        class: None,
+        to: Some(Move::First),
+    };
+    let mut w = World::idle();
+    let (a, b) = (w.claims("a", Class::Normal), w.claims("b", Class::Normal));
+    w.prompt("other");
+    w.prompts_under(a, "a1").unwrap();
+    assert_eq!(w.now_at().as_deref(), Some("a1"));
+    w.prompts_under(a, "a2").unwrap();
+    w.prompts_under(b, "b1").unwrap();
+    w.asks(first(1));
+    let order: Vec<&str> = w.state.queue.iter().map(|prompt| &*prompt.text).collect();
+    assert_eq!(order, ["a2", "other", "b1"]);
+    let cuts = NewClaim { preempt: true, ..new_claim(Class::Urgent) };
+    w.command("c", Command::Claim(cuts)).unwrap();
+    w.writes();
+    w.ends(Ending::Aborted);
+    assert_eq!(w.claim_states(), [(a.0, Suspended), (b.0, Waiting), (3, Held)]);
+    w.asks(first(1));
+    w.asks(Command::EndClaim { claim: ClaimNo(3) });
+    for next in ["a1", "a2"] {
+        assert_eq!(w.now_at().as_deref(), Some(next));
+        w.ends(Ending::Completed);
+    }
+    assert_eq!((w.now_at(), w.status()), (None, Status::Queued), "the next turn is the claim's");
+    w.asks(Command::EndClaim { claim: a });
+    assert_eq!(w.now_at().as_deref(), Some("other"), "moved to the front, it goes before who waits");
+    w.ends(Ending::Completed);
+    assert_eq!(w.now_at().as_deref(), Some("b1"));
+}
+
+#[test]
+fn o38_what_an_ended_claim_left_and_somebody_lets_go_does_not_break_the_next_claim() {
+    let mut w = World::idle();
+    let held = NewClaim { on_preempt: OnPreempt::Hold, ..new_claim(Class::Normal) };
+    w.command("a", Command::Claim(held)).unwrap();
+    let a = ClaimNo(1);
+    w.prompts_under(a, "a1").unwrap();
+    w.works();
+    w.command("u", Command::Prompt(NewPrompt { preempt: true, ..new_prompt("u1", Class::Urgent) })).unwrap();
+    w.writes();
+    w.ends(Ending::Aborted);
+    assert_eq!(w.now_at().as_deref(), Some("u1"));
+    w.asks(Command::EndClaim { claim: a });
+    let b = w.claims("b", Class::Normal);
+    w.prompts_under(b, "b1").unwrap();
+    w.ends(Ending::Completed);
+    assert_eq!(w.now_at().as_deref(), Some("b1"), "what waits to be let go holds nobody up");
+    w.resume();
+    w.ends(Ending::Completed);
+    assert_eq!(w.now_at(), None, "it is the turn of the other claim");
+    w.asks(Command::EndClaim { claim: b });
+    assert_eq!(w.now_at().as_deref(), Some("a1"));
+}
+
+#[test]
 fn a_one_shot_session_stays_while_somebody_has_a_claim_on_it() {
     let mut w = World::one_shot();
     let a = w.claims("a", Class::Normal);
@@ -199,6 +260,26 @@ fn a_one_shot_session_stays_while_somebody_has_a_claim_on_it() {
     assert_eq!(w.status(), Status::Idle);
     w.asks(Command::EndClaim { claim: a });
     assert_eq!(w.status(), Status::Stopping);
+}
+
+#[test]
+fn whoever_resumes_a_one_shot_session_that_only_a_claim_keeps_gets_it() {
+    for claim_is_over in [false, true] {
+        let mut w = World::one_shot();
+        let a = w.claims("a", Class::Normal);
+        w.exits(ExitStatus::Code(1));
+        assert_eq!((w.status(), w.outcome(1).word()), (Status::Suspended, "failed"));
+        if claim_is_over {
+            // Nobody has looked yet.
+            w.wait(60_000);
+        }
+        w.resume();
+        assert_eq!((w.status(), w.state.claims.contains_key(&a)), (Status::Starting, !claim_is_over));
+        w.comes_up();
+        w.wait(60_000);
+        w.tick();
+        assert_eq!(w.status(), Status::Idle, "it does not end as the turn did that was over before");
+    }
 }
 
 #[test]

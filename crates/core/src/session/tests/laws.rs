@@ -17,11 +17,15 @@ use crate::time::Stamp;
 use crate::turn::Outcome;
 
 /// A status as the table of transitions tells it: cancelling for somebody, for something more urgent and for a deadline
-/// are three things there.
+/// are three things there, and so is a process that ends after that while somebody goes on already.
 pub(super) fn label(state: &State) -> &'static str {
     let shown = status(state);
     if shown != Status::Interrupting {
         return shown.word();
+    }
+    let going_on = state.launch_wanted || state.next_prompt_to_serve().is_some();
+    if state.closing.is_some() && going_on {
+        return "interrupting (going on)";
     }
     let (asked, preempted) = match (&state.interrupt, &state.closing) {
         (Some(interrupt), None) => (
@@ -45,9 +49,12 @@ pub(super) const LEGAL: &[(&str, &[&str])] = &[
         &[
             // A prompt or a resume.
             "starting", // The same, after a crash that the next launch waits for.
-            "queued", "stopped",
+            "queued",
+            "stopped",
             // A conversation that was lost under an interrupt is noticed when somebody goes on.
             "failed",
+            // The claim that kept a one-shot session without a process is over.
+            "completed",
         ],
     ),
     (
@@ -61,6 +68,8 @@ pub(super) const LEGAL: &[(&str, &[&str])] = &[
             "stopping",
             "stopped",
             "unknown",
+            // What the agent begins itself while something urgent waits for a slot gives way at once.
+            "interrupting (preempted)",
             // The last prompt of a one-shot session was dropped while it waited to be launched again.
             "completed",
             "failed",
@@ -93,6 +102,8 @@ pub(super) const LEGAL: &[(&str, &[&str])] = &[
             "starting",
             "stopping",
             "unknown",
+            // What the agent begins itself gives way at once, also to a claim that another one goes before.
+            "interrupting (preempted)",
             // A one-shot session whose process left before it was asked to.
             "completed",
             "failed",
@@ -156,6 +167,14 @@ pub(super) const LEGAL: &[(&str, &[&str])] = &[
         &["idle", "queued", "suspended", "running", "starting", "stopping", "unknown", "completed", "failed"],
     ),
     (
+        "interrupting (going on)",
+        &[
+            "queued", "starting", "stopping", "unknown",
+            // It cannot go on: the conversation is lost.
+            "failed",
+        ],
+    ),
+    (
         "stopping",
         &[
             "stopped",
@@ -178,6 +197,7 @@ pub(super) const LEGAL: &[(&str, &[&str])] = &[
             "interrupting (asked)",
             "interrupting (deadline)",
             "interrupting (preempted)",
+            "interrupting (going on)",
             "queued",
             "suspended",
             "stopping",
@@ -204,6 +224,8 @@ pub(super) struct Laws {
     folded: Option<State>,
     /// The status as it would be if every start of the daemon knew at once, and since when it has been that.
     lasting: Option<(Status, Stamp)>,
+    /// Those that it was before in the same moment, while nobody was told.
+    left: Vec<(Status, Stamp)>,
     accepted: BTreeSet<PromptNo>,
     started: BTreeMap<PromptNo, TurnNo>,
     written: BTreeSet<PromptNo>,
@@ -280,12 +302,24 @@ impl Laws {
 
     fn lasts(&mut self, state: &State, now: &Stamp) {
         let known = status(&State { settled_since_boot: true, ..state.clone() });
-        let (lasting, since) =
-            self.lasting.take().filter(|(s, _)| *s == known).unwrap_or((known, now.clone()));
-        if status(state) != Status::Unknown {
-            assert_eq!((lasting, &since), (state.status.status, &state.status.since), "since when it lasts");
+        if self.lasting.as_ref().is_none_or(|(lasting, _)| *lasting != known) {
+            let left = self.lasting.replace((known, now.clone()));
+            if left.as_ref().is_some_and(|left| left.1 != *now) {
+                self.left.clear();
+            }
+            self.left.extend(left);
         }
-        self.lasting = Some((lasting, since));
+        if status(state) != Status::Unknown {
+            let shown = (state.status.status, state.status.since.clone());
+            // What was over in the same moment, and told to nobody, may count as if it had not been.
+            assert!(
+                self.lasting.as_ref() == Some(&shown) || self.left.contains(&shown),
+                "since when it lasts: {shown:?}, and not {:?}",
+                self.lasting
+            );
+            self.lasting = Some(shown);
+            self.left.clear();
+        }
     }
 
     fn moves(&mut self, from: &'static str, to: &'static str) {
@@ -386,14 +420,16 @@ fn serves(state: &State, event: &Event) {
     let Event::TurnStarted { prompt, .. } = event else { return };
     let next = state.queue.find(*prompt).unwrap();
     assert_eq!((&next.parked, &state.held), (&None, &None), "what is held is served");
-    let order = |prompt: &Prompt| (Reverse(prompt.class), prompt.rank, prompt.no);
+    let order = |prompt: &Prompt| (prompt.place(), prompt.continues.is_none(), prompt.no);
     for other in state.queue.iter().filter(|other| other.parked.is_none()) {
         assert!(order(next) <= order(other), "{other:?} is passed over for {next:?}");
     }
     for claim in state.claims.values().filter(|claim| Some(claim.no) != next.claim) {
         let first = (Reverse(next.class), next.rank) < (Reverse(claim.class), claim.rank);
         assert!(first, "{next:?} goes before {claim:?}");
-        assert!(claim.state != ClaimState::Held, "{next:?} goes in the middle of {claim:?}");
+        let begun = claim.state != ClaimState::Waiting;
+        assert!(!begun || next.class > claim.class, "{next:?} goes in the middle of {claim:?}");
+        assert!(claim.state != ClaimState::Held, "{next:?} goes while it is the turn of {claim:?}");
     }
 }
 
@@ -411,8 +447,18 @@ fn goes_on(state: &State, event: &Event, before: Option<&Envelope>) {
     };
     assert_eq!(again.continues.as_ref().map(|continues| continues.turn), Some(*turn));
     if let Some(cut) = cut {
-        let place = |prompt: &Prompt| (prompt.class, prompt.rank, prompt.claim, prompt.caller.clone());
-        assert_eq!((place(again), &again.text), (place(cut), &cut.text));
+        let waiting = state.queue.find(again.no).unwrap();
+        let same = |prompt: &Prompt| (prompt.class, prompt.claim, prompt.caller.clone(), prompt.text.clone());
+        assert_eq!(same(waiting), same(cut));
+        let mut others = state
+            .queue
+            .iter()
+            .filter(|other| other.no != waiting.no && other.class == waiting.class && other.parked.is_none());
+        let first = others.all(|other| {
+            let of_holder = other.claim.is_some_and(|claim| state.claims.contains_key(&claim));
+            waiting.place() <= other.place() || of_holder
+        });
+        assert!(waiting.parked.is_some() || first, "{waiting:?} is not at the head of its class");
     }
 }
 
@@ -435,6 +481,7 @@ fn begins(events: &[Envelope], after: &State, env: &Env) {
 /// O30, O31: what would cut the running turn short does, whenever it came.
 fn yields(state: &State, env: &Env) {
     let busy = state.closing.is_none() && state.interrupt.is_none() && state.held.is_none();
+    let busy = busy && state.limited_until.is_none();
     let (Some(class), true) = (state.running_class(), busy && state.settled_since_boot && !env.paused) else {
         return;
     };

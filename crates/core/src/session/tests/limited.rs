@@ -4,7 +4,7 @@ use super::world::*;
 use crate::agent::AgentSays;
 use crate::prompt::{Class, CutBy};
 use crate::session::*;
-use crate::turn::{Ending, FailureKind, Outcome};
+use crate::turn::{Ending, FailureKind, Outcome, TurnBy};
 
 const HOUR: u64 = 3_600_000;
 
@@ -80,6 +80,23 @@ fn nothing_begins_while_an_account_is_limited_and_a_turn_that_goes_through_ends_
     );
     w.falls_due(Why::Limit);
     assert_eq!(w.status(), Status::Starting);
+}
+
+#[test]
+fn nothing_is_cut_short_for_what_a_limit_keeps_from_beginning() {
+    let urgent = NewPrompt { preempt: true, ..new_prompt("urgent", Class::Urgent) };
+    let mut w = World::idle();
+    let until_ms = w.env.now.wall_ms + 60_000;
+    w.says(AgentSays::Limited { until_ms, what: "five_hour".to_owned() });
+    w.asks(Command::Prompt(urgent));
+    w.says(AgentSays::TurnBegan { by: TurnBy::Agent });
+    assert_eq!((w.status(), w.state.interrupt.is_none()), (Status::Running, true));
+    w.falls_due(Why::Limit);
+    assert_eq!(
+        (w.status(), w.kinds()[0]),
+        (Status::Interrupting, "agent.limit_over"),
+        "it is looked at again"
+    );
 }
 
 #[test]

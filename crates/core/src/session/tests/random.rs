@@ -178,8 +178,14 @@ pub(super) fn lives(seed: u8, cases: u32) -> std::collections::BTreeSet<(&'stati
     found.into_inner()
 }
 
+/// How many lives: 150, or as many as `PROPTEST_CASES` says.
+fn config() -> Config {
+    let cases = std::env::var("PROPTEST_CASES").ok().map_or(150, |cases| cases.parse().unwrap());
+    Config { cases, failure_persistence: None, ..Config::default() }
+}
+
 proptest! {
-    #![proptest_config(Config { cases: 150, failure_persistence: None, ..Config::default() })]
+    #![proptest_config(config())]
 
     #[test]
     fn o09_o21_whatever_happens_the_laws_hold(given in given(), acts in prop::collection::vec(act(), 1..STEPS)) {
