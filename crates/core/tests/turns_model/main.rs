@@ -9,7 +9,7 @@
 //!
 //! - `ONE_TURN`: `use_process` does not ask for `state.turn`.
 //! - `ORDER`: `State::head` without claims; a `Place` without its class; a claim's prompt with a rank of its own in
-//!   `accept`; the same for what goes on in `go_on_with`; `first_rank` without claims.
+//!   `accept`; the same for what goes on in `go_on_with`; a prompt that comes under a claim whose turn it is without its rank.
 //! - `EQUALS`: `>=` for `>` in `Queue::preempting`, and for claims in `preempt_if_called_for`; no `limits::PREEMPTIONS`.
 //! - `NOT_LOST`: `preempt_if_called_for` only while the stage is `Running`; without claims; not in the step that settles.
 //! - `ONE_OUTCOME`: `end_turn` goes on only with what had begun; `go_on_with` goes on with what is to be dropped.

@@ -130,6 +130,7 @@ fn seldom() -> Vec<World> {
     let urgent = Act::Preempt(Class::Urgent, OnPreempt::Continue);
     let yielding = Act::Preempt(Class::Normal, OnPreempt::Drop);
     let own = look(What::Began(TurnBy::Agent));
+    let cut_off = [prompt.clone(), Act::ComeUp, Act::Write, Act::Interrupt, Act::Due, completed.clone()];
     let limited = || {
         let mut new = new_session(Lifetime::Kept, Some("first"));
         new.turn_ms = Some(1_000);
@@ -174,7 +175,18 @@ fn seldom() -> Vec<World> {
         begin(World::running, &[urgent.clone(), Act::Restart]),
         begin(World::one_shot, &[completed.clone(), own.clone(), urgent.clone(), Act::Drop(1), Act::Write]),
         // The agent's own turn while it starts.
-        begin(World::suspended, &[urgent.clone(), look(What::Spawned), own]),
+        begin(World::suspended, &[urgent.clone(), look(What::Spawned), own.clone()]),
+        // … and while something urgent waits for a slot, or for a claim of its class.
+        begin(World::idle, &[Act::Admits(false), urgent.clone(), own.clone()]),
+        begin(World::idle, &[Act::Claim(Class::Urgent, false), Act::Claim(Class::Urgent, true), own]),
+        // Kept by a claim alone.
+        begin(
+            World::one_shot,
+            &[completed.clone(), Act::Claim(Class::Urgent, false), left.clone(), Act::Due],
+        ),
+        // Gone on with while the process ends after an interrupt.
+        begin(World::suspended, &[&cut_off[..], &[Act::Resume, Act::Restart, look(What::Adopted)]].concat()),
+        begin(World::with_history, &[&cut_off[..], &[look(What::Lost), Act::Resume, left.clone()]].concat()),
         // Conversations that are gone.
         begin(World::with_history, &[prompt.clone(), Act::ComeUp, Act::Interrupt, lost(ExitStatus::Code(1))]),
         begin(World::suspended, &[&resumed[..], &[look(What::Lost)]].concat()),
