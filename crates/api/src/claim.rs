@@ -74,6 +74,8 @@ pub struct Claim {
     pub state: ClaimState,
     /// How many prompts and claims go before it; 0 once it is held.
     pub queued_behind: u32,
+    /// The first prompt that waits and comes after it, its own included: `SESSION.p1`.
+    pub goes_before: Option<String>,
     /// The turn that it cuts short just now: `SESSION.t1`.
     pub preempted: Option<String>,
     /// Whether it cuts a turn of a lower class short.

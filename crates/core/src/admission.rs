@@ -238,6 +238,24 @@ impl Admission {
         }
     }
 
+    /// A turn has gone through although the agent's account was said to have reached a limit: there is none. Tells who got
+    /// a slot.
+    #[must_use]
+    pub fn limit_is_over(&mut self, agent: &AgentName) -> Vec<SessionId> {
+        self.limited.remove(agent);
+        self.grant()
+    }
+
+    /// The model has answered a session. If it was to find out whether a limit is over, it is. Tells who got a slot.
+    #[must_use]
+    pub fn went_through(&mut self, session: &SessionId) -> Vec<SessionId> {
+        let agent = self.held.get(session).map(|group| group.agent.clone());
+        match agent.filter(|agent| self.limited.get(agent) == Some(&Limit::Probed(session.clone()))) {
+            Some(agent) => self.limit_is_over(&agent),
+            None => Vec::new(),
+        }
+    }
+
     /// Time has passed. Tells who got a slot.
     #[must_use]
     pub fn tick(&mut self, now: AwakeMs) -> Vec<SessionId> {

@@ -125,7 +125,8 @@ const GO_ON: &str =
     "Go on with the task that you were at; what is done already need not be done again. The task was:";
 
 impl CutBy {
-    fn words(self) -> &'static str {
+    /// What the agent is told of it.
+    pub(crate) fn words(self) -> &'static str {
         match self {
             Self::Urgency => "You were interrupted, so that something more urgent could go first.",
             Self::Limit => "A limit of the account cut you off; it is over.",

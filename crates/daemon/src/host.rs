@@ -264,9 +264,14 @@ impl Host {
         for id in sessions {
             let host = self.clone();
             self.tasks.spawn(async move {
-                let told = match host.session(&id).await {
-                    Ok(handle) => handle.mailbox.send(Message::Admitted).await.is_ok(),
-                    Err(_) => false,
+                let handle = match host.session(&id).await {
+                    // What cannot be read now can be in a moment, and nobody else would tell it.
+                    Err(Refused::Store(_)) => host.rouse(&id).await,
+                    found => found.ok(),
+                };
+                let told = match handle {
+                    Some(handle) => handle.mailbox.send(Message::Admitted).await.is_ok(),
+                    None => false,
                 };
                 if !told && !host.ending.is_cancelled() {
                     // It is gone, or cannot be loaded: others may have its slot.

@@ -197,6 +197,21 @@ impl Slots {
         self.inside().machine.limit(agent, until);
     }
 
+    /// A turn has gone through although the account was said to have reached a limit. Tells who got a slot by that.
+    #[must_use]
+    pub(crate) fn limit_is_over(&self, agent: &AgentName) -> Vec<SessionId> {
+        self.after_a_look().machine.limit_is_over(agent)
+    }
+
+    /// The model has answered a session. Tells who got a slot by that.
+    #[must_use]
+    pub(crate) fn went_through(&self, session: &SessionId) -> Vec<SessionId> {
+        if self.inside().machine.is_unlimited() {
+            return Vec::new();
+        }
+        self.after_a_look().machine.went_through(session)
+    }
+
     /// Time has passed. Tells who got a slot by that.
     #[must_use]
     pub(crate) fn tick(&self, now: AwakeMs) -> Vec<SessionId> {

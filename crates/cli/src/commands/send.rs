@@ -4,13 +4,14 @@ use std::env;
 
 use lockkeeper_api::id::ClaimNo;
 use lockkeeper_api::{
-    Claim, ClaimQuery, Cursor, InnerReference, PromptReceipt, PromptRequest, PromptState, Reference,
+    Claim, ClaimQuery, Cursor, InnerReference, OnPreempt, PromptReceipt, PromptRequest, PromptState,
+    Reference,
 };
 
 use super::{Preempted, Urgency, claim};
 use crate::context::Context;
 use crate::exit;
-use crate::failure::Outcome;
+use crate::failure::{Failure, Outcome};
 use crate::follow::{AtGate, Face, Goal, Plan, follow_on, listen};
 use crate::format::Shown;
 use crate::refs;
@@ -77,7 +78,11 @@ async fn send_and_wait(args: &Args, request: &PromptRequest, context: &Context) 
     let before = context.client.queue(&id).await?.cursor;
     // Whoever may not wait is told so before the prompt is sent.
     let stream = listen(context, &id, Some(&before)).await?;
-    let receipt = context.client.prompt(&id, request, args.key.as_deref()).await?;
+    let mut receipt = context.client.prompt(&id, request, args.key.as_deref()).await?;
+    if args.key.is_some() {
+        // The answer under a key is that of the first time: how far it came since is another question.
+        receipt = context.client.prompt_receipt(&receipt.prompt.parse()?).await?;
+    }
     let (after, stream) = match receipt.state {
         PromptState::Accepted => (before, stream),
         // A key that was used before: its turn may be over already.
@@ -108,6 +113,12 @@ async fn claim(args: &Args, context: &Context) -> Outcome<Option<Claim>> {
             let session = context.client.session(&args.session).await?;
             if own.session.id().as_ref() != Some(&session.id) {
                 return Ok(None);
+            }
+            if args.preempted.preempt || OnPreempt::from(args.preempted.on_preempt) != OnPreempt::default() {
+                let what = format!("the claim {} says whether it preempts", own.no);
+                return Err(Failure::usage(what).next(
+                    "leave out --preempt and --on-preempt, or name a --class to send beside the claim",
+                ));
             }
             own
         }

@@ -1,10 +1,12 @@
 //! `lk status`: who holds a session, since when, and who waits.
 
-use std::cmp::Reverse;
 use std::fmt::Write as _;
 
 use clap::ValueEnum;
-use lockkeeper_api::{ClaimState, Class, Reference, Session, SessionQuery, Time};
+use lockkeeper_api::client::ClientError;
+use lockkeeper_api::{
+    Claim, ClaimState, Class, ErrorCode, QueuedPrompt, Reference, Session, SessionQuery, Time,
+};
 use serde::Serialize;
 
 use super::daemon::pause;
@@ -89,9 +91,20 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
         },
     };
     let mut all = Vec::new();
-    for session in &sessions {
-        all.push(held(context, session).await?);
+    let mut shown = Vec::new();
+    for session in sessions {
+        match held(context, &session).await {
+            Ok(held) => {
+                all.push(held);
+                shown.push(session);
+            }
+            // It was removed since it was listed.
+            Err(ClientError::Problem(problem))
+                if args.session.is_none() && problem.code == ErrorCode::SessionNotFound.word() => {}
+            Err(error) => return Err(error.into()),
+        }
     }
+    let sessions = shown;
     let times = if args.exact { Times::Exact } else { Times::Relative(clock::now()) };
     match args.output {
         StatusFormat::Table if args.session.is_some() => {
@@ -121,7 +134,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
     Ok(exit::OK)
 }
 
-async fn held(context: &Context, session: &Session) -> Outcome<Held> {
+async fn held(context: &Context, session: &Session) -> Result<Held, ClientError> {
     let queue = if session.queue > 0 {
         context.client.queue(&session.id.clone().into()).await?.items
     } else {
@@ -136,20 +149,6 @@ async fn held(context: &Context, session: &Session) -> Outcome<Held> {
         claims.into_iter().partition(|claim| claim.state == ClaimState::Held);
     let turn = session.turn.as_ref();
     let claim = held.first();
-    let prompts = queue.into_iter().map(|prompt| Waiter {
-        prompt: Some(prompt.id),
-        claim: prompt.claim,
-        caller: prompt.caller,
-        class: prompt.class,
-        since: prompt.accepted,
-    });
-    let claims = waiting.into_iter().map(|claim| Waiter {
-        prompt: None,
-        claim: Some(claim.id),
-        caller: claim.owner,
-        class: claim.class,
-        since: claim.made,
-    });
     Ok(Held {
         id: session.id.to_string(),
         name: session.name.as_ref().map(ToString::to_string),
@@ -165,18 +164,34 @@ async fn held(context: &Context, session: &Session) -> Outcome<Held> {
         turn: turn.map(|turn| turn.no.to_string()),
         turn_since: turn.map(|turn| turn.started),
         open_gates: session.open_gates,
-        waiters: in_order(prompts, claims),
+        waiters: in_order(queue, waiting),
     })
 }
 
-/// Prompts in the order in which they are served, with each claim before those of its class that came later.
-fn in_order(prompts: impl Iterator<Item = Waiter>, claims: impl Iterator<Item = Waiter>) -> Vec<Waiter> {
-    let mut waiters: Vec<Waiter> = prompts.collect();
-    for claim in claims {
-        let later =
-            |other: &Waiter| (other.class, Reverse(other.since)) < (claim.class, Reverse(claim.since));
-        let at = waiters.iter().position(later).unwrap_or(waiters.len());
-        waiters.insert(at, claim);
+/// Prompts in the order in which they are served, with each claim before the first prompt that comes after it.
+fn in_order(queue: Vec<QueuedPrompt>, claims: Vec<Claim>) -> Vec<Waiter> {
+    let served = queue.iter().take_while(|prompt| prompt.parked.is_none()).count();
+    let mut waiters: Vec<Waiter> = queue
+        .into_iter()
+        .map(|prompt| Waiter {
+            prompt: Some(prompt.id),
+            claim: prompt.claim,
+            caller: prompt.caller,
+            class: prompt.class,
+            since: prompt.accepted,
+        })
+        .collect();
+    for (earlier, claim) in claims.into_iter().enumerate() {
+        let next =
+            waiters.iter().position(|waiter| waiter.prompt.is_some() && waiter.prompt == claim.goes_before);
+        let claim = Waiter {
+            prompt: None,
+            claim: Some(claim.id),
+            caller: claim.owner,
+            class: claim.class,
+            since: claim.made,
+        };
+        waiters.insert(next.unwrap_or(served + earlier), claim);
     }
     waiters
 }
@@ -309,26 +324,6 @@ fn push_attributes<const N: usize>(text: &mut String, attributes: [(&str, Option
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn those_that_wait_are_told_in_the_order_of_their_turns() {
-        let waiter = |name: &str, class, since| Waiter {
-            prompt: None,
-            claim: None,
-            caller: name.to_owned(),
-            class,
-            since: Time::from_wall_ms(since),
-        };
-        let prompts = [
-            waiter("urgent", Class::Urgent, 5),
-            waiter("early", Class::Normal, 2),
-            waiter("late", Class::Normal, 6),
-        ];
-        let claims = [waiter("last", Class::Background, 1), waiter("between", Class::Normal, 4)];
-        let order = in_order(prompts.into_iter(), claims.into_iter());
-        let order: Vec<&str> = order.iter().map(|waiter| waiter.caller.as_str()).collect();
-        assert_eq!(order, ["urgent", "early", "between", "late", "last"]);
-    }
 
     #[test]
     fn the_xml_quotes_what_people_wrote() {

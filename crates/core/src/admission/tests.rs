@@ -218,6 +218,27 @@ fn a_rate_limit_holds_all_turns_of_the_agent_and_one_finds_out_whether_it_is_ove
     assert_eq!(host.leave(&session(2)), [session(3)]);
 }
 
+#[test]
+fn a_rate_limit_is_over_once_a_turn_or_the_first_answer_has_gone_through() {
+    let claude: AgentName = "claude".parse().unwrap();
+    let limited = || {
+        let mut host = Admission::default();
+        host.limit(&claude, AwakeMs(1000));
+        for n in 1..=3 {
+            assert_eq!(host.want(&session(n), &of("claude", n.into())), []);
+        }
+        host
+    };
+    let mut host = limited();
+    assert_eq!(host.limit_is_over(&claude), [session(1), session(2), session(3)]);
+    // The first that begins after it may take its time: that the model answers it is enough.
+    let mut host = limited();
+    assert_eq!(host.tick(AwakeMs(1000)), [session(1)]);
+    assert_eq!(host.went_through(&session(2)), [], "it waits");
+    assert_eq!(host.went_through(&session(1)), [session(2), session(3)]);
+    assert_eq!(host.went_through(&session(1)), []);
+}
+
 proptest! {
     #[test]
     fn whatever_is_asked_slots_are_counted_right_and_nobody_waits_for_nothing(

@@ -46,14 +46,15 @@ impl Step<'_> {
         ttl_ms: Option<u64>,
         by: &str,
     ) -> Result<(), Rejection> {
-        let ttl_ms = ttl_ms.unwrap_or(self.claim_of(claim, by)?.ttl_ms);
+        let known = owned(self.lasting(claim)?, by)?;
+        let ttl_ms = ttl_ms.unwrap_or(known.ttl_ms);
         check_ttl(ttl_ms)?;
         self.emit(Event::ClaimRenewed { claim, ttl_ms });
         Ok(())
     }
 
     pub(super) fn end_claim(&mut self, claim: ClaimNo, by: &str) -> Result<(), Rejection> {
-        let how = match &*self.claimed(claim)?.owner {
+        let how = match &*self.lasting(claim)?.owner {
             owner if owner == by => ClaimEnd::Released,
             _ => ClaimEnd::Evicted { by: by.into() },
         };
@@ -63,11 +64,15 @@ impl Step<'_> {
 
     /// A claim that this caller can use: its own.
     pub(super) fn claim_of(&self, no: ClaimNo, by: &str) -> Result<&Claim, Rejection> {
-        let claim = self.claimed(no)?;
-        if &*claim.owner == by {
-            Ok(claim)
-        } else {
-            Err(Rejection::ForeignClaim { claim: no, owner: claim.owner.to_string() })
+        owned(self.claimed(no)?, by)
+    }
+
+    /// A claim that lasts: also one whose turn runs on beyond its time, which its owner may renew or give back as long as
+    /// it does.
+    fn lasting(&self, no: ClaimNo) -> Result<&Claim, Rejection> {
+        match self.state.claims.get(&no).filter(|_| self.state.uses(no)) {
+            Some(used) => Ok(used),
+            None => self.claimed(no),
         }
     }
 
@@ -139,6 +144,14 @@ impl State {
     /// When the claims expire whose turns do not run.
     pub(super) fn expiries<'a>(&'a self, boot: &'a BootId) -> impl Iterator<Item = Deadline> {
         self.claims.values().filter(|claim| !self.uses(claim.no)).map(|claim| expiry(claim, boot))
+    }
+}
+
+fn owned<'a>(claim: &'a Claim, by: &str) -> Result<&'a Claim, Rejection> {
+    if &*claim.owner == by {
+        Ok(claim)
+    } else {
+        Err(Rejection::ForeignClaim { claim: claim.no, owner: claim.owner.to_string() })
     }
 }
 

@@ -76,7 +76,8 @@ pub fn deadline(state: &State, boot: &BootId) -> Option<Deadline> {
         return None;
     }
     let mut due: Vec<Deadline> = state.expiries(boot).collect();
-    let serves = matches!(state.life, Life::Open) && state.next_prompt_to_serve().is_some();
+    let preempts = || state.running_class().is_some_and(|class| state.preemptor(class).is_some());
+    let serves = matches!(state.life, Life::Open) && (state.next_prompt_to_serve().is_some() || preempts());
     let limited = state.limited_until.as_ref().filter(|_| serves);
     due.extend(limited.map(|until| at(until, 0, Why::Limit, boot)));
     let Some(attempt) = state.process.attempt() else {

@@ -311,6 +311,12 @@ impl Step<'_> {
         if let Some(claim) = claim.filter(|_| moves) {
             return Err(Rejection::PromptClaimed { prompt, claim });
         }
+        if let Some(text) = &text {
+            let others = self.state.queue.bytes() - waiting.text.len();
+            if others + text.len() > limits::QUEUE_BYTES {
+                return Err(Rejection::QueueFull { limit: limits::QUEUE_PROMPTS });
+            }
+        }
         if let Some(text) = text {
             self.emit(Event::PromptEdited { prompt, text, by: by.clone() });
         }

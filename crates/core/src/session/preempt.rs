@@ -5,7 +5,8 @@
 
 use super::decide::Step;
 use super::event::Event;
-use super::state::{InterruptCause, Stage};
+use super::queue::Head;
+use super::state::{InterruptCause, Stage, State};
 use crate::claim::ClaimState;
 use crate::id::TurnNo;
 use crate::limits;
@@ -13,8 +14,25 @@ use crate::prompt::{Class, Continues, CutBy, OnPreempt, Parked, Prompt};
 use crate::turn::{FailureKind, Outcome, Preemptor, Usage};
 
 /// What the agent is told of a turn that it had begun itself.
-const OWN_WORK: &str =
-    "You were interrupted, so that something more urgent could go first. Go on with what you were at.";
+const OWN_WORK: &str = "Go on with what you were at.";
+
+impl State {
+    /// What would cut a turn of this class short, and could have the next one. Who comes first may have the next turns
+    /// without a prompt for them, and not have asked to cut anything short; then nothing is.
+    pub(super) fn preemptor(&self, class: Class) -> Option<Preemptor> {
+        if let Some(Head::Claim(first)) = self.head()
+            && !first.preempt
+        {
+            return None;
+        }
+        let prompt = self.queue.preempting(class).map(|prompt| Preemptor::Prompt(prompt.no));
+        let claim = || {
+            let mut waiting = self.claims.values().filter(|claim| claim.state == ClaimState::Waiting);
+            waiting.find(|claim| claim.preempt && claim.class > class).map(|claim| Preemptor::Claim(claim.no))
+        };
+        prompt.or_else(claim)
+    }
+}
 
 impl Step<'_> {
     /// Cuts the turn that runs short if something that waits calls for it, and could have the next turn.
@@ -30,12 +48,7 @@ impl Step<'_> {
         if cut >= limits::PREEMPTIONS {
             return;
         }
-        let by = self.state.queue.preempting(class).map(|prompt| Preemptor::Prompt(prompt.no));
-        let claim = || {
-            let mut waiting = self.state.claims.values().filter(|claim| claim.state == ClaimState::Waiting);
-            waiting.find(|claim| claim.preempt && claim.class > class).map(|claim| Preemptor::Claim(claim.no))
-        };
-        if let Some(by) = by.or_else(claim) {
+        if let Some(by) = self.state.preemptor(class) {
             self.cancel(turn, InterruptCause::Preempted { by });
         }
     }
@@ -75,7 +88,7 @@ impl Step<'_> {
     }
 
     fn go_on_with(&mut self, turn: TurnNo, cut: Option<Prompt>, why: CutBy, begun: bool, unknown: bool) {
-        let (no, accepted) = (self.state.next_prompt, self.env.now.clone());
+        let no = self.state.next_prompt;
         let prompt = match cut {
             Some(cut) => {
                 let parked = match (why, cut.on_preempt) {
@@ -96,21 +109,12 @@ impl Step<'_> {
                 // At the head of its class, also if something was moved there meanwhile, or of its claim.
                 let claim = cut.claim.and_then(|claim| self.state.claims.get(&claim));
                 let rank = claim.map_or_else(|| cut.rank.min(self.first_rank(cut.class)), |claim| claim.rank);
-                Prompt {
-                    no,
-                    rank,
-                    accepted,
-                    continues,
-                    parked,
-                    key: None,
-                    topic: None,
-                    preempt: false,
-                    ..cut
-                }
+                // It waits for its slot since it came, not since it was cut off.
+                Prompt { no, rank, continues, parked, key: None, topic: None, preempt: false, ..cut }
             }
             None => Prompt {
                 no,
-                text: OWN_WORK.into(),
+                text: format!("{} {OWN_WORK}", why.words()).into(),
                 class: Class::Background,
                 rank: self.first_rank(Class::Background),
                 caller: "lockkeeper".into(),
@@ -119,9 +123,14 @@ impl Step<'_> {
                 preempt: false,
                 on_preempt: OnPreempt::Continue,
                 topic: None,
-                continues: Some(Continues { turn, begun: false, times: 1, why }),
+                continues: Some(Continues {
+                    turn,
+                    begun: false,
+                    times: u32::from(why == CutBy::Urgency),
+                    why,
+                }),
                 parked: unknown.then_some(Parked::ToolUnknown),
-                accepted,
+                accepted: self.env.now.clone(),
             },
         };
         self.emit(Event::PromptAccepted { prompt });

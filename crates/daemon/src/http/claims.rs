@@ -4,11 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::{ConnectInfo, Path, State};
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use lockkeeper_api::{Claim, ClaimQuery, ClaimRenewal, ClaimRequest, ErrorCode, List, Time};
 use lockkeeper_core::claim::ClaimState;
+use lockkeeper_core::hash;
 use lockkeeper_core::id::{ClaimNo, SessionId};
+use lockkeeper_core::prompt::Prompt;
 use lockkeeper_core::session::{Command, Envelope, Event, NewClaim, Rejection, Request, State as Session};
 use lockkeeper_core::turn::Preemptor;
 use lockkeeper_store::Cursor;
@@ -17,7 +19,7 @@ use tokio::sync::broadcast::error::RecvError;
 use super::answer::{self, Answer, Failure, Json, Query, wire_cursor};
 use super::{Peer, prompts, resolve, waiting};
 use crate::host::Host;
-use crate::session::Refused;
+use crate::session::{KeyIntent, Refused};
 
 pub(super) async fn list(State(host): State<Arc<Host>>, Path(session): Path<String>) -> Answer {
     let id = resolve::session(&host, &session).await?;
@@ -32,14 +34,25 @@ pub(super) async fn claim(
     State(host): State<Arc<Host>>,
     ConnectInfo(peer): ConnectInfo<Peer>,
     Path(session): Path<String>,
-    Json { value, .. }: Json<ClaimRequest>,
+    head: HeaderMap,
+    Json { value, bytes }: Json<ClaimRequest>,
 ) -> Answer {
     super::sessions::admit(&host)?;
     let id = resolve::session(&host, &session).await?;
     let ClaimRequest { class, ttl_ms, preempt, on_preempt } = value;
     peer.may_ask(class, &host.rights)?;
+    let intent = prompts::key(&head)?.map(|key| KeyIntent {
+        scope: format!("claim {id}"),
+        key,
+        also: None,
+        body_hash: hash::sha256(&bytes),
+        respond: Box::new(|state, events| prompts::print(&made(events).and_then(|made| told(state, made)))),
+    });
     let command = Command::Claim(NewClaim { class, ttl_ms, preempt, on_preempt });
-    let done = host.command(&id, Request { by: peer.to_string(), command }, None).await?;
+    let done = host.command(&id, Request { by: peer.to_string(), command }, intent).await?;
+    if let Some(kept) = done.answer {
+        return Ok(answer::text(StatusCode::CREATED, kept, done.cursor));
+    }
     let made = made(&done.events).ok_or_else(nothing_made)?;
     show(&done.state, made, StatusCode::CREATED, done.cursor)
 }
@@ -147,14 +160,19 @@ fn show(state: &Session, no: ClaimNo, status: StatusCode, cursor: Cursor) -> Ans
     answer::json(status, &told(state, no).ok_or_else(over)?, cursor)
 }
 
+/// The prompts that nobody has to let go first, in their order.
+fn served(state: &Session) -> impl Iterator<Item = &Prompt> {
+    state.queue.iter().take_while(|prompt| prompt.parked.is_none())
+}
+
 fn told(state: &Session, no: ClaimNo) -> Option<Claim> {
     let claim = state.claims.get(&no)?;
     let before = match claim.state {
         ClaimState::Held => 0,
         ClaimState::Waiting | ClaimState::Suspended => {
             let claims = state.claims.values().filter(|other| other.place() < claim.place()).count();
-            let prompts = state.queue.iter().take_while(|prompt| prompt.parked.is_none());
-            let prompts = prompts.filter(|prompt| prompt.claim.is_none());
+            let claimed = |claim| state.claims.contains_key(&claim);
+            let prompts = served(state).filter(|prompt| !prompt.claim.is_some_and(claimed));
             let running = usize::from(state.turn.is_some() || state.own_turn.is_some());
             claims + running + prompts.take_while(|prompt| prompt.place() < claim.place()).count()
         }
@@ -166,6 +184,9 @@ fn told(state: &Session, no: ClaimNo) -> Option<Claim> {
         class: claim.class,
         state: claim.state,
         queued_behind: u32::try_from(before).unwrap_or(u32::MAX),
+        goes_before: served(state)
+            .find(|prompt| prompt.place() >= claim.place())
+            .map(|next| next.no.of(&state.id)),
         preempted: prompts::preempted(state, Preemptor::Claim(no)).map(|turn| turn.of(&state.id)),
         preempt: claim.preempt,
         on_preempt: claim.on_preempt,

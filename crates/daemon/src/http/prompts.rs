@@ -60,6 +60,11 @@ pub(super) async fn prompt(
     Json { value, bytes }: Json<Asked>,
 ) -> Answer {
     let value = value.whole()?;
+    if value.claim.is_some() && (value.preempt || value.on_preempt != OnPreempt::default()) {
+        let detail =
+            "the claim says whether it preempts, and what becomes of it: leave out preempt and on_preempt";
+        return Err(Failure::new(ErrorCode::BodyInvalid, detail));
+    }
     let id = resolve::session(&host, &session).await?;
     let key = key(&head)?;
     let new = NewPrompt {
@@ -133,9 +138,16 @@ pub(super) async fn drop(
     Path(prompt): Path<String>,
 ) -> Answer {
     let (id, prompt): (_, PromptNo) = resolve::inner(&host, &prompt).await?;
+    let waiting = present(&*host.look(&id).await?, prompt);
     let request = Request { by: peer.to_string(), command: Command::DropPrompt { prompt } };
     let done = host.command(&id, request, None).await?;
-    let receipt = receipt(&done.state, prompt, PromptState::Dropped);
+    let dropped = done.events.iter().find(|made| matches!(made.event, Event::PromptDropped { .. }));
+    let receipt = PromptReceipt {
+        state: PromptState::Dropped,
+        queued_behind: None,
+        ended: dropped.map(|made| Time::from_wall_ms(made.at.wall_ms)),
+        ..waiting.unwrap_or_else(|| receipt(&done.state, prompt, PromptState::Dropped))
+    };
     answer::json(StatusCode::OK, &receipt, done.cursor)
 }
 

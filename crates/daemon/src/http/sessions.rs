@@ -392,6 +392,12 @@ pub(super) async fn resume(
     Path(session): Path<String>,
 ) -> Answer {
     admit(&host)?;
+    let id = resolve::session(&host, &session).await?;
+    // It lets go what waits for somebody, which asks for turns of their classes.
+    let state = host.look(&id).await?;
+    for parked in state.queue.iter().filter(|prompt| prompt.parked.is_some()) {
+        peer.may_ask(parked.class, &host.rights)?;
+    }
     act(&host, peer, &session, Command::Resume).await
 }
 

@@ -59,6 +59,43 @@ fn a_key_with_another_body_is_a_conflict_and_changes_nothing() -> Fallible {
 }
 
 #[test]
+fn a_prompt_that_is_sent_again_under_its_key_is_waited_for_to_the_same_end() -> Fallible {
+    with_daemon(SHORT, |home| {
+        let session = home.session(&Spec::kept())?;
+        let send = || -> Fallible<(Option<i32>, String)> {
+            let arguments = ["send", &session.id, "--key", "k", "--wait", "SAY once"];
+            let output = home.lk(&arguments).output()?;
+            Ok((output.status.code(), String::from_utf8(output.stdout)?))
+        };
+        for _ in 0..2 {
+            assert_eq!(send()?, (Some(0), "once\n".to_owned()));
+        }
+        session.act("stop")?;
+        session.wait("end")?;
+        assert_eq!(send()?, (Some(0), "once\n".to_owned()), "and a session that has ended stays so");
+        assert_eq!(session.row()?["status"], "stopped");
+        assert_eq!(session.list("turns")?.len(), 1);
+        Ok(())
+    })
+}
+
+#[test]
+fn a_claim_that_is_asked_for_again_under_its_key_is_the_same() -> Fallible {
+    with_daemon(SHORT, |home| {
+        let session = home.session(&Spec::kept())?;
+        let (path, body) = (session.path("/claims"), json!({"class": "urgent", "ttl_ms": 60_000}));
+        let first = home.api().keyed(&path, "k", &body)?;
+        assert_eq!(first.status, 201);
+        let again = home.api().keyed(&path, "k", &body)?;
+        assert_eq!((again.status, first.good()?), (201, again.good()?));
+        assert_eq!(session.list("claims")?.len(), 1);
+        let other = json!({"class": "urgent", "ttl_ms": 90_000});
+        home.api().keyed(&path, "k", &other)?.is_problem(409, "key_conflict")?;
+        Ok(())
+    })
+}
+
+#[test]
 fn a_rejection_reserves_no_key() -> Fallible {
     with_daemon(SHORT, |home| {
         let api = home.api();

@@ -283,3 +283,45 @@ fn a_receipt_tells_how_far_a_prompt_came_also_when_it_is_long_over() -> Fallible
         Ok(())
     })
 }
+
+#[test]
+fn o41_the_status_tells_who_holds_a_session_and_who_waits_in_the_order_of_their_turns() -> Fallible {
+    with_daemon(SHORT, |home| {
+        let (session, _) = at_work(home)?;
+        let claim = |class: &str| -> Fallible<Value> {
+            home.api().post(&session.path("/claims"), &json!({"class": class, "ttl_ms": 60_000}))
+        };
+        send(&session, home, "SAY early", "normal", &json!({}))?;
+        let claimed = claim("normal")?;
+        send(&session, home, "SAY claimed", "normal", &json!({"claim": claimed["id"]}))?;
+        let late = send(&session, home, "SAY late", "normal", &json!({}))?;
+        claim("urgent")?;
+        let status = |format: &str| -> Fallible<String> {
+            Ok(String::from_utf8(home.lk(&["status", &session.id, "-o", format]).output()?.stdout)?)
+        };
+        let order = || -> Fallible<Vec<String>> {
+            let told: Value = serde_json::from_str(&status("json")?)?;
+            let name = |waiter: &Value| {
+                let id = waiter["prompt"].as_str().or(waiter["claim"].as_str()).unwrap_or_default();
+                id.rsplit('.').next().unwrap_or_default().to_owned()
+            };
+            Ok(told["waiters"].as_array().into_iter().flatten().map(name).collect())
+        };
+        assert_eq!(order()?, ["k2", "p2", "k1", "p3", "p4"]);
+        let path = format!("/v1/prompts/{}", late["prompt"].as_str().unwrap_or_default());
+        home.api().json("PATCH", &path, &json!({"to": "first"}))?.good()?;
+        assert_eq!(
+            order()?,
+            ["k2", "p4", "p2", "k1", "p3"],
+            "what was moved to the front goes before who waits"
+        );
+        let table = status("table")?;
+        ensure!(table.contains("t1 of") && table.contains("(background)"), "{table}");
+        ensure!(table.find("k2 of") < table.find("p4 of") && table.contains("(urgent) waits"), "{table}");
+        let xml = status("xml")?;
+        ensure!(xml.contains(" turn=\"t1\"") && xml.matches("<waiter ").count() == 5, "{xml}");
+        ensure!(xml.contains(" class=\"background\"") && xml.contains(" turn_since="), "{xml}");
+        fs::write(home.path("go"), "")?;
+        Ok(())
+    })
+}

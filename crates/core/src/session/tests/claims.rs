@@ -144,6 +144,27 @@ fn a_claim_is_renewed_and_waits_for_its_turn_to_end() {
 }
 
 #[test]
+fn a_claim_whose_turn_outlasts_its_time_can_be_renewed_and_given_back() {
+    let late = || {
+        let mut w = World::idle();
+        let a = w.claims("a", Class::Normal);
+        w.prompts_under(a, "a1").unwrap();
+        w.works();
+        w.wait(100_000);
+        (w, a)
+    };
+    let (mut w, a) = late();
+    assert_eq!(w.prompts_under(a, "a2"), Err(Rejection::UnknownClaim { claim: a }), "it is over for prompts");
+    w.command("a", Command::RenewClaim { claim: a, ttl_ms: None }).unwrap();
+    w.prompts_under(a, "a2").unwrap();
+    w.ends(Ending::Completed);
+    assert_eq!(w.now_at().as_deref(), Some("a2"));
+    let (mut w, a) = late();
+    w.command("a", Command::EndClaim { claim: a }).unwrap();
+    assert_eq!(w.how_it_ended(a), Some(ClaimEnd::Released));
+}
+
+#[test]
 fn o46_claims_that_cannot_be() {
     let mut w = World::suspended();
     for ttl_ms in [0, limits::CLAIM_TTL_MIN_MS - 1, limits::CLAIM_TTL_MAX_MS + 1] {

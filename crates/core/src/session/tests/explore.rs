@@ -176,9 +176,8 @@ fn seldom() -> Vec<World> {
         begin(World::one_shot, &[completed.clone(), own.clone(), urgent.clone(), Act::Drop(1), Act::Write]),
         // The agent's own turn while it starts.
         begin(World::suspended, &[urgent.clone(), look(What::Spawned), own.clone()]),
-        // … and while something urgent waits for a slot, or for a claim of its class.
-        begin(World::idle, &[Act::Admits(false), urgent.clone(), own.clone()]),
-        begin(World::idle, &[Act::Claim(Class::Urgent, false), Act::Claim(Class::Urgent, true), own]),
+        // … and while something urgent waits for a slot.
+        begin(World::idle, &[Act::Admits(false), urgent.clone(), own]),
         // Kept by a claim alone.
         begin(
             World::one_shot,

@@ -10,7 +10,7 @@ use crate::id::{GateNo, PromptNo, TurnNo};
 use crate::limits;
 use crate::prompt::{OnPreempt, Prompt};
 use crate::session::{
-    Env, Envelope, Event, Input, InterruptCause, Life, Op, Process, Rejection, SlotUse, State, Status,
+    Env, Envelope, Event, Head, Input, InterruptCause, Life, Op, Process, Rejection, SlotUse, State, Status,
     deadline, duties, slot_use, status, step,
 };
 use crate::time::Stamp;
@@ -102,8 +102,6 @@ pub(super) const LEGAL: &[(&str, &[&str])] = &[
             "starting",
             "stopping",
             "unknown",
-            // What the agent begins itself gives way at once, also to a claim that another one goes before.
-            "interrupting (preempted)",
             // A one-shot session whose process left before it was asked to.
             "completed",
             "failed",
@@ -455,7 +453,9 @@ fn goes_on(state: &State, event: &Event, before: Option<&Envelope>) {
             .iter()
             .filter(|other| other.no != waiting.no && other.class == waiting.class && other.parked.is_none());
         let first = others.all(|other| {
-            let of_holder = other.claim.is_some_and(|claim| state.claims.contains_key(&claim));
+            let begun =
+                |claim| state.claims.get(&claim).is_some_and(|claim| claim.state != ClaimState::Waiting);
+            let of_holder = other.claim.is_some_and(begun);
             waiting.place() <= other.place() || of_holder
         });
         assert!(waiting.parked.is_some() || first, "{waiting:?} is not at the head of its class");
@@ -486,6 +486,10 @@ fn yields(state: &State, env: &Env) {
         return;
     };
     if state.turn.as_ref().is_some_and(|turn| turn.prompt.times_cut() >= limits::PREEMPTIONS) {
+        return;
+    }
+    // Who is first could not begin, and did not ask for it.
+    if matches!(state.head(), Some(Head::Claim(first)) if !first.preempt) {
         return;
     }
     let mut prompts = state.queue.iter().filter(|prompt| prompt.parked.is_none());

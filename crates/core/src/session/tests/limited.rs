@@ -4,7 +4,7 @@ use super::world::*;
 use crate::agent::AgentSays;
 use crate::prompt::{Class, CutBy};
 use crate::session::*;
-use crate::turn::{Ending, FailureKind, Outcome, TurnBy};
+use crate::turn::{Ending, FailureKind, Outcome, TurnBy, Usage};
 
 const HOUR: u64 = 3_600_000;
 
@@ -84,19 +84,30 @@ fn nothing_begins_while_an_account_is_limited_and_a_turn_that_goes_through_ends_
 
 #[test]
 fn nothing_is_cut_short_for_what_a_limit_keeps_from_beginning() {
-    let urgent = NewPrompt { preempt: true, ..new_prompt("urgent", Class::Urgent) };
+    let prompt = Command::Prompt(NewPrompt { preempt: true, ..new_prompt("urgent", Class::Urgent) });
+    let claim = Command::Claim(NewClaim { preempt: true, ttl_ms: HOUR, ..new_claim(Class::Urgent) });
+    for urgent in [prompt, claim] {
+        let mut w = World::idle();
+        let until_ms = w.env.now.wall_ms + 60_000;
+        w.says(AgentSays::Limited { until_ms, what: "five_hour".to_owned() });
+        w.says(AgentSays::TurnBegan { by: TurnBy::Agent });
+        w.asks(urgent);
+        assert_eq!((w.status(), w.state.interrupt.is_none()), (Status::Running, true));
+        w.falls_due(Why::Limit);
+        assert_eq!((w.status(), w.kinds()[0]), (Status::Interrupting, "agent.limit_over"), "it is looked at");
+    }
+}
+
+#[test]
+fn what_the_agent_began_itself_and_a_limit_cut_off_was_cut_off_by_a_limit() {
     let mut w = World::idle();
-    let until_ms = w.env.now.wall_ms + 60_000;
-    w.says(AgentSays::Limited { until_ms, what: "five_hour".to_owned() });
-    w.asks(Command::Prompt(urgent));
     w.says(AgentSays::TurnBegan { by: TurnBy::Agent });
-    assert_eq!((w.status(), w.state.interrupt.is_none()), (Status::Running, true));
-    w.falls_due(Why::Limit);
-    assert_eq!(
-        (w.status(), w.kinds()[0]),
-        (Status::Interrupting, "agent.limit_over"),
-        "it is looked at again"
-    );
+    w.reaches_a_limit();
+    let ending = Ending::Failed { kind: FailureKind::RateLimit, message: "429".to_owned() };
+    w.says(AgentSays::TurnEnded { by: TurnBy::Agent, ending, usage: Usage::default() });
+    let again = w.state.queue.first().unwrap();
+    assert!(again.words().starts_with("A limit of the account"), "{}", again.words());
+    assert_eq!(again.times_cut(), 0);
 }
 
 #[test]

@@ -49,6 +49,20 @@ fn o30_who_cuts_a_turn_short_gets_the_next_one_and_the_cancel_dies_with_the_firs
 }
 
 #[test]
+fn nothing_is_cut_short_for_who_has_the_next_turns_and_no_prompt() {
+    let mut w = World::background(OnPreempt::Continue);
+    w.command("a", Command::Claim(new_claim(Class::Urgent))).unwrap();
+    w.preempts(Class::Urgent, "behind it");
+    assert_eq!((w.status(), &w.state.interrupt), (Status::Running, &None), "nobody could have the next turn");
+    let claimed = NewPrompt { claim: Some(ClaimNo(1)), ..new_prompt("of the claim", Class::Urgent) };
+    w.command("a", Command::Prompt(claimed)).unwrap();
+    assert_eq!(w.status(), Status::Interrupting, "now it could, and who is behind it waits for less");
+    w.writes();
+    w.ends(Ending::Aborted);
+    assert_eq!(w.at_work(), Some("of the claim"));
+}
+
+#[test]
 fn o37_callers_of_one_class_never_cancel_each_other() {
     for class in Class::ALL {
         let mut w = World::idle();

@@ -146,6 +146,26 @@ fn o46_a_prompt_that_is_empty_or_too_long_is_refused() {
 }
 
 #[test]
+fn an_edit_does_not_go_around_the_limit_of_bytes() {
+    let mut w = World::running();
+    let count = limits::QUEUE_BYTES / limits::PROMPT_BYTES;
+    for _ in 0..=count {
+        w.prompt("small");
+    }
+    let env = w.env.clone();
+    let large = "x".repeat(limits::PROMPT_BYTES);
+    let mut edited = |prompt: usize| {
+        let command = edit(PromptNo(u32::try_from(prompt).unwrap()), &large);
+        step(&mut w.state, Input::Command(Request { by: "ann".to_owned(), command }), &env)
+    };
+    for prompt in 2..2 + count {
+        edited(prompt).unwrap();
+    }
+    assert_eq!(edited(2 + count), Err(Rejection::QueueFull { limit: limits::QUEUE_PROMPTS }));
+    edited(2).unwrap();
+}
+
+#[test]
 fn the_queue_has_a_limit() {
     let mut w = World::running();
     let state = &mut w.state;

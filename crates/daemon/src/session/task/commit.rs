@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use lockkeeper_core::session::{Envelope, Event, State};
+use lockkeeper_core::turn::Outcome;
 use lockkeeper_holder::frames;
 use lockkeeper_store::{Append, Appended, Cursor, Ingested, SessionRow, StoreError};
 
@@ -137,6 +138,7 @@ impl Task {
         if events.iter().any(|event| matches!(event.event, Event::Limited { .. })) {
             self.host.wait_for_limit(&self.state);
         }
+        self.tell_of_limits(&events);
         for event in &events {
             tell_log(&event.event);
             self.clear_up(&event.event);
@@ -154,6 +156,27 @@ impl Task {
             });
             // Whoever asked may have gone away.
             let _ = answer.reply.send(done);
+        }
+    }
+
+    /// What the account of the agent lets through, all its other sessions wait for.
+    fn tell_of_limits(&self, events: &[Envelope]) {
+        let over = events.windows(2).any(|two| {
+            let went_through = matches!(&two[1].event, Event::TurnEnded { outcome: Outcome::Completed, .. });
+            matches!(two[0].event, Event::LimitOver {}) && went_through
+        });
+        let answered = events.iter().any(|event| {
+            matches!(
+                event.event,
+                Event::ToolStarted { .. }
+                    | Event::GateOpened { .. }
+                    | Event::TurnEnded { outcome: Outcome::Completed, .. }
+            )
+        });
+        if over {
+            self.host.admitted(self.host.slots.limit_is_over(&self.state.profile.agent));
+        } else if answered {
+            self.host.admitted(self.host.slots.went_through(&self.state.id));
         }
     }
 
