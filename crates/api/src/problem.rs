@@ -124,13 +124,13 @@ codes! {
     /// A delivery whose proof does not fit.
     SignatureWrong "signature_wrong" 401 exit 3 "The signature of the delivery is wrong", Some("both sides need the same secret, and the body must arrive as it was signed");
     /// A delivery that was signed too long ago, or in the future.
-    SignatureExpired "signature_expired" 401 exit 3 "The signature of the delivery is too old", Some("sign it again; the clocks of both machines may differ");
+    SignatureExpired "signature_expired" 401 exit 3 "The signature of the delivery is of another time", Some("sign it again; the clocks of both machines may differ");
     /// Somebody without the right to it, such as a process of an agent.
     Forbidden "forbidden" 403 exit 3 "The caller may not do this", None;
     /// The class is more urgent than the caller may ask for.
     ClassForbidden "class_forbidden" 403 exit 3 "The class is above the caller's right", Some("ask for a lower class; the rights are in [callers] of the configuration");
     /// There is no such path.
-    NotFound "not_found" 404 exit 3 "There is nothing at this path", Some("the paths are in /openapi.json; the daemon may be older than the caller");
+    NotFound "not_found" 404 exit 3 "There is nothing at this path", Some("the paths are in openapi.json; the daemon may be older than the caller");
     /// There is no such session.
     SessionNotFound "session_not_found" 404 exit 3 "There is no such session", Some("`lk ls -a` lists all sessions");
     /// There is no such gate.

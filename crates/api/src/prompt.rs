@@ -71,8 +71,10 @@ pub struct PromptReceipt {
     pub session: SessionId,
     /// How far it came.
     pub state: PromptState,
-    /// How many prompts go before it, if it waits.
+    /// How many prompts and claims go before it, if it waits; a turn that runs counts as one.
     pub queued_behind: Option<u32>,
+    /// Who holds the queue, if it waits: it begins once they send a prompt, or somebody resumes the session.
+    pub held_by: Option<String>,
     /// The turn that it cuts short just now: `SESSION.t1`.
     pub preempted: Option<String>,
     /// Its turn, once it has one: `SESSION.t1`.

@@ -21,7 +21,7 @@ use crate::view::Prompts;
 /// Send a prompt to a session
 ///
 /// The prompt waits for its turn. It opens a session that has ended again, starts its agent if none runs, and lets a
-/// queue go on that an interrupt has stopped.
+/// queue go on that an interrupt of yours has stopped.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The session
@@ -83,6 +83,9 @@ async fn send_and_wait(args: &Args, request: &PromptRequest, context: &Context) 
         // The answer under a key is that of the first time: how far it came since is another question.
         receipt = context.client.prompt_receipt(&receipt.prompt.parse()?).await?;
     }
+    if receipt.held_by.is_some() {
+        context.out.note(sentence(&receipt, &args.session).trim_end());
+    }
     let (after, stream) = match receipt.state {
         PromptState::Accepted => (before, stream),
         // A key that was used before: its turn may be over already.
@@ -133,10 +136,13 @@ fn sentence(receipt: &PromptReceipt, session: &Reference) -> String {
         let turn = refs::as_named(session, turn);
         return format!("{prompt} is next, and cuts {turn} short; follow it: lk attach {session}\n");
     }
+    if let (PromptState::Accepted, Some(by)) = (receipt.state, &receipt.held_by) {
+        return format!("{prompt} waits: {by} holds the queue, and `lk resume {session}` lets it go on\n");
+    }
     let place = match (receipt.state, receipt.queued_behind) {
         (PromptState::Accepted, Some(0) | None) => "is next".to_owned(),
-        (PromptState::Accepted, Some(1)) => "waits behind 1 prompt".to_owned(),
-        (PromptState::Accepted, Some(count)) => format!("waits behind {count} prompts"),
+        (PromptState::Accepted, Some(1)) => "waits behind 1 other".to_owned(),
+        (PromptState::Accepted, Some(count)) => format!("waits behind {count} others"),
         (PromptState::Written | PromptState::Started, _) => "has its turn".to_owned(),
         (PromptState::Ended, _) => {
             let outcome = receipt.outcome.map(|outcome| format!(": {outcome}")).unwrap_or_default();

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use clap::ValueEnum;
 use lockkeeper_api::client::ClientError;
 use lockkeeper_api::{
-    Claim, ClaimState, Class, ErrorCode, QueuedPrompt, Reference, Session, SessionQuery, Time,
+    Claim, ClaimState, Class, ErrorCode, QueuedPrompt, Reference, Session, SessionQuery, Status, Time,
 };
 use serde::Serialize;
 
@@ -243,6 +243,13 @@ fn card(held: &Held, session: &Session, times: Times, style: Style) -> String {
     }
     if held.open_gates > 0 {
         let _ = writeln!(text, "  what is asked: lk gates");
+    }
+    if let Some(by) = session.held_by.as_deref().filter(|_| session.status != Status::Queued) {
+        let by = escape::line(by);
+        let _ = writeln!(
+            text,
+            "  {by} holds the queue: what others send waits until {by} sends a prompt, or `lk resume`"
+        );
     }
     if let (None, Some(claim), Some(holder), Some(class)) =
         (&held.turn, &held.claim, &held.holder, held.class)

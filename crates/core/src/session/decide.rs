@@ -231,8 +231,11 @@ impl Step<'_> {
             return Err(Rejection::Stopping);
         }
         self.reopen(by, self.state.profile.lifetime)?;
-        // Whoever holds the queue lets it go by prompting; what others want waits for that.
-        if self.state.held.as_deref().is_some_and(|held| held == by || held == OURSELVES) {
+        // Whoever holds the queue lets it go by prompting; what others want waits for that. A user speaks for all programs
+        // of theirs, and no program for the user.
+        let own =
+            |held: &str| held.strip_prefix(by).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+        if self.state.held.as_deref().is_some_and(|held| own(held) || held == OURSELVES) {
             self.emit(Event::Released { by: by.to_owned() });
         }
         match merged {
@@ -304,6 +307,12 @@ impl Step<'_> {
             check_text(text)?;
         }
         let waiting = self.waiting(prompt)?;
+        if let Some(claim) = waiting.claim.and_then(|claim| self.state.claims.get(&claim))
+            && text.is_some()
+            && *claim.owner != *by
+        {
+            return Err(Rejection::ForeignClaim { claim: claim.no, owner: claim.owner.to_string() });
+        }
         let other = class.filter(|class| *class != waiting.class);
         let class = class.unwrap_or(waiting.class);
         let claim = waiting.claim.filter(|claim| self.state.claims.contains_key(claim));

@@ -153,6 +153,10 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
                 let detail = format!("the body is longer than {limit} bytes, or was cut off");
                 Failure::new(ErrorCode::BodyTooLarge, detail)
             })?;
+        // A list would be taken for the members in their order.
+        if bytes.trim_ascii_start().first() == Some(&b'[') {
+            return Err(Failure::new(ErrorCode::BodyInvalid, "the body has to be an object"));
+        }
         match serde_json::from_slice(&bytes) {
             Ok(value) => Ok(Self { value, bytes }),
             Err(error) if error.is_data() => Err(Failure::new(ErrorCode::BodyInvalid, error.to_string())),

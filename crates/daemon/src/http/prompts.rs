@@ -8,6 +8,7 @@ use lockkeeper_api::{
     ErrorCode, List, OutcomeWord, PromptEdit, PromptMove, PromptReceipt, PromptRequest, PromptState,
     QueuedPrompt, Time, headers, limits as api_limits,
 };
+use lockkeeper_core::claim::Claim;
 use lockkeeper_core::hash;
 use lockkeeper_core::id::{PromptNo, SessionId, TurnNo};
 use lockkeeper_core::prompt::{Class, OnPreempt};
@@ -145,6 +146,7 @@ pub(super) async fn drop(
     let receipt = PromptReceipt {
         state: PromptState::Dropped,
         queued_behind: None,
+        held_by: None,
         ended: dropped.map(|made| Time::from_wall_ms(made.at.wall_ms)),
         ..waiting.unwrap_or_else(|| receipt(&done.state, prompt, PromptState::Dropped))
     };
@@ -210,7 +212,7 @@ pub(super) fn waiting(state: &Session, prompt: PromptNo) -> PromptReceipt {
 }
 
 fn receipt(state: &Session, no: PromptNo, otherwise: PromptState) -> PromptReceipt {
-    let behind = state.queue.before(no);
+    let behind = state.queue.before(no).map(|prompts| prompts + claims_before(state, no));
     let by = Preemptor::Prompt(no);
     let turn = state.turn.as_ref().filter(|turn| turn.prompt.no == no);
     let at = match (state.queue.find(no), turn) {
@@ -229,6 +231,7 @@ fn receipt(state: &Session, no: PromptNo, otherwise: PromptState) -> PromptRecei
             None => otherwise,
         },
         queued_behind: behind.map(|behind| u32::try_from(behind + running).unwrap_or(u32::MAX)),
+        held_by: state.held.clone().filter(|_| behind.is_some()),
         preempted: preempted(state, by).map(|turn| turn.of(&state.id)),
         turn: turn.map(|turn| turn.no.of(&state.id)),
         outcome: None::<OutcomeWord>,
@@ -236,6 +239,13 @@ fn receipt(state: &Session, no: PromptNo, otherwise: PromptState) -> PromptRecei
         accepted: Time::from_wall_ms(at),
         ended: None,
     }
+}
+
+/// How many claims go before a prompt that waits; the one that it uses is its own place.
+fn claims_before(state: &Session, no: PromptNo) -> usize {
+    let Some(prompt) = state.queue.find(no) else { return 0 };
+    let before = |claim: &&Claim| prompt.claim != Some(claim.no) && claim.place() < prompt.place();
+    state.claims.values().filter(before).count()
 }
 
 /// The turn that something cuts short just now.

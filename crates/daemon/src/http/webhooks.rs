@@ -5,6 +5,7 @@ mod target;
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use futures_util::StreamExt as _;
 use lockkeeper_api::{
     Delivery, DeliveryQuery, DeliveryState, ErrorCode, List, Time, Webhook, WebhookTest, WebhookTrial,
 };
+use lockkeeper_core::time::AwakeMs;
 use lockkeeper_store::StoreError;
 
 use super::answer::{self, Answer, Failure, JSON, Json, Query, wire_cursor};
@@ -31,12 +33,14 @@ pub(super) async fn receive(
     body: Body,
 ) -> Answer {
     let hook = find(&host, &webhook)?;
-    let bytes = read(body, hook.body_bytes()).await?;
     let now = host.clock.now();
+    let bytes = read(body, hook.body_bytes()).await.inspect_err(|failure| {
+        // Whose it was nobody knows.
+        disbelieve(&host, hook, now.awake, &failure.0);
+    })?;
     let proved = hook.proof.check(&head, &bytes, now.wall_ms / 1000).map_err(|unproved| {
-        if host.webhooks.disbelieve(&hook.name, now.awake) {
-            let count = host.webhooks.unproved(&hook.name);
-            tracing::warn!(webhook = hook.name, count, why = %unproved, "deliveries are not believed");
+        if !matches!(unproved, Unproved::Unnamed(_)) {
+            disbelieve(&host, hook, now.awake, &unproved);
         }
         unbelieved(&unproved)
     })?;
@@ -185,6 +189,14 @@ async fn deliveries_of(host: &Arc<Host>, hook: &Hook, limit: usize) -> Result<Ve
 fn newest_first(deliveries: &mut Vec<Delivery>, limit: usize) {
     deliveries.sort_by_key(|delivery| Reverse(delivery.at));
     deliveries.truncate(limit);
+}
+
+/// Counts a delivery that nobody knows the sender of, and tells the log of it now and then.
+fn disbelieve(host: &Host, hook: &Hook, now: AwakeMs, why: &dyn Display) {
+    if host.webhooks.disbelieve(&hook.name, now) {
+        let count = host.webhooks.unproved(&hook.name);
+        tracing::warn!(webhook = hook.name, count, %why, "deliveries are not believed");
+    }
 }
 
 fn unbelieved(unproved: &Unproved) -> Failure {

@@ -8,6 +8,7 @@ use lockkeeper_core::admission::Wait;
 use lockkeeper_core::claim::ClaimState;
 use lockkeeper_core::gate::GateState;
 use lockkeeper_core::id::{ItemKey, TurnNo};
+use lockkeeper_core::limits as core_limits;
 use lockkeeper_core::session::{
     ClosingWhy, Event, InterruptCause, Life, Process, Stage, State as Session, Status, Waits, Why as Due,
     deadline, waits,
@@ -138,6 +139,10 @@ fn reasons(state: &Session) -> Vec<String> {
             turn.prompt.caller,
             stage(turn.stage)
         ));
+        if turn.prompt.times_cut() >= core_limits::PREEMPTIONS {
+            let times = core_limits::PREEMPTIONS;
+            lines.push(format!("it was cut short {times} times already, so it may finish"));
+        }
     }
     if let Some(turn) = &state.own_turn {
         lines.push(format!("turn {} was begun by the agent itself", turn.no));
@@ -146,11 +151,12 @@ fn reasons(state: &Session) -> Vec<String> {
         lines.push(format!("a task of the agent is at work: {}", task.title));
     }
     match waits(state) {
-        Some(Waits::Hold { by }) => {
-            lines.push(format!("the queue is held by {by}: a prompt of theirs or `lk resume` lets it go on"));
-        }
+        Some(Waits::Hold { .. }) | None => {}
         Some(other) => lines.push(convert::waits(&other)),
-        None => {}
+    }
+    // Also where nothing waits yet: what somebody else sends would.
+    if let Some(by) = &state.held {
+        lines.push(format!("the queue is held by {by}: a prompt of theirs or `lk resume` lets it go on"));
     }
     for claim in state.claims.values() {
         let stands = match claim.state {

@@ -37,16 +37,18 @@ pub(crate) enum Unproved {
     #[error("the header {0} is not of the form that it has to be")]
     Malformed(&'static str),
     /// It is signed, and its sender gives it no name, or one that cannot be a key.
-    #[error("the header {0}, by which a repetition is known, is missing or longer than {most} bytes", most = api_limits::KEY_BYTES)]
+    #[error("the header {0}, by which a repetition is known, is missing, longer than {most} bytes, or not ASCII", most = api_limits::KEY_BYTES)]
     Unnamed(&'static str),
     /// Nobody who knows the secret signed this.
     #[error("no secret of the webhook fits the signature")]
     Wrong,
     /// It was signed at another time.
-    #[error("it was signed {off_s} s from now, and {} s are let pass", limits::WEBHOOK_CLOCK_S)]
+    #[error("it was signed {off_s} s {when}, and {} s are let pass", limits::WEBHOOK_CLOCK_S)]
     Expired {
         /// How far off, in seconds.
         off_s: u64,
+        /// To which side.
+        when: &'static str,
     },
 }
 
@@ -113,7 +115,10 @@ impl Proof {
         self.signed(&[id.as_bytes(), b".", at.as_bytes(), b".", body], &given)?;
         let off_s = now_s.abs_diff(at_s);
         if off_s > limits::WEBHOOK_CLOCK_S {
-            return Err(Unproved::Expired { off_s });
+            return Err(Unproved::Expired {
+                off_s,
+                when: if at_s < now_s { "ago" } else { "ahead of this clock" },
+            });
         }
         Ok(Proved { id: Some(id), event: None, by_content: false })
     }
@@ -175,7 +180,7 @@ fn text<'a>(head: &'a HeaderMap, name: &'static str) -> Result<Option<&'a str>, 
 
 /// A sender's name for a delivery. It becomes a key, and is bounded like one.
 fn id(head: &HeaderMap, name: &'static str) -> Result<Option<String>, Unproved> {
-    match text(head, name)? {
+    match text(head, name).map_err(|_| Unproved::Unnamed(name))? {
         Some(id) if id.is_empty() || id.len() > api_limits::KEY_BYTES => Err(Unproved::Unnamed(name)),
         id => Ok(id.map(str::to_owned)),
     }

@@ -4,13 +4,16 @@ use std::collections::BTreeMap;
 use std::io;
 
 use lockkeeper_core::limits as core_limits;
-use minijinja::value::Serde;
-use minijinja::{Environment, ErrorKind, UndefinedBehavior, Value};
+use minijinja::value::{Serde, ValueKind};
+use minijinja::{Environment, ErrorKind, Output, State, UndefinedBehavior, Value, escape_formatter};
 
 use crate::limits;
 
 /// What templates may speak of.
 const KNOWN: &[&str] = &["body", "event", "headers", "delivery", "webhook"];
+
+/// The setting whose text becomes the prompt.
+pub(super) const PROMPT: &str = "prompt";
 
 /// Templates of one webhook, by the setting that they come from.
 pub(super) struct Templates(Environment<'static>);
@@ -30,6 +33,7 @@ impl Templates {
         // A missing field is an error that names it, never an empty place in a prompt.
         templates.set_undefined_behavior(UndefinedBehavior::Strict);
         templates.set_fuel(Some(limits::TEMPLATE_FUEL));
+        templates.set_formatter(print);
         Self(templates)
     }
 
@@ -94,6 +98,20 @@ impl Message {
         }
         Value::from(Serde(context))
     }
+}
+
+/// Texts and numbers as they are, and the rest as the JSON that it came as. Nothing is no name of a session, a label or a
+/// topic: all deliveries without one would be about the same.
+fn print(out: &mut Output<'_>, state: &mut State<'_, '_>, value: &Value) -> Result<(), minijinja::Error> {
+    if value.is_none() && state.name() != PROMPT {
+        return Err(minijinja::Error::new(ErrorKind::InvalidOperation, "the field is null"));
+    }
+    if !matches!(value.kind(), ValueKind::None | ValueKind::Bool | ValueKind::Seq | ValueKind::Map) {
+        return escape_formatter(out, state, value);
+    }
+    let json = serde_json::to_string(value)
+        .map_err(|error| minijinja::Error::new(ErrorKind::BadSerialization, error.to_string()))?;
+    out.write_str(&json).map_err(minijinja::Error::from)
 }
 
 fn told(error: &minijinja::Error) -> String {

@@ -65,6 +65,7 @@ fn one_secret_of_several_is_enough_so_that_they_can_be_changed() -> Outcome {
 fn what_the_standard_signs_is_believed_for_five_minutes() -> Outcome {
     // The example that the libraries of the specification have in their tests.
     const AT: i64 = 1_614_265_330;
+    const AHEAD: &str = "ahead of this clock";
     const SIGNATURE: &str = "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=";
     let body = br#"{"test": 2432232314}"#;
     let ours = proof(Signature::Standard, "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")?;
@@ -77,9 +78,10 @@ fn what_the_standard_signs_is_believed_for_five_minutes() -> Outcome {
     assert_eq!((proved.id.as_deref(), proved.by_content), (Some(id), false));
     let several = signed(id, "1614265330", &format!("v1a,AAAA v1,AAAA {SIGNATURE}"))?;
     assert!(ours.check(&several, body, AT + 300).is_ok() && ours.check(&several, body, AT - 300).is_ok());
-    assert_eq!(ours.check(&good, body, AT + 301), Err(Unproved::Expired { off_s: 301 }));
-    assert_eq!(ours.check(&good, body, AT - 301), Err(Unproved::Expired { off_s: 301 }));
-    assert_eq!(ours.check(&good, body, i64::MIN), Err(Unproved::Expired { off_s: AT.abs_diff(i64::MIN) }));
+    assert_eq!(ours.check(&good, body, AT + 301), Err(Unproved::Expired { off_s: 301, when: "ago" }));
+    assert_eq!(ours.check(&good, body, AT - 301), Err(Unproved::Expired { off_s: 301, when: AHEAD }));
+    let off_s = AT.abs_diff(i64::MIN);
+    assert_eq!(ours.check(&good, body, i64::MIN), Err(Unproved::Expired { off_s, when: AHEAD }));
     // All three are signed.
     assert_eq!(ours.check(&signed("other", "1614265330", SIGNATURE)?, body, AT), Err(Unproved::Wrong));
     assert_eq!(ours.check(&signed(id, "1614265331", SIGNATURE)?, body, AT), Err(Unproved::Wrong));
@@ -265,6 +267,25 @@ fn a_template_makes_the_prompt_and_what_it_lacks_is_named() -> Outcome {
     assert_eq!(error.map(|error| error.to_string()).as_deref(), Some("prompt: `event` is undefined"));
     let error = asks(cases[0].0, &message).map(drop).err().map(|error| error.to_string()).unwrap_or_default();
     assert!(error.contains("nam"), "the missing field is named: {error}");
+    Ok(())
+}
+
+#[test]
+fn what_is_no_text_is_put_into_a_prompt_as_json_and_nothing_is_no_name() -> Outcome {
+    let body =
+        serde_json::json!({"none": null, "list": ["a", {"b": null}], "yes": true, "n": 1.5, "text": "t"});
+    let message = message(body);
+    let prompt = "{{ body.none }} {{ body.list }} {{ body.yes }} {{ body.n }} {{ body.text }}";
+    let asked = asks(&format!("prompt = \"{prompt}\"\nsession = \"a\""), &message)?;
+    assert_eq!(asked.text, r#"null ["a",{"b":null}] true 1.5 t"#);
+    for (setting, settings) in [
+        ("session", "prompt = \"x\"\nsession = \"{{ body.none }}\""),
+        ("label", "prompt = \"x\"\nlabel = \"k={{ body.none }}\""),
+        ("coalesce.key", "prompt = \"x\"\nsession = \"a\"\n[webhook.ci.coalesce]\nkey = \"{{ body.none }}\""),
+    ] {
+        let error = asks(settings, &message).map(drop).err().map(|error| error.to_string());
+        assert_eq!(error, Some(format!("{setting}: the field is null")));
+    }
     Ok(())
 }
 

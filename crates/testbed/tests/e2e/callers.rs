@@ -70,6 +70,34 @@ fn a_caller_is_told_by_its_user_its_name_and_the_session_whose_agent_runs_it() -
 }
 
 #[test]
+fn what_waits_for_somebody_elses_hold_says_so_wherever_one_looks() -> Fallible {
+    with_daemon(SHORT, |home| {
+        let session = held(home, "busy")?;
+        by(home, "ops", "POST", &session.path("/interrupt"), &json!({}))?.good()?;
+        session.wait("idle")?;
+        let holder = format!("{}/ops", user(home)?);
+        let said = |arguments: &[&str]| -> Fallible<String> {
+            Ok(String::from_utf8(home.lk(arguments).output()?.stdout)?)
+        };
+        for arguments in [["status", "busy"], ["why", "busy"]] {
+            let text = said(&arguments)?;
+            ensure!(text.contains(&holder) && text.contains("lk resume"), "{arguments:?}: {text}");
+        }
+        let prompt = json!({"text": "SAY x", "class": "normal"});
+        let receipt = by(home, "other", "POST", &session.path("/prompts"), &prompt)?.good()?;
+        assert_eq!((&receipt["held_by"], &receipt["state"]), (&json!(holder), &json!("accepted")));
+        let sent = said(&["--as", "other", "send", "busy", "SAY y"])?;
+        ensure!(sent.contains(&holder) && sent.contains("lk resume busy"), "{sent}");
+        // The user speaks for the programs of theirs.
+        let receipt = session.prompt("SAY z")?;
+        assert_eq!(receipt["held_by"], Value::Null);
+        session.wait("idle")?;
+        assert_eq!(session.messages()?, ["x", "y", "z"]);
+        Ok(())
+    })
+}
+
+#[test]
 fn o46_a_name_of_a_caller_that_is_none_is_refused_and_changes_nothing() -> Fallible {
     with_daemon(SHORT, |home| {
         let session = home.session(&Spec::kept())?;

@@ -316,4 +316,9 @@ fn o46_a_claim_is_used_and_renewed_by_its_owner_alone() {
     }
     assert_eq!(w.log.len(), before);
     w.prompts_under(a, "mine").unwrap();
+    let edit =
+        || Command::EditPrompt { prompt: PromptNo(1), text: Some("mine now".into()), class: None, to: None };
+    let foreign = Err(Rejection::ForeignClaim { claim: a, owner: "ann/ci".to_owned() });
+    assert_eq!(w.command("ann", edit()), foreign, "nobody else puts words into its mouth");
+    w.command("ann/ci", edit()).unwrap();
 }

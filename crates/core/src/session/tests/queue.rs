@@ -181,6 +181,35 @@ fn the_queue_has_a_limit() {
 }
 
 #[test]
+fn a_hold_ends_by_a_prompt_of_its_holder_or_of_the_user_whose_program_that_is() {
+    let held_by = |holder: &str| {
+        let mut w = World::running();
+        w.command(holder, Command::Interrupt { turn: None }).unwrap();
+        w.writes();
+        w.ends(Ending::Aborted);
+        w
+    };
+    let prompts = |w: &mut World, by: &str| {
+        w.command(by, Command::Prompt(new_prompt("go on", Class::Urgent))).unwrap();
+        w.state.held.is_none()
+    };
+    for (holder, ends) in [
+        ("ann", ["ann"].as_slice()),
+        ("ann/ops", &["ann/ops", "ann"]),
+        ("ann/session:700000000000", &["ann"]),
+        ("ann/session:700000000000/ci", &["ann", "ann/session:700000000000"]),
+    ] {
+        for by in ends {
+            assert!(prompts(&mut held_by(holder), by), "{by} ends what {holder} holds");
+        }
+        for by in ["bob", "an", "ann/o", "ann/session:70000000000", "webhook:ci"] {
+            assert!(!prompts(&mut held_by(holder), by), "{by} does not end what {holder} holds");
+        }
+    }
+    assert!(!prompts(&mut held_by("ann"), "ann/ops"), "a program does not speak for its user");
+}
+
+#[test]
 fn a_held_queue_waits_until_a_prompt_or_a_resume() {
     for resume in [true, false] {
         let mut w = World::running();
