@@ -14,6 +14,7 @@ pub mod item;
 pub mod json;
 pub mod limits;
 pub mod manner;
+pub mod policy;
 pub mod prompt;
 pub mod session;
 pub mod time;

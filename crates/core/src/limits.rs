@@ -68,3 +68,24 @@ pub const STDERR_LINES: usize = 20;
 
 /// The longest message of an agent that is kept in an event's field for people, in bytes.
 pub const MESSAGE_BYTES: usize = 4096;
+
+/// The longest pattern of a rule, in bytes: the longest path that Linux takes.
+pub const PATTERN_BYTES: usize = 4096;
+
+/// The longest reason of a rule, in bytes: agents and people read it each time.
+pub const REASON_BYTES: usize = 1000;
+
+/// Rules of one session: each is looked at whenever its agent asks.
+pub const SESSION_RULES: usize = 256;
+
+/// Bytes of a command line that is read for rules. What agents run is shorter by far, files written by here-documents
+/// aside, and a longer one is asked about.
+pub const COMMAND_LINE_BYTES: usize = 16 * 1024;
+
+/// How deep a command line may be nested: substitutions, groups, wrappers and scripts within scripts. Each takes some
+/// frames of the stack; people stop at four or five.
+pub const COMMAND_LINE_DEPTH: usize = 24;
+
+/// Bytes that reading one command line may look at in all. Scripts are read again within what hands them on, and a
+/// wrapper whose options are not known has more than one reading: without a bound, the work doubles with each.
+pub const COMMAND_LINE_WORK_BYTES: usize = 16 * COMMAND_LINE_BYTES;
