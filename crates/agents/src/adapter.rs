@@ -3,7 +3,9 @@
 use std::fmt::Debug;
 
 use lockkeeper_core::id::{AgentSessionId, AttemptNo, SessionId};
+use lockkeeper_core::json::Json;
 use lockkeeper_core::manner::Manner;
+use lockkeeper_core::policy::ToolUse;
 use lockkeeper_core::session::ExitHint;
 
 use crate::wire::{Wire, WireSeed};
@@ -21,6 +23,12 @@ pub trait Adapter: Send + Sync + Debug {
 
     /// The fold over one attempt's lines.
     fn wire(&self, seed: WireSeed) -> Box<dyn Wire>;
+
+    /// What one of its tools is about to do with this input. Where the paths lead is not known here.
+    fn tool_use(&self, tool: &str, input: &Json) -> ToolUse;
+
+    /// The input of one of its tools that takes a text: a command, a path or an address.
+    fn input_of(&self, tool: &str, text: &str) -> Option<Json>;
 
     /// The names of its program to look for on the `PATH`, best first; empty if it is our own binary.
     fn programs(&self) -> &'static [&'static str];

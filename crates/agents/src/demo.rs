@@ -1,6 +1,8 @@
 //! The demonstration agent: our own binary as `demo-agent`, which speaks Claude Code's dialect without a model.
 
+use lockkeeper_core::json::Json;
 use lockkeeper_core::manner::Manner;
+use lockkeeper_core::policy::ToolUse;
 use lockkeeper_core::session::ExitHint;
 
 use crate::claude::{self, Claude};
@@ -33,6 +35,14 @@ impl Adapter for Demo {
 
     fn wire(&self, seed: WireSeed) -> Box<dyn Wire> {
         Claude.wire(seed)
+    }
+
+    fn tool_use(&self, tool: &str, input: &Json) -> ToolUse {
+        Claude.tool_use(tool, input)
+    }
+
+    fn input_of(&self, tool: &str, text: &str) -> Option<Json> {
+        Claude.input_of(tool, text)
     }
 
     fn programs(&self) -> &'static [&'static str] {

@@ -26,6 +26,7 @@ mod problem;
 mod prompt;
 mod query;
 mod reference;
+mod rules;
 mod schema;
 mod session;
 mod time;
@@ -54,10 +55,11 @@ pub use item::{Item, ItemKind};
 pub use list::List;
 pub use lockkeeper_core::{
     claim::{Claim as EventClaim, ClaimEnd, ClaimState},
-    gate::{Decision, Gate as EventGate, GateKind, Verdict, Withdrawal},
+    gate::{Decision, Gate as EventGate, GateKind, Through, Verdict, Withdrawal},
     id::{self, BadName},
     item::{Extent, ItemBody, ToolOutcome},
     json::Json,
+    policy::{BadRule, Effect, Layer, RatingSpec, Risk, RuleSpec},
     prompt::{Class, OnPreempt, Parked},
     session::{
         End as EventEnd, Event as EventBody, Exit as EventExit, ExitVerdict, KINDS as EVENT_KINDS, Lifetime,
@@ -74,6 +76,10 @@ pub use query::{
     EventQuery, GateFilter, GateQuery, ItemQuery, JournalQuery, JournalStream, SessionQuery, WaitQuery,
 };
 pub use reference::{InnerReference, Reference};
+pub use rules::{
+    PlacedRating, PlacedRule, RuleAdded, RuleFile, RuleList, RuleQuery, RuleSays, RuleTest, Ruling,
+    RulingPart,
+};
 pub use session::{Cause, EndKind, Exit, FullSession, Session, SessionEnd, StopReceipt, Until, Usage};
 pub use time::{BadTime, Time};
 pub use turn::{InterruptReceipt, InterruptRequest, InterruptState, OutcomeWord, Turn, TurnEnd, TurnNow};

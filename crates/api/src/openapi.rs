@@ -8,8 +8,9 @@ use crate::{
     DecisionRequest, Delivery, DeliveryQuery, Event, EventPage, EventQuery, Frame, FullSession, Gap, Gate,
     GateFilter, GateQuery, Heartbeat, InterruptReceipt, InterruptRequest, Item, ItemQuery, JournalQuery,
     JournalStream, List, Live, NewSession, PauseRequest, Problem, PromptEdit, PromptReceipt, PromptRequest,
-    QueuedPrompt, Ready, Session, SessionPatch, SessionQuery, SettingsRequest, StopReceipt, StopRequest,
-    Turn, UnpauseReceipt, Version, WaitFor, WaitQuery, Webhook, WebhookTest, WebhookTrial, Why,
+    QueuedPrompt, Ready, RuleAdded, RuleList, RuleQuery, RuleTest, Ruling, Session, SessionPatch,
+    SessionQuery, SettingsRequest, StopReceipt, StopRequest, Turn, UnpauseReceipt, Version, WaitFor,
+    WaitQuery, Webhook, WebhookTest, WebhookTrial, Why,
 };
 
 #[derive(OpenApi)]
@@ -56,6 +57,10 @@ use crate::{
         end_claim,
         gates,
         decide,
+        rules,
+        add_rule,
+        remove_rule,
+        test_rules,
         webhooks,
         deliveries,
         test_webhook,
@@ -306,6 +311,25 @@ paths! {
     #[utoipa::path(post, path = "/v1/gates/{gate}/decision", tag = "gates", params(("gate" = String, Path)),
         request_body = DecisionRequest, responses((status = 200, body = Gate)))]
     decide;
+
+    /// Lists the rules that hold.
+    #[utoipa::path(get, path = "/v1/rules", tag = "rules", params(RuleQuery), responses((status = 200, body = RuleList)))]
+    rules;
+
+    /// Writes a rule below those of the user. Refused to programs that agents run.
+    #[utoipa::path(post, path = "/v1/rules", tag = "rules", request_body = Value,
+        responses((status = 201, body = RuleAdded)))]
+    add_rule;
+
+    /// Takes a rule of the user out of their file. Refused to programs that agents run.
+    #[utoipa::path(delete, path = "/v1/rules/{rule}", tag = "rules", params(("rule" = String, Path)),
+        responses((status = 204)))]
+    remove_rule;
+
+    /// Tells what the rules say of a step, and why.
+    #[utoipa::path(post, path = "/v1/rules/test", tag = "rules", request_body = RuleTest,
+        responses((status = 200, body = Ruling)))]
+    test_rules;
 
     /// Lists the webhooks of the configuration, by name.
     #[utoipa::path(get, path = "/v1/webhooks", tag = "webhooks", responses((status = 200, body = List<Webhook>)))]

@@ -127,6 +127,8 @@ codes! {
     SignatureExpired "signature_expired" 401 exit 3 "The signature of the delivery is of another time", Some("sign it again; the clocks of both machines may differ");
     /// Somebody without the right to it, such as a process of an agent.
     Forbidden "forbidden" 403 exit 3 "The caller may not do this", None;
+    /// A program of an agent wants to decide what agents may do.
+    DecisionForbidden "decision_forbidden" 403 exit 3 "A program that an agent runs may not decide this", Some("ask the user to do it, outside of the agent");
     /// The class is more urgent than the caller may ask for.
     ClassForbidden "class_forbidden" 403 exit 3 "The class is above the caller's right", Some("ask for a lower class; the rights are in [callers] of the configuration");
     /// There is no such path.
@@ -199,6 +201,10 @@ codes! {
     TemplateFailed "template_failed" 422 exit 3 "The webhook's template does not fit what came", Some("try it without sending anything: `lk webhook test NAME --body FILE`");
     /// The workspace does not exist, is no directory, or is not an absolute path.
     DirInvalid "dir_invalid" 422 exit 3 "The workspace cannot be used", None;
+    /// A rule that cannot be.
+    RuleInvalid "rule_invalid" 422 exit 2 "The rule is not valid", Some("docs/rules.md says what a rule may hold");
+    /// A rule that is not there, or not the user's.
+    RuleNotFound "rule_not_found" 404 exit 3 "There is no such rule of yours", Some("`lk rules ls` lists them; only your own are changed");
     /// There is no agent of this name.
     AgentUnknown "agent_unknown" 422 exit 4 "There is no such agent", Some("`lk agents` lists them");
     /// The agent's program is not on the `PATH`.

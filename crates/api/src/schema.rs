@@ -106,3 +106,15 @@ mod tests {
         check(&tool_outcome(), &[T::Ok, T::Failed, T::Denied, T::Cut, T::Unknown]);
     }
 }
+
+pub(crate) fn layer() -> Object {
+    words("Whose rules they are.", ["admin", "user", "project", "session"])
+}
+
+pub(crate) fn effect() -> Object {
+    words("What a rule does with a step.", ["allow", "notify", "ask", "deny"])
+}
+
+pub(crate) fn risk() -> Object {
+    words("How dangerous a step is.", ["low", "medium", "high"])
+}

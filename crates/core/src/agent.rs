@@ -8,6 +8,7 @@ use crate::gate::{Ask, Decision};
 use crate::id::{AgentSessionId, ControlNo, GateNo, ItemKey, PromptNo, TaskKey, TurnNo};
 use crate::item::{Item, ToolOutcome};
 use crate::json::Json;
+use crate::policy::ToolUse;
 use crate::turn::{Ending, TurnBy, Usage};
 
 /// Something that the agent told us, without the agent's dialect.
@@ -74,6 +75,8 @@ pub enum AgentSays {
     Asked {
         /// What it asks.
         ask: Ask,
+        /// What the tool is about to do, for the rules.
+        tool_use: Box<ToolUse>,
     },
     /// It takes a question back.
     AskWithdrawn {
@@ -179,6 +182,9 @@ pub enum TaskKind {
 pub enum Action {
     /// Open the protocol.
     Initialize,
+    /// The same, and have it announce every step of its tools before it takes it: rules may hold up what it would not ask
+    /// about.
+    InitializeGuarded,
     /// Begin a turn. The text is the prompt's; it is looked up when the bytes are made.
     Prompt {
         /// The turn.
@@ -201,6 +207,21 @@ pub enum Action {
         input: Json,
         /// What was decided.
         decision: Decision,
+        /// Whether it was announced, and not asked about.
+        #[serde(default)]
+        announced: bool,
+    },
+    /// Let the agent go on as it would with a step that it announced: it may still ask.
+    Pass {
+        /// The agent's id of its request.
+        request: Json,
+    },
+    /// Keep the agent from a step that it announced, without a gate: its turn is ending.
+    Stay {
+        /// The agent's id of its request.
+        request: Json,
+        /// What it is told.
+        message: String,
     },
     /// Refuse a request of the agent that nobody here can answer
     /// (see [`AgentSays::UnknownRequest`]).

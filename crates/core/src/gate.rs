@@ -43,6 +43,9 @@ pub struct Ask {
     /// Whether a task beside the turns asks: the question outlives the turn in which it came.
     #[serde(default)]
     pub beside_turn: bool,
+    /// Whether the agent only announces what it is about to do, and would ask by itself or not at all.
+    #[serde(default)]
+    pub announced: bool,
     /// What the agent would remember on "always", as it offered it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub suggestions: Option<Json>,
@@ -61,10 +64,13 @@ pub struct Gate {
     pub ask: Ask,
     /// SHA-256 of `ask.input`.
     pub input_hash: String,
-    /// Which rule asked. `agent` while only the agent's own rules apply.
+    /// Which rule asked, or decided: its name, or `agent` if only the agent's own rules are about it.
     pub rule: String,
-    /// How dangerous the step is. `unrated` while there are no rules.
+    /// How dangerous the step is: `low`, `medium` or `high`; `unrated` for what is no step of a tool.
     pub risk: String,
+    /// Why the rule asks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rule_reason: Option<String>,
     /// When it opened.
     pub opened: Stamp,
     /// Where it stands.
@@ -103,10 +109,30 @@ pub enum GateState {
 pub struct Verdict {
     /// What was decided.
     pub decision: Decision,
-    /// Who decided.
+    /// Who decided: a caller, or whoever made the rule.
     pub by: String,
+    /// By what right.
+    #[serde(default, skip_serializing_if = "Through::is_person")]
+    pub through: Through,
     /// When.
     pub at: Stamp,
+}
+
+/// By what right something was decided.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Through {
+    /// Somebody looked at it.
+    #[default]
+    Person,
+    /// The gate's rule says so.
+    Rule,
+}
+
+impl Through {
+    fn is_person(&self) -> bool {
+        *self == Self::Person
+    }
 }
 
 /// What can be decided at a gate.

@@ -51,6 +51,8 @@ pub enum Handshake {
     Initialize,
     /// It is ready when it is started.
     None,
+    /// The same, and the agent has to announce every step of its tools before it takes it.
+    InitializeGuarded,
 }
 
 /// The adapter's data about one agent. Copied into the event of each launch, so that a fold never asks an adapter.

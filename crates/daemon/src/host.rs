@@ -23,6 +23,7 @@ use crate::limits;
 use crate::making::Making;
 use crate::names::Names;
 use crate::paths::Paths;
+use crate::rules::Rules;
 use crate::session::{Done, Handle, KeyIntent, Live, LiveText, Message, Refused, Task};
 use crate::slots::Slots;
 use crate::waits::Waits;
@@ -41,6 +42,8 @@ pub(crate) struct Host {
     pub(crate) hub: Hub,
     pub(crate) names: Names,
     pub(crate) slots: Slots,
+    /// What agents may do.
+    pub(crate) rules: Rules,
     /// What callers may ask for.
     pub(crate) rights: Rights,
     pub(crate) waits: Waits,
@@ -102,6 +105,7 @@ impl Host {
         paths: Paths,
         exe: PathBuf,
         config: &Config,
+        rules: Rules,
         store: Arc<dyn Store>,
         slots: Slots,
     ) -> Self {
@@ -120,6 +124,7 @@ impl Host {
             hub: Hub::new(),
             names: Names::default(),
             slots,
+            rules,
             rights: config.callers.clone(),
             waits: Waits::default(),
             webhooks: Webhooks::new(&config.hooks),
@@ -135,6 +140,11 @@ impl Host {
     /// How an agent is treated here: its adapter's data with the configuration's deadlines.
     pub(crate) fn manner(&self, adapter: &dyn Adapter) -> Arc<Manner> {
         self.manners.get(adapter.name()).cloned().unwrap_or_else(|| Arc::new(adapter.manner()))
+    }
+
+    /// The sessions that are awake.
+    pub(crate) fn awake(&self) -> Vec<SessionId> {
+        self.sessions.all().into_iter().map(|handle| handle.id).collect()
     }
 
     /// Hands one step to the store at once; what it returns waits for the commit.

@@ -16,6 +16,7 @@ mod memory;
 mod names;
 mod paths;
 mod pause;
+mod rules;
 mod run;
 mod session;
 mod slots;
@@ -24,5 +25,6 @@ mod webhook;
 
 pub use config::{Config, ConfigError};
 pub use paths::{PathError, Paths};
+pub use rules::RulesError;
 pub use run::{Options, RunError, run};
 pub use webhook::{CoalesceConfig, WebhookConfig, WebhooksConfig};

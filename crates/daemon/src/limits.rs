@@ -167,3 +167,6 @@ pub(crate) const WEBHOOK_LISTED: usize = 100;
 
 /// The most deliveries that can be asked for at once.
 pub(crate) const WEBHOOK_LISTED_MAX: usize = 1_000;
+
+/// The longest file of rules, in bytes: each rule is looked at whenever an agent asks.
+pub(crate) const RULES_FILE_BYTES: u64 = 256 * 1024;

@@ -92,6 +92,7 @@ impl Host {
         let id = new.id.clone();
         let name_taken = new.name.as_ref().is_some_and(|name| !self.names.take(name, &id));
         let env = Env {
+            policy: Arc::default(),
             now: self.clock.now(),
             manner: self.manner(adapter),
             name_taken,

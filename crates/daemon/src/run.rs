@@ -23,6 +23,7 @@ use crate::host::Host;
 use crate::hub::Told;
 use crate::memory::Gauge;
 use crate::paths::Paths;
+use crate::rules::{Rules, RulesError};
 use crate::slots::Slots;
 use crate::{http, limits, log, pause};
 
@@ -79,6 +80,9 @@ pub enum RunError {
     /// The configuration is wrong.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// The rules are wrong.
+    #[error("rules cannot be understood: {0}")]
+    Rules(#[from] RulesError),
     /// The store cannot be opened, or not be read at the start.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -101,6 +105,7 @@ pub async fn run(options: Options) -> Result<(), RunError> {
     paths.make().map_err(place("cannot make the directories"))?;
     let lock = take_lock(&paths)?;
     let config = Config::read(&paths.config)?;
+    let rules = Rules::open(&paths.config)?;
     log::begin(&paths).map_err(place(format!("cannot open {}", log::file(&paths).display())))?;
     tracing::info!(version = http::VERSION, pid = std::process::id(), data = %paths.data.display(), "daemon starts");
     let database = paths.database();
@@ -117,7 +122,7 @@ pub async fn run(options: Options) -> Result<(), RunError> {
         None => None,
     };
     let listener = listen(&paths.socket).await?;
-    let host = Arc::new(Host::new(paths, exe, &config, Arc::new(store), slots));
+    let host = Arc::new(Host::new(paths, exe, &config, rules, Arc::new(store), slots));
     if let Some(address) = hooks.as_ref().and_then(|hooks| hooks.local_addr().ok()) {
         tracing::info!(%address, "listening for webhooks");
         host.webhooks.listens_at(address);

@@ -16,6 +16,9 @@ impl ClaudeWire {
         match (line.kind.text(), line.request_id, &line.request.0, &line.response.0) {
             ("control_request", Some(id), Some(request), _) => match request.subtype.text() {
                 "can_use_tool" => self.asks.asked(id, request, out),
+                "hook_callback" if request.callback_id.text() == encode::HOOK => {
+                    self.asks.announced(id, request, out);
+                }
                 // Must not be answered by a host that did not declare its kind.
                 "request_user_dialog" => unrecognized("control_request/request_user_dialog", out),
                 subtype => out.push(Decoded::Says(AgentSays::UnknownRequest {

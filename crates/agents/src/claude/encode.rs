@@ -17,6 +17,9 @@ use super::launch::derived;
 /// The id of our opening request. There is one in an attempt.
 pub(super) const INIT: &str = "lk-init";
 
+/// The name under which the agent announces what its tools are about to do.
+pub(super) const HOOK: &str = "lk";
+
 /// Before the number of every other request of ours.
 const CONTROL: &str = "lk-";
 
@@ -26,7 +29,11 @@ const DENIED: &str = "Denied.";
 /// The bytes of an action.
 pub(super) fn encode(action: &Action, prompt_text: &str, session: &SessionId, attempt: AttemptNo) -> Vec<u8> {
     match action {
-        Action::Initialize => line(&Request { id: INIT, request: Asks::Initialize }),
+        Action::Initialize => line(&Request { id: INIT, request: Asks::Initialize { hooks: None } }),
+        Action::InitializeGuarded => line(&Request {
+            id: INIT,
+            request: Asks::Initialize { hooks: Some(Hooks { before_tools: [EVERY_TOOL] }) },
+        }),
         Action::Prompt { turn, .. } => line(&Prompt {
             kind: "user",
             message: Message { role: "user", content: prompt_text },
@@ -36,9 +43,17 @@ pub(super) fn encode(action: &Action, prompt_text: &str, session: &SessionId, at
         Action::Interrupt { control } => request(*control, Asks::Interrupt { cancel_queued: true }),
         Action::SetModel { control, model } => request(*control, Asks::SetModel { model }),
         Action::SetMode { control, mode } => request(*control, Asks::SetPermissionMode { mode }),
-        Action::Answer { request, input, decision, .. } => {
+        Action::Answer { request, decision, announced: true, .. } => hooked(request, decision),
+        Action::Answer { request, input, decision, announced: false, .. } => {
             let said = answer(input, decision);
             line(&Response::new(request, Says::Success { response: said }))
+        }
+        Action::Pass { request } => {
+            line(&Response::new(request, Says::Hook { response: HookSays { output: None } }))
+        }
+        Action::Stay { request, message } => {
+            let output = HookOutput { reason: Some(message), ..HookOutput::new("deny") };
+            line(&Response::new(request, Says::Hook { response: HookSays { output: Some(output) } }))
         }
         Action::Refuse { request, message } => line(&Response::new(request, Says::Error { error: message })),
     }
@@ -71,6 +86,22 @@ fn answer<'a>(input: &'a Json, decision: &'a Decision) -> Answer<'a> {
             Answer::Deny { message, interrupt: false }
         }
     }
+}
+
+/// The answer to a hook. `allow` keeps the agent from asking, as far as it lets a hook do that.
+fn hooked(request: &Json, decision: &Decision) -> Vec<u8> {
+    let output = match decision {
+        Decision::Edit { input } => {
+            HookOutput { updated_input: Some(input.raw()), ..HookOutput::new("allow") }
+        }
+        Decision::Deny { message } => {
+            let message = if message.is_empty() { DENIED } else { message };
+            HookOutput { reason: Some(message), ..HookOutput::new("deny") }
+        }
+        // A question is answered where the agent asks it, never at its announcement.
+        Decision::Allow | Decision::Answer { .. } => HookOutput::new("allow"),
+    };
+    line(&Response::new(request, Says::Hook { response: HookSays { output: Some(output) } }))
 }
 
 /// One JSON object and a newline. White space between the tokens of a raw value may hold line breaks; they become
@@ -112,7 +143,10 @@ struct Request<'a> {
 #[derive(Serialize)]
 #[serde(tag = "subtype", rename_all = "snake_case")]
 enum Asks<'a> {
-    Initialize,
+    Initialize {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        hooks: Option<Hooks>,
+    },
     /// 2.1.329 lets a prompt that is still in its queue survive an interrupt unless it is told otherwise, and there is
     /// none in it but the one whose turn is to end. 2.1.197 does not know the member.
     Interrupt {
@@ -124,6 +158,50 @@ enum Asks<'a> {
     SetPermissionMode {
         mode: &'a str,
     },
+}
+
+#[derive(Serialize)]
+struct Hooks {
+    #[serde(rename = "PreToolUse")]
+    before_tools: [Hook; 1],
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Hook {
+    matcher: &'static str,
+    hook_callback_ids: [&'static str; 1],
+    /// In seconds.
+    timeout: u32,
+    on_failure: &'static str,
+}
+
+/// Both versions refuse a tool whose hook is not answered in time. The longest time that 2.1.197 takes is this one; one
+/// second more overflows, and refuses everything at once. An answer that 2.1.329 cannot read refuses too.
+const EVERY_TOOL: Hook =
+    Hook { matcher: "*", hook_callback_ids: [HOOK], timeout: 2_147_483, on_failure: "block" };
+
+#[derive(Serialize)]
+struct HookSays<'a> {
+    #[serde(rename = "hookSpecificOutput", skip_serializing_if = "Option::is_none")]
+    output: Option<HookOutput<'a>>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct HookOutput<'a> {
+    hook_event_name: &'static str,
+    permission_decision: &'static str,
+    #[serde(rename = "permissionDecisionReason", skip_serializing_if = "Option::is_none")]
+    reason: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    updated_input: Option<&'a RawValue>,
+}
+
+impl HookOutput<'_> {
+    fn new(permission_decision: &'static str) -> Self {
+        Self { hook_event_name: "PreToolUse", permission_decision, reason: None, updated_input: None }
+    }
 }
 
 #[derive(Serialize)]
@@ -144,13 +222,14 @@ struct Body<'a> {
 #[serde(untagged)]
 enum Says<'a> {
     Success { response: Answer<'a> },
+    Hook { response: HookSays<'a> },
     Error { error: &'a str },
 }
 
 impl<'a> Response<'a> {
     fn new(request: &'a Json, says: Says<'a>) -> Self {
         let subtype = match says {
-            Says::Success { .. } => "success",
+            Says::Success { .. } | Says::Hook { .. } => "success",
             Says::Error { .. } => "error",
         };
         Self { response: Body { subtype, request_id: request.raw(), says } }

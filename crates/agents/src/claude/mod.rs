@@ -14,10 +14,13 @@ mod stream;
 mod tasks;
 mod tools;
 mod turns;
+pub(crate) mod uses;
 mod verdict;
 mod wire;
 
+use lockkeeper_core::json::Json;
 use lockkeeper_core::manner::{Handshake, Manner, Resumes, Rung, Scope};
+use lockkeeper_core::policy::ToolUse;
 use lockkeeper_core::session::ExitHint;
 
 use crate::{Adapter, Launch, LaunchRequest, Wire, WireSeed};
@@ -57,6 +60,14 @@ impl Adapter for Claude {
 
     fn wire(&self, seed: WireSeed) -> Box<dyn Wire> {
         Box::new(wire::ClaudeWire::new(seed))
+    }
+
+    fn tool_use(&self, tool: &str, input: &Json) -> ToolUse {
+        uses::tool_use(tool, input)
+    }
+
+    fn input_of(&self, tool: &str, text: &str) -> Option<Json> {
+        uses::input_of(tool, text)
     }
 
     fn programs(&self) -> &'static [&'static str] {

@@ -9,8 +9,11 @@ use lockkeeper_core::json::Json;
 use serde_json::value::RawValue;
 
 use super::lax::member;
-use super::line::{Answer, ControlRequest, ControlResponse, ToolResultMeta, ToolUseResult, UserLine};
+use super::line::{
+    Announced, Answer, ControlRequest, ControlResponse, HookAnswer, ToolResultMeta, ToolUseResult, UserLine,
+};
 use super::stream::key;
+use super::uses::tool_use;
 use crate::Decoded;
 use crate::clip::clip;
 use crate::limits::ASKS;
@@ -50,7 +53,35 @@ impl Asks {
             agent,
             stands: Stands::Open,
         });
-        out.push(Decoded::Says(AgentSays::Asked { ask: ask(id, request) }));
+        let ask = ask(id, request);
+        let tool_use = Box::new(tool_use(&ask.tool, &ask.input));
+        out.push(Decoded::Says(AgentSays::Asked { ask, tool_use }));
+    }
+
+    /// `hook_callback`: it is about to use a tool, and may ask about it afterwards.
+    pub(super) fn announced(&mut self, id: &RawValue, request: &ControlRequest<'_>, out: &mut Vec<Decoded>) {
+        let announced: Announced<'_> = member(request.input);
+        self.add(Asked {
+            request: id.get().to_owned(),
+            call: request.tool_use_id.text().to_owned(),
+            agent: announced.agent_id.get().map(str::to_owned),
+            stands: Stands::Open,
+        });
+        let tool = announced.tool_name.text();
+        let ask = Ask {
+            request: json(id),
+            kind: kind_of(tool),
+            tool: clip(tool),
+            input: announced.tool_input.map_or_else(empty_object, json),
+            title: None,
+            call: request.tool_use_id.get().map(key),
+            reason: None,
+            beside_turn: announced.agent_id.get().is_some(),
+            announced: true,
+            suggestions: None,
+        };
+        let tool_use = Box::new(tool_use(&ask.tool, &ask.input));
+        out.push(Decoded::Says(AgentSays::Asked { ask, tool_use }));
     }
 
     /// `permission_denied`: the agent's own rules said no.
@@ -70,7 +101,14 @@ impl Asks {
         for asked in
             self.0.iter_mut().filter(|asked| asked.request == id.get() && asked.stands == Stands::Open)
         {
-            asked.stands = if answer.behavior.text() == "allow" { Stands::Allowed } else { Stands::Denied };
+            let hook: HookAnswer<'_> = member(answer.hook);
+            // A hook that says nothing lets the tool go its own way.
+            let denied = match (answer.behavior.get(), hook.decision.get()) {
+                (Some(behavior), _) => behavior != "allow",
+                (None, Some(decision)) => decision == "deny",
+                (None, None) => response.subtype.text() == "error",
+            };
+            asked.stands = if denied { Stands::Denied } else { Stands::Allowed };
         }
     }
 
@@ -159,6 +197,14 @@ pub(super) fn ended(call: &str, outcome: ToolOutcome, text: Arc<str>) -> Decoded
     Decoded::Says(AgentSays::ToolEnded { call: key(call), outcome, text })
 }
 
+fn kind_of(tool: &str) -> GateKind {
+    match tool {
+        "AskUserQuestion" => GateKind::Question,
+        "ExitPlanMode" => GateKind::Plan,
+        _ => GateKind::Permission,
+    }
+}
+
 fn ask(id: &RawValue, request: &ControlRequest<'_>) -> Ask {
     let tool = request.tool_name.text();
     let title = request.title.get().or(request.description.get());
@@ -168,11 +214,7 @@ fn ask(id: &RawValue, request: &ControlRequest<'_>) -> Ask {
     };
     Ask {
         request: json(id),
-        kind: match tool {
-            "AskUserQuestion" => GateKind::Question,
-            "ExitPlanMode" => GateKind::Plan,
-            _ => GateKind::Permission,
-        },
+        kind: kind_of(tool),
         tool: clip(tool),
         input: request.input.map_or_else(empty_object, json),
         title: title.filter(|title| !title.is_empty()).map(clip),
@@ -180,6 +222,7 @@ fn ask(id: &RawValue, request: &ControlRequest<'_>) -> Ask {
         reason,
         // A subagent's question, which may outlive the turn (2.1.329 runs them in the background).
         beside_turn: request.agent_id.get().is_some(),
+        announced: false,
         suggestions: request.permission_suggestions.filter(|raw| raw.get() != "[]").map(json),
     }
 }

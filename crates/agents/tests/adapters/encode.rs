@@ -28,6 +28,7 @@ fn answer(ask: &Ask, decision: Decision) -> Value {
         request: ask.request.clone(),
         input: ask.input.clone(),
         decision,
+        announced: ask.announced,
     })
 }
 
@@ -37,7 +38,7 @@ fn asks() -> Vec<Ask> {
     said.into_iter()
         .flatten()
         .filter_map(|decoded| match decoded {
-            Decoded::Says(AgentSays::Asked { ask }) => Some(ask),
+            Decoded::Says(AgentSays::Asked { ask, .. }) => Some(ask),
             Decoded::Says(_) | Decoded::Delta { .. } | Decoded::Dropped { .. } => None,
         })
         .collect()
@@ -76,6 +77,7 @@ fn an_input_keeps_its_bytes_and_never_breaks_the_line() {
             request: ask.request,
             input: ask.input,
             decision: Decision::Allow,
+            announced: false,
         },
         "",
     );
@@ -266,4 +268,43 @@ fn last_words_on_standard_error_tell_why_it_ended() {
         assert_eq!(hint(line), want, "{line}");
     }
     assert_eq!(claude.classify_exit(&[]), None);
+}
+
+#[test]
+fn an_agent_that_is_guarded_announces_every_step_and_is_answered_as_hooks_are() {
+    let initialize = value(&Action::InitializeGuarded);
+    let hook = &initialize["request"]["hooks"]["PreToolUse"][0];
+    assert_eq!(
+        hook,
+        &json!({"matcher": "*", "hookCallbackIds": ["lk"], "timeout": 2_147_483, "onFailure": "block"})
+    );
+    assert_eq!(value(&Action::Initialize)["request"], json!({"subtype": "initialize"}));
+    let line = json!({"type": "control_request", "request_id": "r9", "request": {
+        "subtype": "hook_callback", "callback_id": "lk", "tool_use_id": "toolu_1",
+        "input": {"hook_event_name": "PreToolUse", "tool_name": "Bash", "tool_input": {"command": "rm x"},
+                  "tool_use_id": "toolu_1"}}});
+    let mut wire = wire(seed());
+    let mut said = Vec::new();
+    wire.decode(line.to_string().as_bytes(), &mut said);
+    let [Decoded::Says(AgentSays::Asked { ask, tool_use })] = said.as_slice() else { panic!("{said:?}") };
+    assert_eq!((ask.announced, ask.tool.as_str(), tool_use.command.as_deref()), (true, "Bash", Some("rm x")));
+    let says =
+        |decision: Decision| answer(ask, decision)["response"]["response"]["hookSpecificOutput"].clone();
+    let output = |more: Value| {
+        let mut output = json!({"hookEventName": "PreToolUse"});
+        output.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        output
+    };
+    assert_eq!(says(Decision::Allow), output(json!({"permissionDecision": "allow"})));
+    let no = Decision::Deny { message: "no".to_owned() };
+    let denied = output(json!({"permissionDecision": "deny", "permissionDecisionReason": "no"}));
+    assert_eq!(says(no), denied);
+    let edit = Decision::Edit { input: Json::parse(r#"{"command":"ls"}"#).unwrap() };
+    let edited = output(json!({"permissionDecision": "allow", "updatedInput": {"command": "ls"}}));
+    assert_eq!(says(edit), edited);
+    let request = ask.request.clone();
+    assert_eq!(value(&Action::Pass { request: request.clone() })["response"]["response"], json!({}));
+    let stay = value(&Action::Stay { request, message: "no".to_owned() });
+    assert_eq!(stay["response"]["response"]["hookSpecificOutput"], denied);
+    assert_eq!(stay["response"]["subtype"], "success");
 }

@@ -116,7 +116,7 @@ fn line(says: &AgentSays) -> String {
         AgentSays::ToolEnded { call, outcome, text } => {
             format!("tool ended {} {call} {}", format!("{outcome:?}").to_lowercase(), short(text))
         }
-        AgentSays::Asked { ask } => format!(
+        AgentSays::Asked { ask, .. } => format!(
             "asked {} {} for {} ({}; {}){}",
             format!("{:?}", ask.kind).to_lowercase(),
             ask.tool,

@@ -25,9 +25,10 @@ use crate::{
     AgentInfo, Attempt, Claim, ClaimQuery, ClaimRenewal, ClaimRequest, Created, DaemonStatus,
     DecisionRequest, Delivery, DeliveryQuery, EventPage, EventQuery, FullSession, Gate, GateQuery,
     InnerReference, InterruptReceipt, InterruptRequest, Item, ItemQuery, JournalQuery, List, NewSession,
-    PauseRequest, PromptEdit, PromptReceipt, PromptRequest, QueuedPrompt, Reference, Session, SessionPatch,
-    SessionQuery, SettingsRequest, StopReceipt, StopRequest, Turn, UnpauseReceipt, Version, WaitQuery,
-    Webhook, WebhookTest, WebhookTrial, Why, headers, limits,
+    PauseRequest, PromptEdit, PromptReceipt, PromptRequest, QueuedPrompt, Reference, RuleAdded, RuleList,
+    RuleQuery, RuleSpec, RuleTest, Ruling, Session, SessionPatch, SessionQuery, SettingsRequest, StopReceipt,
+    StopRequest, Turn, UnpauseReceipt, Version, WaitQuery, Webhook, WebhookTest, WebhookTrial, Why, headers,
+    limits,
 };
 use http::{Call, Deadline};
 
@@ -252,6 +253,28 @@ impl Client {
     /// `DELETE /v1/sessions/{session}/claims/{claim}`
     pub async fn end_claim(&self, claim: &InnerReference<ClaimNo>) -> Answer<()> {
         self.text(Call { method: Method::DELETE, ..Call::get(claim_path(claim)) }).await.map(drop)
+    }
+
+    /// `GET /v1/rules`
+    pub async fn rules(&self, query: &RuleQuery) -> Answer<RuleList> {
+        self.get(&with_query("/v1/rules", query)).await
+    }
+
+    /// `POST /v1/rules`
+    pub async fn add_rule(&self, rule: &RuleSpec) -> Answer<RuleAdded> {
+        self.post("/v1/rules", rule).await
+    }
+
+    /// `DELETE /v1/rules/{rule}`
+    pub async fn remove_rule(&self, rule: &str) -> Answer<()> {
+        let rule = percent_encoding::utf8_percent_encode(rule, percent_encoding::NON_ALPHANUMERIC);
+        let path = format!("/v1/rules/{rule}");
+        self.text(Call { method: Method::DELETE, ..Call::get(path) }).await.map(drop)
+    }
+
+    /// `POST /v1/rules/test`
+    pub async fn test_rules(&self, test: &RuleTest) -> Answer<Ruling> {
+        self.post("/v1/rules/test", test).await
     }
 
     /// `POST /v1/sessions/{session}/interrupt`

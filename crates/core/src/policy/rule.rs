@@ -163,7 +163,7 @@ pub struct When {
     /// A host that it talks to.
     pub host: Option<HostPattern>,
     /// How dangerous it is: at most this for what is allowed, at least this for what is asked or denied. `notify` allows
-    /// what is less dangerous, and tells of what is just this.
+    /// what is less dangerous, allows and tells of what is just this, and tells of what is more if something else allows it.
     pub risk: Option<Risk>,
 }
 

@@ -97,26 +97,30 @@ impl Policy {
     fn rule_on_part(&self, subject: &Subject<'_>, tool_use: &ToolUse, part: &Part<'_>) -> PartRuling {
         let (risk, rating) = self.rate(subject, tool_use, part);
         let mut rules: Vec<(Effect, Arc<Rule>)> = Vec::new();
+        let mut permitted = false;
         for rule in &self.rules {
             let when = &rule.when;
-            let Some(effect) =
-                rule.effect_at(risk).filter(|_| when.is_about(subject) && when.names(tool_use))
-            else {
+            let Some((effect, permits)) = rule.effect_at(risk) else { continue };
+            if !when.is_about(subject) || !when.names(tool_use) {
                 continue;
-            };
+            }
             match when.reaches(&self.workspace, part, effect.permits()) {
-                Reach::Certain => rules.push((effect, rule.clone())),
+                Reach::Certain => {
+                    permitted |= permits;
+                    rules.push((effect, rule.clone()));
+                }
                 // What may be denied, and may be something else, somebody has to look at.
                 Reach::Possible if !effect.permits() => rules.push((Effect::Ask, rule.clone())),
                 Reach::Possible | Reach::None => {}
             }
         }
         rules.sort_by(|(a, first), (b, second)| b.cmp(a).then(first.layer.cmp(&second.layer)));
+        let strictest = rules.first().map(|(effect, _)| *effect);
         PartRuling {
             what: part.to_string(),
             risk,
             rating,
-            effect: rules.first().map(|(effect, _)| *effect),
+            effect: strictest.filter(|effect| !effect.permits() || permitted),
             rules,
         }
     }
@@ -154,14 +158,16 @@ impl Policy {
 }
 
 impl Rule {
-    /// What it says of something that is so dangerous.
-    fn effect_at(&self, risk: Risk) -> Option<Effect> {
-        let Some(named) = self.when.risk else { return Some(self.effect) };
+    /// What it says of something that is so dangerous, and whether it lets it go on: what is more dangerous than `notify`
+    /// names is told too, if something else lets it go on.
+    fn effect_at(&self, risk: Risk) -> Option<(Effect, bool)> {
+        let permits = self.effect.permits();
+        let Some(named) = self.when.risk else { return Some((self.effect, permits)) };
         match self.effect {
-            Effect::Allow => (risk <= named).then_some(Effect::Allow),
-            Effect::Notify if risk < named => Some(Effect::Allow),
-            Effect::Notify => (risk == named).then_some(Effect::Notify),
-            Effect::Ask | Effect::Deny => (risk >= named).then_some(self.effect),
+            Effect::Allow => (risk <= named).then_some((Effect::Allow, true)),
+            Effect::Notify if risk < named => Some((Effect::Allow, true)),
+            Effect::Notify => Some((Effect::Notify, risk == named)),
+            Effect::Ask | Effect::Deny => (risk >= named).then_some((self.effect, false)),
         }
     }
 }
@@ -301,6 +307,9 @@ fn parts<'a>(tool_use: &'a ToolUse, line: Option<&'a CommandLine>) -> Vec<Part<'
             line.fed.then(|| Part::Untold("text that is fed to a command and may be a script".to_owned())),
         );
         parts.extend(line.opaque.iter().map(|why| Part::Untold(why.to_string())));
+    }
+    if tool_use.untold {
+        parts.push(Part::Untold("an input that does not say what it has to".to_owned()));
     }
     if parts.is_empty() {
         parts.push(Part::Whole);

@@ -203,6 +203,14 @@ fn levels_of_risk_by_environment_can_be_said() {
 }
 
 #[test]
+fn what_is_more_dangerous_than_notify_names_is_told_only_if_something_else_lets_it_go_on() {
+    let notify = r#""effect":"notify","risk":"medium""#;
+    assert_eq!(effect(&policy(&[notify]), &bash("ls")), None);
+    let both = policy(&[notify, r#""effect":"allow","tool":"Bash""#]);
+    assert_eq!(effect(&both, &bash("ls")), Some(Effect::Notify));
+}
+
+#[test]
 fn who_asks_is_a_condition_and_all_conditions_have_to_hold() {
     for (condition, meant) in [
         (r#""agent":"claude""#, true),
@@ -347,6 +355,8 @@ fn strictness(ruling: &Ruling) -> u8 {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
     #[test]
     fn what_asks_or_denies_never_loosens(
         rules in prop::collection::vec(any_rule(), 0..6),

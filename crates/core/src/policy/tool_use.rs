@@ -74,12 +74,21 @@ pub struct ToolUse {
     pub paths: Vec<PathUse>,
     /// The addresses that it fetches.
     pub urls: Vec<String>,
+    /// Whether its input does not say what it has to say, so that nobody can tell what it is about to do.
+    pub untold: bool,
 }
 
 impl ToolUse {
     /// A use of which nothing but the tool is known.
     pub fn of(tool: &str, kind: ToolKind) -> Self {
-        Self { tool: tool.to_owned(), kind, command: None, paths: Vec::new(), urls: Vec::new() }
+        Self {
+            tool: tool.to_owned(),
+            kind,
+            command: None,
+            paths: Vec::new(),
+            urls: Vec::new(),
+            untold: false,
+        }
     }
 }
 

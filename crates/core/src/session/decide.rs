@@ -13,6 +13,7 @@ use super::status::{Cause, status};
 use crate::id::{PromptNo, SessionName, TurnNo};
 use crate::limits;
 use crate::manner::Manner;
+use crate::policy::Policy;
 use crate::prompt::{Class, Prompt};
 use crate::time::Stamp;
 
@@ -21,6 +22,8 @@ use crate::time::Stamp;
 pub struct Env {
     /// When the input happened. For what the journal tells, that is the journal's time.
     pub now: Stamp,
+    /// The rules of the session's workspace.
+    pub policy: Arc<Policy>,
     /// How the session's agent wants to be treated, for a launch that is decided in this step.
     pub manner: Arc<Manner>,
     /// Whether another living session has the name that this one has, or is to get.

@@ -110,6 +110,9 @@ pub fn duties(state: &State) -> Vec<Duty> {
                 .map(|running| running.prompt.words()),
             Op::Write(
                 Action::Initialize
+                | Action::InitializeGuarded
+                | Action::Pass { .. }
+                | Action::Stay { .. }
                 | Action::Interrupt { .. }
                 | Action::Answer { .. }
                 | Action::Refuse { .. }

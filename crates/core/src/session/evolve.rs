@@ -544,6 +544,9 @@ impl State {
             }
             Op::Write(
                 Action::Initialize
+                | Action::InitializeGuarded
+                | Action::Pass { .. }
+                | Action::Stay { .. }
                 | Action::Prompt { .. }
                 | Action::Answer { .. }
                 | Action::Refuse { .. }

@@ -4,15 +4,20 @@ use super::decide::Step;
 use super::event::{Event, Op};
 use super::rejection::Rejection;
 use crate::agent::Action;
-use crate::gate::{Ask, Decision, Gate, GateKind, GateState, Verdict, Withdrawal};
+use crate::gate::{Ask, Decision, Gate, GateKind, GateState, Through, Verdict, Withdrawal};
 use crate::id::{AttemptNo, GateNo};
 use crate::json::Json;
 use crate::limits;
+use crate::policy::{Effect, Rule, ToolUse};
 
 impl Step<'_> {
-    pub(super) fn asked(&mut self, attempt: AttemptNo, ask: Ask) {
-        // A question that an ending turn asks is void: the agent takes it back itself.
+    pub(super) fn asked(&mut self, attempt: AttemptNo, ask: Ask, tool_use: &ToolUse) {
+        // A question that an ending turn asks is void: the agent takes it back itself. What it announces it may do.
         if self.state.closing.is_some() || (self.state.interrupt.is_some() && !ask.beside_turn) {
+            if ask.announced {
+                let message = "The turn is being ended.".to_owned();
+                self.write(Op::Write(Action::Stay { request: ask.request, message }));
+            }
             return;
         }
         // The agent repeats its open questions after a second handshake.
@@ -23,18 +28,38 @@ impl Step<'_> {
             let message = format!("more than {} questions are open", limits::OPEN_GATES);
             return self.refuse(ask.request, message);
         }
+        // Questions, plans and logins are no steps of tools: somebody has to answer.
+        let step = ask.kind == GateKind::Permission;
+        let ruling = step.then(|| self.env.policy.rule_on(&self.state.subject(), tool_use));
+        let rule = ruling.as_ref().and_then(|ruling| ruling.rule.clone());
+        let effect = ruling.as_ref().and_then(|ruling| ruling.effect);
+        // What is only announced goes the agent's own way unless a rule holds it up, or wants it told.
+        if ask.announced && matches!(effect, None | Some(Effect::Allow)) {
+            self.write(Op::Write(Action::Pass { request: ask.request }));
+            return;
+        }
+        let no = self.state.next_gate;
         let gate = Gate {
-            no: self.state.next_gate,
+            no,
             attempt,
             turn: if ask.beside_turn { None } else { self.speaking_turn() },
             input_hash: ask.input.hash(),
-            rule: "agent".to_owned(),
-            risk: "unrated".to_owned(),
+            rule: rule.as_ref().map_or_else(|| "agent".to_owned(), |rule| rule.id.clone()),
+            risk: ruling.as_ref().map_or("unrated", |ruling| ruling.risk.word()).to_owned(),
+            rule_reason: rule.as_ref().and_then(|rule| rule.reason.clone()),
             opened: self.env.now.clone(),
             state: GateState::Open,
             ask,
         };
         self.emit(Event::GateOpened { gate: Box::new(gate) });
+        if let Some((effect, rule)) = effect.zip(rule) {
+            let decision = match effect {
+                Effect::Allow | Effect::Notify => Decision::Allow,
+                Effect::Deny => Decision::Deny { message: denied(&rule) },
+                Effect::Ask => return,
+            };
+            self.verdict(no, decision, rule.id.clone(), Through::Rule);
+        }
     }
 
     pub(super) fn ask_withdrawn(&mut self, request: &Json) {
@@ -65,20 +90,37 @@ impl Step<'_> {
         }
         check_size(&decision)?;
         fits(no, gate.ask.kind, &decision)?;
+        if self.verdict(no, decision, by, Through::Person) {
+            Ok(())
+        } else {
+            Err(Rejection::UnknownGate { gate: no })
+        }
+    }
+
+    /// Decides an open gate. False if its process takes no more input, which would have withdrawn the gate.
+    fn verdict(&mut self, no: GateNo, decision: Decision, by: String, through: Through) -> bool {
+        let Some(gate) = self.state.gates.get(&no) else { return false };
         let action = Action::Answer {
             gate: no,
             request: gate.ask.request.clone(),
             input: gate.ask.input.clone(),
             decision: decision.clone(),
+            announced: gate.ask.announced,
         };
-        let verdict = Verdict { decision, by, at: self.env.now.clone() };
-        // The gate's process is there and takes input, or the gate would have been withdrawn with it.
-        let Some(write) = self.write(Op::Write(action)) else {
-            return Err(Rejection::UnknownGate { gate: no });
-        };
+        let verdict = Verdict { decision, by, through, at: self.env.now.clone() };
+        let Some(write) = self.write(Op::Write(action)) else { return false };
         self.emit(Event::GateDecided { gate: no, verdict, write });
-        Ok(())
+        true
     }
+}
+
+/// What the agent is told of what a rule denies.
+fn denied(rule: &Rule) -> String {
+    let reason = rule.reason.as_deref().map(|reason| format!(": {reason}")).unwrap_or_default();
+    format!(
+        "Denied by the rule {}{reason}. Do not try another way to do the same; say what you need.",
+        rule.id
+    )
 }
 
 fn check_size(decision: &Decision) -> Result<(), Rejection> {

@@ -208,7 +208,7 @@ impl Step<'_> {
                 let turn = self.speaking_turn();
                 self.emit(Event::ToolEnded { turn, call, outcome, text });
             }
-            AgentSays::Asked { ask } => self.asked(attempt, ask),
+            AgentSays::Asked { ask, tool_use } => self.asked(attempt, ask, &tool_use),
             AgentSays::AskWithdrawn { request } => self.ask_withdrawn(&request),
             AgentSays::UnknownRequest { request, subtype } => {
                 let message = format!("Unsupported control request subtype: {subtype}");

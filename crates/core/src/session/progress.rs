@@ -1,12 +1,14 @@
 //! What follows by itself once an input is taken in: launches, turns, ends.
 
+use std::sync::Arc;
+
 use super::deadline::ending;
 use super::decide::Step;
 use super::end::{Closing, End, EndReason};
 use super::event::{Event, Op};
 use super::state::{Conversation, Life, Lifetime, Process, State};
 use crate::agent::Action;
-use crate::manner::{Handshake, Resumes};
+use crate::manner::{Handshake, Manner, Resumes, Rung};
 use crate::turn::Outcome;
 
 impl Step<'_> {
@@ -75,11 +77,25 @@ impl Step<'_> {
         };
         self.emit(Event::AttemptLaunched {
             attempt: self.state.next_attempt,
-            manner: self.env.manner.clone(),
+            manner: self.manner(),
             resume,
             model: self.state.profile.model.clone(),
             mode: self.state.profile.mode.clone(),
         });
+    }
+
+    /// How the agent is treated. Where rules may hold up what it would not ask about, it announces its steps; and its input
+    /// is not closed to end it, for an agent whose input is closed may take what was not answered for a yes.
+    fn manner(&self) -> Arc<Manner> {
+        let manner = &self.env.manner;
+        if manner.handshake != Handshake::Initialize || !self.env.policy.may_tighten(&self.state.subject()) {
+            return manner.clone();
+        }
+        let mut guarded = Manner { handshake: Handshake::InitializeGuarded, ..(**manner).clone() };
+        for ladder in [&mut guarded.interrupt, &mut guarded.stop] {
+            ladder.retain(|rung| *rung != Rung::CloseStdin);
+        }
+        Arc::new(guarded)
     }
 
     /// A process that has just come up is greeted as its manner wants.
@@ -87,9 +103,12 @@ impl Step<'_> {
         let Some(attempt) = self.state.process.attempt() else { return };
         match attempt.manner.handshake {
             // It is shown out at once.
-            Handshake::Initialize if self.state.closing.is_some() => {}
+            Handshake::Initialize | Handshake::InitializeGuarded if self.state.closing.is_some() => {}
             Handshake::Initialize => {
                 self.write(Op::Write(Action::Initialize));
+            }
+            Handshake::InitializeGuarded => {
+                self.write(Op::Write(Action::InitializeGuarded));
             }
             Handshake::None => {
                 let event = Event::AttemptReady { attempt: attempt.no, version: None };

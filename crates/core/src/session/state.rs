@@ -18,6 +18,7 @@ use crate::id::{
     SessionName, TaskKey, TurnNo,
 };
 use crate::manner::{Manner, Rung, Scope};
+use crate::policy::Subject;
 use crate::prompt::{Class, Prompt};
 use crate::time::{BootId, Stamp};
 use crate::turn::{Outcome, Preemptor, Usage};
@@ -513,6 +514,16 @@ impl State {
     pub fn running_class(&self) -> Option<Class> {
         let own = self.own_turn.as_ref().map(|_| Class::Background);
         self.turn.as_ref().map(|turn| turn.prompt.class).or(own)
+    }
+
+    /// What rules look at in this session.
+    pub fn subject(&self) -> Subject<'_> {
+        Subject {
+            agent: self.profile.agent.as_str(),
+            labels: &self.profile.labels,
+            environment: self.profile.environment.as_deref(),
+            submitter: self.profile.submitter.as_deref(),
+        }
     }
 
     /// Whether a gate waits for somebody.

@@ -38,7 +38,14 @@ pub(crate) static MANNER: LazyLock<Arc<Manner>> = LazyLock::new(|| {
 });
 
 pub(crate) fn env(slot: bool) -> Env {
-    Env { now: stamp(NOW), manner: MANNER.clone(), name_taken: false, paused: false, admits: slot }
+    Env {
+        now: stamp(NOW),
+        policy: Arc::default(),
+        manner: MANNER.clone(),
+        name_taken: false,
+        paused: false,
+        admits: slot,
+    }
 }
 
 pub(crate) fn new_session() -> NewSession {
@@ -68,6 +75,7 @@ pub(crate) fn ask() -> Ask {
         call: None,
         reason: None,
         beside_turn: false,
+        announced: false,
         suggestions: None,
     }
 }

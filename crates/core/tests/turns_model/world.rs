@@ -8,6 +8,7 @@ use lockkeeper_core::gate::{Decision, GateState};
 use lockkeeper_core::id::{AttemptNo, ClaimNo, GateNo, PromptNo};
 use lockkeeper_core::item::{Item, ItemBody};
 use lockkeeper_core::json::Json;
+use lockkeeper_core::policy::{ToolKind, ToolUse};
 use lockkeeper_core::prompt::{Class, OnPreempt};
 use lockkeeper_core::session::{
     Command, ExitStatus, Input, Move, NewClaim, NewPrompt, Observation, Op, Process, Stage, State, Why,
@@ -153,7 +154,9 @@ impl World {
             Act::Aborts => ended(TurnBy::Prompt, true),
             Act::BeginsItself => says(AgentSays::TurnBegan { by: TurnBy::Agent }),
             Act::EndsItself(aborted) => ended(TurnBy::Agent, aborted),
-            Act::Asks => says(AgentSays::Asked { ask: ask() }),
+            Act::Asks => {
+                says(AgentSays::Asked { ask: ask(), tool_use: ToolUse::of("Bash", ToolKind::Execute).into() })
+            }
             Act::TakesBack => says(AgentSays::AskWithdrawn { request: ask().request }),
             Act::StartsTool => {
                 let body = ItemBody::ToolCall { tool: "Bash".to_owned(), input: Json::parse("{}").unwrap() };

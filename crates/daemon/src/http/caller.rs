@@ -49,6 +49,17 @@ impl fmt::Display for Peer {
 }
 
 impl Peer {
+    /// Refuses to programs that agents run what says what agents may do: they would allow themselves.
+    pub(super) fn may_decide(&self) -> Result<(), Failure> {
+        match &self.session {
+            Some(session) => {
+                let detail = format!("{self} is run by the agent of session {session}");
+                Err(Failure::new(ErrorCode::DecisionForbidden, detail))
+            }
+            None => Ok(()),
+        }
+    }
+
     /// Refuses a class that is above the caller's right.
     pub(super) fn may_ask(&self, class: Class, rights: &Rights) -> Result<(), Failure> {
         match rights.highest(self.session.is_some(), self.name.as_ref()) {

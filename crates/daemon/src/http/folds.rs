@@ -407,7 +407,14 @@ mod tests {
     fn row() -> Result<SessionRow, Box<dyn std::error::Error>> {
         let manner = lockkeeper_agents::registry::find("demo").ok_or("no demo")?.manner();
         let now = Clock::new().now();
-        let env = Env { now, manner: manner.into(), name_taken: false, paused: false, admits: true };
+        let env = Env {
+            now,
+            policy: Arc::default(),
+            manner: manner.into(),
+            name_taken: false,
+            paused: false,
+            admits: true,
+        };
         Ok(SessionRow::of(&create(new(7)?, "me", &env)?.0))
     }
 
@@ -431,6 +438,7 @@ mod tests {
             ask,
             rule: "agent".to_owned(),
             risk: "unrated".to_owned(),
+            rule_reason: None,
             opened: Clock::new().now(),
             state: GateState::Open,
         })

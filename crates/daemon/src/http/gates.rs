@@ -77,6 +77,7 @@ pub(super) async fn decide(
     Path(gate): Path<String>,
     Json { value, .. }: Json<DecisionRequest>,
 ) -> Answer {
+    peer.may_decide()?;
     let (id, no): (_, GateNo) = resolve::inner(&host, &gate).await?;
     let known = find(&host, &id, no).await?;
     if let Some(hash) = &value.input_hash

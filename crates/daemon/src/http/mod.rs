@@ -14,6 +14,7 @@ mod pieces;
 mod prompts;
 mod receipts;
 mod resolve;
+mod rules;
 mod serve;
 mod sessions;
 mod system;
@@ -28,7 +29,7 @@ use axum::extract::{ConnectInfo, Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, patch, post, put};
+use axum::routing::{delete, get, patch, post, put};
 use lockkeeper_api::{ErrorCode, headers};
 
 use crate::host::Host;
@@ -53,6 +54,7 @@ fn router(host: Arc<Host>) -> Router {
         .route("/sessions/{session}/events", get(events::of_session))
         .route("/sessions/{session}/claims/{claim}", get(claims::get))
         .route("/gates", get(gates::list))
+        .route("/rules", get(rules::list).post(rules::add))
         .route("/webhooks/deliveries", get(webhooks::deliveries))
         .route("/events", get(events::all));
     let plain = Router::new()
@@ -74,6 +76,8 @@ fn router(host: Arc<Host>) -> Router {
         .route("/sessions/{session}/claims", get(claims::list).post(claims::claim))
         .route("/sessions/{session}/claims/{claim}", put(claims::renew).delete(claims::end))
         .route("/gates/{gate}/decision", post(gates::decide))
+        .route("/rules/test", post(rules::test))
+        .route("/rules/{rule}", delete(rules::remove))
         .route("/webhooks", get(webhooks::list))
         .route("/webhooks/{webhook}/test", post(webhooks::test))
         .route("/agents", get(system::agents))

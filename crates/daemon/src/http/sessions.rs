@@ -407,6 +407,10 @@ pub(super) async fn settings(
     Path(session): Path<String>,
     Json { value, .. }: Json<SettingsRequest>,
 ) -> Answer {
+    // A mode may say that nothing is asked any more.
+    if value.mode.is_some() {
+        peer.may_decide()?;
+    }
     act(&host, peer, &session, Command::Set { model: value.model, mode: value.mode }).await
 }
 

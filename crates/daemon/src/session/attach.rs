@@ -87,6 +87,9 @@ fn start(
     if let Err(error) = crate::paths::make_private(dir) {
         return os(&error, "the attempt's directory cannot be made");
     }
+    if let Err(error) = crate::rules::keep_project(Path::new(&plan.dir), dir) {
+        return os(&error, "the rules of the workspace cannot be kept");
+    }
     match lockkeeper_holder::start(own_exe, dir, &spec) {
         Ok(()) => Started::Runs,
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Started::Runs,

@@ -24,6 +24,7 @@ fn waiting(id: u64) -> State {
     let new = NewSession { prompt: Some(prompt), ..new(id).unwrap() };
     let manner = lockkeeper_agents::registry::find("demo").unwrap().manner();
     let env = Env {
+        policy: Arc::default(),
         now: Clock::new().now(),
         manner: Arc::new(manner),
         name_taken: false,

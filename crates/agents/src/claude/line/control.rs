@@ -31,6 +31,17 @@ pub(crate) struct ControlRequest<'a> {
     pub(crate) permission_suggestions: Option<&'a RawValue>,
     pub(crate) tool_use_id: Str<'a>,
     pub(crate) agent_id: Str<'a>,
+    pub(crate) callback_id: Str<'a>,
+}
+
+/// What a hook is told of a tool that is about to be used.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, bound(deserialize = "'de: 'a"))]
+pub(crate) struct Announced<'a> {
+    pub(crate) hook_event_name: Str<'a>,
+    pub(crate) tool_name: Str<'a>,
+    pub(crate) tool_input: Option<&'a RawValue>,
+    pub(crate) agent_id: Str<'a>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -51,4 +62,14 @@ pub(crate) struct Answer<'a> {
     pub(crate) model: Str<'a>,
     pub(crate) mode: Str<'a>,
     pub(crate) behavior: Str<'a>,
+    #[serde(rename = "hookSpecificOutput")]
+    pub(crate) hook: Option<&'a RawValue>,
+}
+
+/// What a hook answers.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, bound(deserialize = "'de: 'a"))]
+pub(crate) struct HookAnswer<'a> {
+    #[serde(rename = "permissionDecision")]
+    pub(crate) decision: Str<'a>,
 }

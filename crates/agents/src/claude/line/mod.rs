@@ -13,7 +13,7 @@ use serde::Deserialize;
 
 use super::lax::{Obj, Str};
 
-pub(super) use control::{Answer, ControlLine, ControlRequest, ControlResponse};
+pub(super) use control::{Announced, Answer, ControlLine, ControlRequest, ControlResponse, HookAnswer};
 pub(super) use limit::RateLimitLine;
 pub(super) use message::{AssistantLine, Block, Content, Message, ToolResultMeta, ToolUseResult, UserLine};
 pub(super) use stream::{Delta, Event};

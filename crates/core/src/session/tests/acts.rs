@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::world::*;
 use crate::agent::{AgentSays, ControlAnswer, TaskKind};
-use crate::gate::Decision;
+use crate::gate::{Ask, Decision};
 use crate::id::{AttemptNo, ClaimNo, ControlNo, GateNo, PromptNo, TurnNo};
 use crate::item::ToolOutcome;
 use crate::json::Json;
@@ -289,7 +289,13 @@ impl World {
                 let call = format!("t{n}").parse().unwrap();
                 says(AgentSays::ToolEnded { call, outcome: ToolOutcome::Ok, text: "".into() })
             }
-            What::Asked(n) => says(AgentSays::Asked { ask: ask(&format!("r{n}")) }),
+            What::Asked(n) => {
+                // Some are announced only.
+                let asked = ["make", "make", "git status", "rm x"].map(|command| (command, false));
+                let announced = ["make", "rm x"].map(|command| (command, true));
+                let (command, announced) = [&asked[..], &announced[..]].concat()[usize::from(n) % 6];
+                says(asking_to_run(Ask { announced, ..ask(&format!("r{n}")) }, command))
+            }
             What::AskWithdrawn(n) => {
                 says(AgentSays::AskWithdrawn { request: Json::parse(&format!("\"r{n}\"")).unwrap() })
             }

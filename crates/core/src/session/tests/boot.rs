@@ -258,7 +258,7 @@ fn law4_what_an_earlier_attempt_did_changes_nothing() {
             Observation::Signalled { attempt, number: 1, delivered: 1 },
             says(crate::agent::AgentSays::Ready { version: None }),
             says(crate::agent::AgentSays::Malformed { why: String::new(), bytes: 1 }),
-            says(crate::agent::AgentSays::Asked { ask: ask("r1") }),
+            says(asking(ask("r1"))),
             Observation::Exited { attempt, exit: exit(ExitStatus::Code(1)) },
             Observation::HolderLost { attempt, journal_whole: true, stderr: vec![] },
         ] {

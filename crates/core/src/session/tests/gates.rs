@@ -1,11 +1,15 @@
 //! Points that await a decision.
 
+use std::sync::Arc;
+
 use super::world::*;
 use crate::agent::AgentSays;
-use crate::gate::{Ask, Decision, GateKind, GateState, Withdrawal};
+use crate::gate::{Ask, Decision, GateKind, GateState, Through, Withdrawal};
 use crate::id::GateNo;
 use crate::json::Json;
 use crate::limits;
+use crate::manner::{Handshake, Rung};
+use crate::policy::{Effect, Layer, Policy, RuleSpec};
 use crate::session::*;
 use crate::turn::{Ending, Outcome};
 
@@ -35,10 +39,7 @@ fn o22_a_session_that_pauses_at_a_gate_awaits_input_in_the_same_step() {
 fn o26_a_gate_says_tool_input_risk_and_rule() {
     let w = gated();
     let gate = &w.state.gates[&GateNo(1)];
-    assert_eq!(
-        (gate.ask.tool.as_str(), gate.risk.as_str(), gate.rule.as_str()),
-        ("Bash", "unrated", "agent")
-    );
+    assert_eq!((gate.ask.tool.as_str(), gate.risk.as_str(), gate.rule.as_str()), ("Bash", "high", "agent"));
     assert_eq!(gate.input_hash, gate.ask.input.hash());
     assert_eq!(gate.turn.map(|turn| turn.0), Some(1));
 }
@@ -174,7 +175,7 @@ fn a_decision_has_to_fit_what_is_asked() {
         (GateKind::Login, deny(), yes),
     ] {
         let mut w = World::running();
-        w.says(AgentSays::Asked { ask: Ask { kind, ..ask("r1") } });
+        w.says(asking(Ask { kind, ..ask("r1") }));
         let result = w.decide(1, decision.clone());
         assert_eq!(result.is_ok(), fits, "{kind:?} {decision:?}");
         if let Err(refused) = result {
@@ -219,7 +220,7 @@ fn a_turn_that_ends_takes_its_open_gates_with_it() {
 #[test]
 fn a_gate_of_no_turn_holds_an_idle_session() {
     let mut w = World::idle();
-    w.says(AgentSays::Asked { ask: Ask { kind: GateKind::Login, ..ask("r1") } });
+    w.says(asking(Ask { kind: GateKind::Login, ..ask("r1") }));
     assert_eq!((w.status(), w.state.gates[&GateNo(1)].turn), (Status::AwaitingInput, None));
     w.decide(1, Decision::Allow).unwrap();
     assert_eq!(w.status(), Status::Idle);
@@ -299,7 +300,7 @@ fn a_gate_after_the_turn_keeps_a_one_shot_session_open() {
 #[test]
 fn the_question_of_a_task_beside_the_turn_outlives_the_turn() {
     let mut w = World::running();
-    w.says(AgentSays::Asked { ask: Ask { beside_turn: true, ..ask("r1") } });
+    w.says(asking(Ask { beside_turn: true, ..ask("r1") }));
     assert_eq!(w.state.gates[&GateNo(1)].turn, None);
     w.ends(Ending::Completed);
     assert_eq!(w.status(), Status::AwaitingInput);
@@ -309,11 +310,85 @@ fn the_question_of_a_task_beside_the_turn_outlives_the_turn() {
 #[test]
 fn an_interrupt_leaves_the_question_of_a_task_beside_the_turn_to_the_agent() {
     let mut w = World::running();
-    w.says(AgentSays::Asked { ask: Ask { beside_turn: true, ..ask("r1") } });
+    w.says(asking(Ask { beside_turn: true, ..ask("r1") }));
     w.requests("r2");
     w.interrupt();
     let open: Vec<_> = w.state.gates.keys().copied().collect();
     assert_eq!(open, [GateNo(1)]);
     w.says(AgentSays::AskWithdrawn { request: json("\"r1\"") });
     assert!(w.state.gates.is_empty());
+}
+
+#[test]
+fn a_rule_decides_at_once_and_nobody_is_asked() {
+    for announced in [false, true] {
+        for (command, decision, rule) in [("git status", "allow", "user:git"), ("rm x", "deny", "user:rm")] {
+            let mut w = World::guarded();
+            w.says(asking_to_run(Ask { announced, ..ask("r1") }, command));
+            if announced && decision == "allow" {
+                assert_eq!((w.kinds(), w.todo()), (vec!["outbox.intended"], vec!["pass".to_owned()]));
+                continue;
+            }
+            assert_eq!(w.kinds(), ["gate.opened", "outbox.intended", "gate.decided"]);
+            assert_eq!((w.status(), w.state.has_open_gate()), (Status::Running, false), "it never waits");
+            let gate = &w.state.gates[&GateNo(1)];
+            let GateState::Decided { verdict, .. } = &gate.state else { panic!("{gate:?}") };
+            assert_eq!(
+                (gate.rule.as_str(), verdict.by.as_str(), verdict.through),
+                (rule, rule, Through::Rule)
+            );
+            match &verdict.decision {
+                Decision::Allow => assert_eq!(decision, "allow"),
+                Decision::Deny { message } => {
+                    assert!(decision == "deny" && message.contains(rule), "{message}")
+                }
+                other => panic!("{other:?}"),
+            }
+            let late = w.refused(Command::Decide { gate: GateNo(1), decision: Decision::Allow });
+            assert_eq!(late.code(), "gate_decided");
+            w.writes();
+            assert!(matches!(w.log.last().unwrap().event, Event::GateDelivered { .. }));
+        }
+    }
+    // What is no step of a tool is nobody's to allow but a person's.
+    let mut w = World::guarded();
+    w.says(asking_to_run(Ask { kind: GateKind::Question, ..ask("r1") }, "git status"));
+    assert_eq!((w.status(), w.state.gates[&GateNo(1)].risk.as_str()), (Status::AwaitingInput, "unrated"));
+}
+
+#[test]
+fn what_an_agent_announces_goes_its_own_way_unless_a_rule_holds_it_up() {
+    let mut w = World::guarded();
+    w.says(asking_to_run(Ask { announced: true, ..ask("r1") }, "make"));
+    assert_eq!((w.todo(), w.status(), w.state.gates.len()), (vec!["pass".to_owned()], Status::Running, 0));
+    w.writes();
+    // Nobody can tell whether this is what is denied, so somebody has to look.
+    w.says(asking_to_run(Ask { announced: true, ..ask("r2") }, "eval $X"));
+    assert_eq!((w.status(), w.state.gates[&GateNo(1)].rule.as_str()), (Status::AwaitingInput, "user:rm"));
+    w.interrupt();
+    w.says(asking_to_run(Ask { announced: true, ..ask("r3") }, "make"));
+    assert!(
+        w.todo().contains(&"stay".to_owned()),
+        "nothing begins in a turn that is being ended: {:?}",
+        w.todo()
+    );
+}
+
+#[test]
+fn an_agent_announces_its_steps_where_rules_may_hold_them_up_and_keeps_its_input() {
+    let attempt = |w: &World| w.state.process.attempt().unwrap().manner.clone();
+    let guarded = attempt(&World::guarded());
+    assert_eq!(guarded.handshake, Handshake::InitializeGuarded);
+    assert!(!guarded.interrupt.contains(&Rung::CloseStdin) && !guarded.stop.contains(&Rung::CloseStdin));
+    let free = attempt(&World::running());
+    assert_eq!((free.handshake, &*free), (Handshake::Initialize, &manner()));
+    // Another agent's rules are not this one's.
+    let spec = RuleSpec { agent: Some("codex".to_owned()), ..RuleSpec::new(Effect::Ask) };
+    let rule = Arc::new(spec.compile(Layer::User, "1").unwrap());
+    let mut w = World::launching();
+    w.env.policy = Arc::new(Policy { rules: vec![rule], ..Policy::default() });
+    w.kill();
+    w.exits(ExitStatus::Signal(9));
+    w.prompt("again");
+    assert_eq!(attempt(&w).handshake, Handshake::Initialize);
 }

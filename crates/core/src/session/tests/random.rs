@@ -60,7 +60,7 @@ fn what() -> impl Strategy<Value = What> {
         1 => Just(What::Item),
         2 => (0..2_u8).prop_map(What::ToolStarted),
         2 => (0..2_u8).prop_map(What::ToolEnded),
-        4 => (0..3_u8).prop_map(What::Asked),
+        4 => (0..6_u8).prop_map(What::Asked),
         1 => (0..3_u8).prop_map(What::AskWithdrawn),
         1 => Just(What::UnknownRequest),
         3 => (0..4_u32, any::<bool>()).prop_map(|(back, done)| What::Answered(back, done)),
@@ -127,6 +127,7 @@ fn given() -> impl Strategy<Value = World> {
         Just(()).prop_map(|()| World::one_shot()),
         Just(()).prop_map(|()| World::with_history()),
         Just(()).prop_map(|()| World::without_a_slot()),
+        Just(()).prop_map(|()| World::guarded()),
     ]
 }
 

@@ -10,6 +10,7 @@ use crate::id::{AgentSessionId, AttemptNo, GateNo, ItemKey, SessionId, TaskKey, 
 use crate::item::{Item, ItemBody};
 use crate::json::Json;
 use crate::manner::{Handshake, Manner, Resumes, Rung, Scope};
+use crate::policy::{Effect, Layer, Policy, RuleSpec, ToolKind, ToolUse};
 use crate::prompt::{Class, OnPreempt};
 use crate::session::{
     Command, Deadline, Duty, Env, Envelope, Event, Exit, ExitHint, ExitStatus, ExitVerdict, Input, Lifetime,
@@ -59,6 +60,27 @@ pub(super) fn new_prompt(text: &str, class: Class) -> NewPrompt {
     NewPrompt::new(text, class)
 }
 
+/// `git` goes on by itself, `rm` does not happen.
+fn policy() -> Arc<Policy> {
+    let rule = |effect, command: &str| {
+        let spec = RuleSpec { command: Some(command.to_owned()), ..RuleSpec::new(effect) };
+        Arc::new(spec.compile(Layer::User, command.split(' ').next().unwrap()).unwrap())
+    };
+    let rules = vec![rule(Effect::Allow, "git *"), rule(Effect::Deny, "rm *")];
+    Arc::new(Policy { workspace: "/work".into(), rules, ratings: Vec::new() })
+}
+
+/// The agent asks whether it may run a command.
+pub(super) fn asking_to_run(ask: Ask, command: &str) -> AgentSays {
+    let tool_use = ToolUse { command: Some(command.into()), ..ToolUse::of(&ask.tool, ToolKind::Execute) };
+    AgentSays::Asked { ask, tool_use: Box::new(tool_use) }
+}
+
+/// The same with one that no rule is about.
+pub(super) fn asking(ask: Ask) -> AgentSays {
+    asking_to_run(ask, "make")
+}
+
 pub(super) fn new_claim(class: Class) -> NewClaim {
     NewClaim { class, ttl_ms: 60_000, preempt: false, on_preempt: OnPreempt::Continue }
 }
@@ -91,6 +113,7 @@ pub(super) fn ask(request: &str) -> Ask {
         call: Some("toolu_1".parse::<ItemKey>().unwrap()),
         reason: None,
         beside_turn: false,
+        announced: false,
         suggestions: None,
     }
 }
@@ -114,6 +137,7 @@ impl World {
     pub(super) fn of(new: NewSession, manner: Manner) -> Self {
         let env = Env {
             now: stamp(100_000),
+            policy: Arc::default(),
             manner: Arc::new(manner),
             name_taken: false,
             paused: false,
@@ -133,6 +157,15 @@ impl World {
     pub(super) fn without_a_slot() -> Self {
         let env = Env { admits: false, ..Self::suspended().env };
         Self::made(new_session(Lifetime::OneShot, Some("first")), env)
+    }
+
+    /// A session whose agent has to announce its steps.
+    pub(super) fn guarded() -> Self {
+        let env = Env { policy: policy(), ..Self::suspended().env };
+        let mut w = Self::made(new_session(Lifetime::Kept, Some("first")), env);
+        w.comes_up();
+        w.works();
+        w
     }
 
     /// A kept session without a prompt: suspended.
@@ -313,7 +346,7 @@ impl World {
     }
 
     pub(super) fn requests(&mut self, request: &str) {
-        self.says(AgentSays::Asked { ask: ask(request) });
+        self.says(asking(ask(request)));
     }
 
     pub(super) fn starts_tool(&mut self, key: &str) {
@@ -468,6 +501,9 @@ impl World {
                 Duty::Write { op: Op::Close, .. } => Some("close stdin".to_owned()),
                 Duty::Write { op: Op::Write(action), text, .. } => Some(match action {
                     Action::Initialize => "initialize".to_owned(),
+                    Action::InitializeGuarded => "initialize guarded".to_owned(),
+                    Action::Pass { .. } => "pass".to_owned(),
+                    Action::Stay { .. } => "stay".to_owned(),
                     Action::Prompt { .. } => format!("prompt {}", text.as_deref().unwrap()),
                     Action::Interrupt { .. } => "interrupt".to_owned(),
                     Action::Answer { gate, .. } => format!("answer {gate}"),

@@ -1,16 +1,23 @@
 //! Deciding what came in, on a scratch state.
 
+use std::path::Path;
+use std::sync::Arc;
+
+use lockkeeper_core::agent::AgentSays;
+use lockkeeper_core::policy::{Policy, ToolUse};
 use lockkeeper_core::session::{
-    Env, Envelope, Event, Input, Observation, Request, SlotUse, State, slot_use, step,
+    Env, Envelope, Event, Input, Observation, Process, Request, SlotUse, State, slot_use, step,
 };
 use lockkeeper_core::time::Stamp;
 use lockkeeper_store::KeyEntry;
 use tokio::sync::oneshot;
 
+use super::super::attach;
 use super::super::feed::Read;
 use super::super::{Done, KeyIntent, Message, Refused};
 use super::Task;
 use crate::host::same;
+use crate::rules;
 
 /// What a step of the loop has to answer once it is committed.
 pub(super) struct Answer {
@@ -49,6 +56,7 @@ impl Task {
         let manner = self.host.manner(self.adapter);
         let mut env = Env {
             now: self.host.clock.now(),
+            policy: self.policy(read),
             manner,
             name_taken: false,
             paused: self.host.slots.is_paused(),
@@ -85,6 +93,25 @@ impl Task {
             decided.step(Input::Tick, &env);
         }
         decided
+    }
+
+    /// The rules, where this step may ask for them: a tool is about to do something, or a process comes up. Finds out
+    /// where the paths of tools lead.
+    fn policy(&self, read: &mut Read) -> Arc<Policy> {
+        let mut uses: Vec<&mut ToolUse> =
+            read.inputs.iter_mut().filter_map(|(_, input)| asks(input)).collect();
+        let attempt = match &self.state.process {
+            Process::Launching(attempt) | Process::Opening(attempt) => attempt,
+            Process::Live(attempt) if !uses.is_empty() => attempt,
+            Process::Live(_) | Process::Absent => return Arc::default(),
+        };
+        let (workspace, dir) =
+            (Path::new(&self.state.profile.dir), attach::attempt_dir(&self.dir, attempt.no));
+        // Some files are looked at; other tasks move to other threads meanwhile.
+        tokio::task::block_in_place(|| {
+            uses.iter_mut().for_each(|tool_use| rules::lead(tool_use, workspace));
+            self.host.rules.policy(workspace, &dir)
+        })
     }
 
     fn take_wakes(&mut self, messages: &mut Vec<Message>) {
@@ -145,6 +172,16 @@ impl Task {
         };
         env.name_taken = false;
         decided.answers.push(answer);
+    }
+}
+
+/// What a tool is about to do that an input asks about.
+fn asks(input: &mut Input) -> Option<&mut ToolUse> {
+    match input {
+        Input::Observation(Observation::Agent { says: AgentSays::Asked { tool_use, .. }, .. }) => {
+            Some(tool_use)
+        }
+        Input::Observation(_) | Input::Command(_) | Input::Tick => None,
     }
 }
 
