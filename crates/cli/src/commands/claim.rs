@@ -7,16 +7,17 @@ use std::os::unix::process::ExitStatusExt as _;
 use std::process::ExitStatus;
 use std::time::Duration;
 
-use lockkeeper_api::client::{ClientError, EventStream};
 use lockkeeper_api::id::ClaimNo;
 use lockkeeper_api::{
     Claim, ClaimQuery, ClaimRenewal, ClaimRequest, ClaimState, ClaimWait, ErrorCode, InnerReference,
     Reference,
 };
-use tokio::process::Command;
+use tokio::process::{Child, Command};
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::timeout;
 
 use super::{Preempted, Urgency};
+use crate::away::Absence;
 use crate::clock;
 use crate::context::{CALLER_VARIABLE, Context};
 use crate::exit;
@@ -54,6 +55,8 @@ pub(crate) struct Args {
 
 /// Runs the command.
 pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
+    let (program, arguments) =
+        args.command.split_first().ok_or_else(|| Failure::usage("there is no command"))?;
     let request = ClaimRequest {
         class: args.class.into(),
         ttl_ms: args.ttl.get(),
@@ -61,21 +64,42 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
         on_preempt: args.preempted.on_preempt.into(),
     };
     // Caught before there is a claim: whatever comes, it is given back.
-    let signals = Signals::catch()?;
+    let mut signals = Signals::catch()?;
     // Whoever may not wait is told so before there is a claim.
     let waiting = listen(context, &args.session, None).await?;
     let made = context.client.claim(&args.session, &request).await?;
-    let claim: InnerReference<ClaimNo> = made.id.parse()?;
+    let held = Held { context, absence: Absence::new(context), claim: made.id.parse()? };
+    let work = async {
+        tokio::select! {
+            granted = held.wait(&args.session, &made) => granted?,
+            () = signals.either() => return Ok(exit::INTERRUPTED),
+        }
+        drop(waiting);
+        let mut command = Command::new(program);
+        command.args(arguments).env(VARIABLE, &made.id);
+        // What it sends is sent by the claim's owner.
+        command.envs(context.client.caller().map(|caller| (CALLER_VARIABLE, caller.as_str())));
+        let child = command.kill_on_drop(true).spawn();
+        let child =
+            child.map_err(|error| Failure::usage(format!("{}: {error}", program.to_string_lossy())))?;
+        to_its_end(child, &mut signals).await
+    };
     let every = Duration::from_millis(args.ttl.get()) / RENEW_PARTS;
     let result = tokio::select! {
-        result = work(&args, context, &made, &claim, signals, waiting) => result,
-        never = renew(context, &claim, every) => match never {},
+        result = work => result,
+        never = held.renew(every) => match never {},
     };
-    match context.client.end_claim(&claim).await {
-        Err(error) if !is_over(&error) => {
-            context.out.note(format!("could not give {} back: {error}", claim.no));
+    let left = async {
+        held.absence.outlasts(Duration::ZERO).await;
+        // What ended the command is not meant for what comes after it.
+        signals.forget().await;
+        signals.either().await;
+    };
+    tokio::select! {
+        () = held.give_back() => {}
+        () = left => {
+            context.out.note(format!("{} is not given back: others wait until it expires", held.claim.no));
         }
-        Ok(()) | Err(_) => {}
     }
     result
 }
@@ -89,32 +113,77 @@ impl Signals {
     fn catch() -> std::io::Result<Self> {
         Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
     }
+
+    /// Waits for either of them.
+    async fn either(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+
+    /// Forgets those that have come.
+    async fn forget(&mut self) {
+        while timeout(Duration::ZERO, self.either()).await.is_ok() {}
+    }
 }
 
-async fn work(
-    args: &Args,
-    context: &Context,
-    made: &Claim,
-    claim: &InnerReference<ClaimNo>,
-    mut signals: Signals,
-    waiting: EventStream,
-) -> Outcome {
-    tokio::select! {
-        granted = wait(args, context, made, claim) => granted?,
-        _ = signals.interrupt.recv() => return Ok(exit::INTERRUPTED),
-        _ = signals.terminate.recv() => return Ok(exit::INTERRUPTED),
+/// A claim that is there until it is given back, also while the daemon is not.
+struct Held<'a> {
+    context: &'a Context,
+    absence: Absence,
+    claim: InnerReference<ClaimNo>,
+}
+
+impl Held<'_> {
+    /// Waits until the next turns are the claim's.
+    async fn wait(&self, session: &Reference, made: &Claim) -> Outcome<()> {
+        if made.state == ClaimState::Held {
+            return Ok(());
+        }
+        let behind = match made.queued_behind {
+            1 => "1 goes before it".to_owned(),
+            many => format!("{many} go before it"),
+        };
+        self.context.out.note(format!("{} waits for {session}: {behind}", self.claim.no));
+        let query = ClaimQuery { wait: Some(ClaimWait::Held), timeout: None };
+        self.absence.bridge(async || self.context.client.claim_state(&self.claim, query).await).await??;
+        Ok(())
     }
-    drop(waiting);
-    let (program, arguments) =
-        args.command.split_first().ok_or_else(|| Failure::usage("there is no command"))?;
-    let mut child = Command::new(program)
-        .args(arguments)
-        .env(VARIABLE, &made.id)
-        // What it sends is sent by the claim's owner.
-        .envs(context.client.caller().map(|caller| (CALLER_VARIABLE, caller.as_str())))
-        .kill_on_drop(true)
-        .spawn()
-        .map_err(|error| Failure::usage(format!("{}: {error}", program.to_string_lossy())))?;
+
+    /// Renews it as long as somebody waits for this.
+    async fn renew(&self, every: Duration) -> Infallible {
+        let (client, out, no) = (&self.context.client, &self.context.out, self.claim.no);
+        loop {
+            tokio::time::sleep(every).await;
+            let renewal = async || client.renew_claim(&self.claim, ClaimRenewal::default()).await;
+            match self.absence.bridge(renewal).await {
+                Ok(Ok(_)) => {}
+                Ok(Err(error)) if error.is(ErrorCode::ClaimOver) => {
+                    out.note(format!("{no} is over: prompts that use it are refused"));
+                    return std::future::pending().await;
+                }
+                // The next one may come through before it expires.
+                Ok(Err(error)) => out.note(format!("could not renew {no}: {error}")),
+                Err(lost) => out.note(format!("could not renew {no}: {}", lost.what)),
+            }
+        }
+    }
+
+    /// Gives it back. One that is over already is as good.
+    async fn give_back(&self) {
+        let (client, out, no) = (&self.context.client, &self.context.out, self.claim.no);
+        match self.absence.bridge(async || client.end_claim(&self.claim).await).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) if error.is(ErrorCode::ClaimOver) => {}
+            Ok(Err(error)) => out.note(format!("could not give {no} back: {error}")),
+            Err(lost) => out.note(format!("could not give {no} back: {}", lost.what)),
+        }
+    }
+}
+
+/// Waits for the end of the command.
+async fn to_its_end(mut child: Child, signals: &mut Signals) -> Outcome {
     loop {
         tokio::select! {
             ended = child.wait() => return Ok(code(ended?)),
@@ -123,41 +192,6 @@ async fn work(
             _ = signals.terminate.recv() => return Ok(exit::INTERRUPTED),
         }
     }
-}
-
-/// Waits until the next turns are the claim's.
-async fn wait(args: &Args, context: &Context, made: &Claim, claim: &InnerReference<ClaimNo>) -> Outcome<()> {
-    if made.state == ClaimState::Held {
-        return Ok(());
-    }
-    let behind = match made.queued_behind {
-        1 => "1 goes before it".to_owned(),
-        many => format!("{many} go before it"),
-    };
-    context.out.note(format!("{} waits for {}: {behind}", claim.no, args.session));
-    let query = ClaimQuery { wait: Some(ClaimWait::Held), timeout: None };
-    context.client.claim_state(claim, query).await?;
-    Ok(())
-}
-
-/// Renews the claim as long as somebody waits for this.
-async fn renew(context: &Context, claim: &InnerReference<ClaimNo>, every: Duration) -> Infallible {
-    loop {
-        tokio::time::sleep(every).await;
-        match context.client.renew_claim(claim, ClaimRenewal::default()).await {
-            Ok(_) => {}
-            Err(error) if is_over(&error) => {
-                context.out.note(format!("{} is over: prompts that use it are refused", claim.no));
-                return std::future::pending().await;
-            }
-            // The next one may come through before it expires.
-            Err(error) => context.out.note(format!("could not renew {}: {error}", claim.no)),
-        }
-    }
-}
-
-fn is_over(error: &ClientError) -> bool {
-    error.problem().and_then(lockkeeper_api::Problem::known_code) == Some(ErrorCode::ClaimOver)
 }
 
 /// The exit code of the command, as shells tell it.

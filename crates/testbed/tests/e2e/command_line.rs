@@ -1,8 +1,14 @@
 //! `lk` as people and scripts run it: what it waits for, what it runs, and what it says.
 
+use std::fs;
 use std::process::{Child, Command, Output, Stdio};
 
-use crate::support::{Fallible, Home, SHORT, Spec, ensure, wait_until, with_daemon};
+use rustix::process::Signal;
+use serde_json::Value;
+
+use crate::support::{
+    Fallible, Home, SHORT, Session, Spec, children_of, ensure, kill, wait_until, with_daemon,
+};
 
 /// Starts a command whose output is read at its end, and which reads from a pipe that nobody writes to.
 fn started(mut command: Command) -> Fallible<Child> {
@@ -27,6 +33,122 @@ fn ended(mut child: Child) -> Fallible<(Option<i32>, String, String)> {
 /// Runs `lk` to its end.
 fn run(home: &Home, arguments: &[&str]) -> Fallible<(Option<i32>, String, String)> {
     ended(started(home.lk(arguments))?)
+}
+
+/// A session at work, until the file `go` is there.
+fn busy<'a>(home: &'a Home, name: &str) -> Fallible<Session<'a>> {
+    let work = format!("WAITFILE {} ;; SAY done", home.path("go").display());
+    let session = home.session(&Spec::kept().with("name", name).prompt(&work))?;
+    session.watch()?.event("turn.taken")?;
+    Ok(session)
+}
+
+/// Starts `lk` as what a service outside has started for a session's agent, and waits until the daemon knows that it waits.
+fn waits(home: &Home, who: &Session<'_>, whom: &str, arguments: &[&str]) -> Fallible<Child> {
+    let mut command = home.lk(arguments);
+    command.env("LOCKKEEPER_ATTEMPT", format!("{}.a1", who.id));
+    let child = started(command)?;
+    wait_until("the wait", || {
+        let why = home.api().get(&who.path("/why")).unwrap_or_default();
+        why.to_string().contains(&format!("a program of its agent waits for {whom}"))
+    })?;
+    Ok(child)
+}
+
+/// A session with an agent that has nothing to do.
+fn ready(home: &Home) -> Fallible<Session<'_>> {
+    let session = home.session(&Spec::kept())?;
+    session.ask("SAY ready")?;
+    Ok(session)
+}
+
+/// How the claims of a session ended.
+fn claims_ended(session: &Session<'_>, home: &Home) -> Fallible<Vec<Value>> {
+    let page = home.api().get(&session.path("/events?kind=claim.ended"))?;
+    Ok(page["items"].as_array().into_iter().flatten().map(|event| event["data"]["how"].clone()).collect())
+}
+
+#[test]
+fn a_claim_and_a_wait_outlive_a_kill_of_the_daemon_that_they_wait_for() -> Fallible {
+    with_daemon(SHORT, |home| {
+        let session = busy(home, "busy")?;
+        let (claimer, waiter) = (ready(home)?, ready(home)?);
+        let claim = ["claim", "busy", "--", "sh", "-c", "echo \"under $LK_CLAIM\""];
+        let claim = waits(home, &claimer, "busy", &claim)?;
+        wait_until("the claim", || session.list("claims").is_ok_and(|claims| claims.len() == 1))?;
+        let wait = waits(home, &waiter, "busy", &["wait", "busy"])?;
+        home.crash_and_start()?;
+        session.known()?;
+        ensure!(session.list("claims")?.len() == 1, "the claim is there still");
+        fs::write(home.path("go"), "")?;
+        for (child, wanted) in
+            [(claim, format!("under {}.k1\n", session.id)), (wait, "busy is idle\n".to_owned())]
+        {
+            let (code, stdout, stderr) = ended(child)?;
+            assert_eq!((code, stdout), (Some(0), wanted), "{stderr}");
+            let told: Vec<_> = ["waiting for the daemon\n", "the daemon is back\n"]
+                .iter()
+                .map(|part| stderr.matches(part).count())
+                .collect();
+            assert_eq!(told, [1, 1], "{stderr}");
+        }
+        assert_eq!(session.list("claims")?, Vec::<Value>::new());
+        assert_eq!(claims_ended(&session, home)?, ["released"]);
+        Ok(())
+    })
+}
+
+#[test]
+fn a_claim_is_renewed_and_given_back_across_a_restart_of_the_daemon() -> Fallible {
+    with_daemon(SHORT, |home| {
+        let session = home.session(&Spec::kept())?;
+        let script = format!("touch {}; read line; exit 3", home.path("runs").display());
+        let mut child = started(home.lk(&["claim", &session.id, "--ttl", "1s", "--", "sh", "-c", &script]))?;
+        wait_until("the command", || home.path("runs").exists())?;
+        home.stop_daemon()?;
+        // It ends while nobody is there to take the claim.
+        drop(child.stdin.take());
+        home.start()?;
+        let (code, _, stderr) = ended(child)?;
+        assert_eq!(code, Some(3), "{stderr}");
+        assert_eq!(session.list("claims")?, Vec::<Value>::new());
+        Ok(())
+    })
+}
+
+#[test]
+fn who_does_not_want_to_wait_for_the_daemon_may_leave_before_the_claim_is_given_back() -> Fallible {
+    with_daemon(SHORT, |home| {
+        let session = home.session(&Spec::kept())?;
+        let script = format!("touch {}; read line; exit 3", home.path("runs").display());
+        let mut child = started(home.lk(&["claim", &session.id, "--", "sh", "-c", &script]))?;
+        wait_until("the command", || home.path("runs").exists())?;
+        home.kill_daemon()?;
+        drop(child.stdin.take());
+        let pid = child.id();
+        wait_until("the end of the command", || children_of(pid).is_empty())?;
+        // One that comes before the daemon is missed does not count.
+        wait_until("the end of lk", || {
+            kill(pid, Signal::INT).is_ok() && child.try_wait().is_ok_and(|ended| ended.is_some())
+        })?;
+        let (code, _, stderr) = ended(child)?;
+        assert_eq!(code, Some(3), "{stderr}");
+        ensure!(stderr.contains("k1 is not given back"), "{stderr}");
+        Ok(())
+    })
+}
+
+#[test]
+fn a_wait_gives_up_after_its_timeout_also_where_the_daemon_went_away_meanwhile() -> Fallible {
+    with_daemon(SHORT, |home| {
+        let (_session, waiter) = (busy(home, "busy")?, ready(home)?);
+        let child = waits(home, &waiter, "busy", &["wait", "busy", "--timeout", "3s"])?;
+        home.kill_daemon()?;
+        let (code, _, stderr) = ended(child)?;
+        assert_eq!(code, Some(124), "{stderr}");
+        ensure!(stderr.contains("busy is not settled yet"), "{stderr}");
+        home.start()
+    })
 }
 
 #[test]
