@@ -18,6 +18,7 @@ mod follow;
 mod format;
 mod out;
 mod probe;
+mod program;
 mod refs;
 mod start;
 mod style;

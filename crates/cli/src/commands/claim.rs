@@ -1,7 +1,7 @@
 //! `lk claim`: runs a command that has a session's next turns to itself.
 
 use std::convert::Infallible;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::num::NonZeroU64;
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::ExitStatus;
@@ -23,6 +23,7 @@ use crate::context::{CALLER_VARIABLE, Context};
 use crate::exit;
 use crate::failure::{Failure, Outcome};
 use crate::follow::listen;
+use crate::program::{self, Unusable};
 
 /// Where the command finds its claim; `lk send` looks there.
 pub(crate) const VARIABLE: &str = "LK_CLAIM";
@@ -57,6 +58,8 @@ pub(crate) struct Args {
 pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
     let (program, arguments) =
         args.command.split_first().ok_or_else(|| Failure::usage("there is no command"))?;
+    // Nobody is held up for what cannot be run.
+    program::find(program).map_err(|unusable| cannot_run(program, unusable))?;
     let request = ClaimRequest {
         class: args.class.into(),
         ttl_ms: args.ttl.get(),
@@ -80,8 +83,10 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
         // What it sends is sent by the claim's owner.
         command.envs(context.client.caller().map(|caller| (CALLER_VARIABLE, caller.as_str())));
         let child = command.kill_on_drop(true).spawn();
-        let child =
-            child.map_err(|error| Failure::usage(format!("{}: {error}", program.to_string_lossy())))?;
+        let child = child.map_err(|error| match program::find(program) {
+            Ok(_) => Failure::new(exit::NO_PROGRAM, format!("{}: {error}", program.to_string_lossy())),
+            Err(unusable) => cannot_run(program, unusable),
+        })?;
         to_its_end(child, &mut signals).await
     };
     let every = Duration::from_millis(args.ttl.get()) / RENEW_PARTS;
@@ -102,6 +107,16 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
         }
     }
     result
+}
+
+fn cannot_run(program: &OsStr, unusable: Unusable) -> Failure {
+    let program = program.to_string_lossy();
+    match unusable {
+        Unusable::Missing => Failure::new(exit::NOT_FOUND, format!("{program}: there is no such program")),
+        Unusable::NoProgram => {
+            Failure::new(exit::NO_PROGRAM, format!("{program}: this is no program that you may run"))
+        }
+    }
 }
 
 struct Signals {

@@ -4,7 +4,7 @@ use std::fs;
 use std::process::{Child, Command, Output, Stdio};
 
 use rustix::process::Signal;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::support::{
     Fallible, Home, SHORT, Session, Spec, children_of, ensure, kill, wait_until, with_daemon,
@@ -148,6 +148,37 @@ fn a_wait_gives_up_after_its_timeout_also_where_the_daemon_went_away_meanwhile()
         assert_eq!(code, Some(124), "{stderr}");
         ensure!(stderr.contains("busy is not settled yet"), "{stderr}");
         home.start()
+    })
+}
+
+#[test]
+fn a_command_that_cannot_be_run_ends_as_shells_tell_it_and_nothing_is_claimed() -> Fallible {
+    with_daemon(SHORT, |home| {
+        let session = busy(home, "busy")?;
+        let plain = home.path("plain");
+        fs::write(&plain, "")?;
+        let (plain, folder) = (plain.display().to_string(), home.workspace().display().to_string());
+        for (program, wanted) in [
+            ("no-such-program", 127),
+            ("/nonexistent/program", 127),
+            (plain.as_str(), 126),
+            (folder.as_str(), 126),
+        ] {
+            let (code, stdout, stderr) = run(home, &["claim", "busy", "--", program])?;
+            assert_eq!((code, stdout.as_str()), (Some(wanted), ""), "{program}: {stderr}");
+            ensure!(stderr.starts_with("lk: ") && stderr.contains(program), "{program}: {stderr}");
+        }
+        let made = home.api().get(&session.path("/events?kind=claim.made"))?;
+        assert_eq!(made["items"], json!([]), "nobody was held up");
+        // What is found, and turns out to be no program once it is run.
+        let broken = home.path("broken");
+        fs::write(&broken, "#!/nonexistent/shell\n")?;
+        fs::set_permissions(&broken, std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
+        fs::write(home.path("go"), "")?;
+        let (code, _, stderr) = run(home, &["claim", "busy", "--", &broken.display().to_string()])?;
+        assert_eq!(code, Some(126), "{stderr}");
+        assert_eq!(session.list("claims")?, Vec::<Value>::new(), "it was given back");
+        Ok(())
     })
 }
 
