@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::ffi::{OsStr, OsString};
 use std::num::NonZeroU64;
 use std::os::unix::process::ExitStatusExt as _;
+use std::pin::pin;
 use std::process::ExitStatus;
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use lockkeeper_api::{
     Claim, ClaimQuery, ClaimRenewal, ClaimRequest, ClaimState, ClaimWait, ErrorCode, InnerReference,
     Reference,
 };
+use rustix::process::{Pid, kill_process};
 use tokio::process::{Child, Command};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::timeout;
@@ -31,11 +33,15 @@ pub(crate) const VARIABLE: &str = "LK_CLAIM";
 /// A claim is renewed after this part of its life, so that two renewals may fail.
 const RENEW_PARTS: u32 = 3;
 
+/// How long a command that is asked to terminate may tidy up: as long as `docker stop` gives, and less than init systems
+/// give us.
+const TERMINATES_WITHIN: Duration = Duration::from_secs(10);
+
 /// Run a command that has a session's next turns to itself
 ///
 /// Waits until it is the claim's turn, as a prompt of its class would, then runs the command; what that sends with `lk
 /// send` uses the claim, which ends with the command. Prompts of others wait meanwhile, unless their class is higher. The
-/// exit code is the command's.
+/// exit code is the command's. A SIGTERM is handed on to the command, which has ten seconds to end.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The session
@@ -87,7 +93,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
             Ok(_) => Failure::new(exit::NO_PROGRAM, format!("{}: {error}", program.to_string_lossy())),
             Err(unusable) => cannot_run(program, unusable),
         })?;
-        to_its_end(child, &mut signals).await
+        to_its_end(child, context, &mut signals).await
     };
     let every = Duration::from_millis(args.ttl.get()) / RENEW_PARTS;
     let result = tokio::select! {
@@ -134,6 +140,17 @@ impl Signals {
         tokio::select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}
+        }
+    }
+
+    /// Waits for something that they do not end.
+    async fn ignored_during<T>(&mut self, work: impl Future<Output = T>) -> T {
+        let mut work = pin!(work);
+        loop {
+            tokio::select! {
+                done = &mut work => return done,
+                () = self.either() => {}
+            }
         }
     }
 
@@ -197,16 +214,27 @@ impl Held<'_> {
     }
 }
 
-/// Waits for the end of the command.
-async fn to_its_end(mut child: Child, signals: &mut Signals) -> Outcome {
+/// Waits for the end of the command, and hands on that it is to terminate. It keeps its claim until it has.
+async fn to_its_end(mut child: Child, context: &Context, signals: &mut Signals) -> Outcome {
     loop {
         tokio::select! {
             ended = child.wait() => return Ok(code(ended?)),
             // The terminal has sent it to the command too, which does with it what it likes.
             _ = signals.interrupt.recv() => {}
-            _ = signals.terminate.recv() => return Ok(exit::INTERRUPTED),
+            _ = signals.terminate.recv() => break,
         }
     }
+    let pid = child.id().and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw);
+    if let Some(pid) = pid {
+        kill_process(pid, rustix::process::Signal::TERM).map_err(std::io::Error::from)?;
+    }
+    let ended = signals.ignored_during(timeout(TERMINATES_WITHIN, child.wait())).await;
+    if let Ok(ended) = ended {
+        return Ok(code(ended?));
+    }
+    context.out.note(format!("the command did not end within {} s: killed", TERMINATES_WITHIN.as_secs()));
+    child.kill().await?;
+    Ok(code(child.wait().await?))
 }
 
 /// The exit code of the command, as shells tell it.

@@ -151,6 +151,43 @@ fn a_wait_gives_up_after_its_timeout_also_where_the_daemon_went_away_meanwhile()
     })
 }
 
+/// Runs a script under a claim until it has touched the file `runs`, and asks `lk` to terminate.
+fn terminated(home: &Home, session: &Session<'_>, script: &str) -> Fallible<(Option<i32>, String, String)> {
+    let runs = home.path("runs");
+    let script = format!("{script}; touch {}; read line", runs.display());
+    let child = started(home.lk(&["claim", &session.id, "--ttl", "5s", "--", "sh", "-c", &script]))?;
+    wait_until("the command", || runs.exists())?;
+    fs::remove_file(&runs)?;
+    kill(child.id(), Signal::TERM)?;
+    ended(child)
+}
+
+#[test]
+fn a_claims_command_is_asked_to_terminate_before_its_claim_is_given_back() -> Fallible {
+    with_daemon(SHORT, |home| {
+        let session = home.session(&Spec::kept().with("name", "own"))?;
+        let (code, _, stderr) = terminated(home, &session, "true")?;
+        assert_eq!(code, Some(143), "{stderr}");
+        // It tidies up with what is its right still.
+        let tidy = home.lk_line("send own SAY tidied --wait");
+        let (code, stdout, stderr) = terminated(home, &session, &format!("trap '{tidy}; exit 7' TERM"))?;
+        assert_eq!((code, stdout.as_str()), (Some(7), "tidied\n"), "{stderr}");
+        assert_eq!(claims_ended(&session, home)?, ["released", "released"]);
+        Ok(())
+    })
+}
+
+#[test]
+fn a_claims_command_that_does_not_terminate_is_killed_and_has_the_claim_until_then() -> Fallible {
+    with_daemon(SHORT, |home| {
+        let session = home.session(&Spec::kept())?;
+        let (code, _, stderr) = terminated(home, &session, "trap '' TERM")?;
+        assert_eq!(code, Some(137), "{stderr}");
+        assert_eq!(claims_ended(&session, home)?, ["released"], "it had not expired");
+        Ok(())
+    })
+}
+
 #[test]
 fn a_command_that_cannot_be_run_ends_as_shells_tell_it_and_nothing_is_claimed() -> Fallible {
     with_daemon(SHORT, |home| {
