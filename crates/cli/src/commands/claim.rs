@@ -18,6 +18,7 @@ use tokio::process::{Child, Command};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::timeout;
 
+use super::own_claim::{self, OwnClaim};
 use super::{Preempted, Urgency};
 use crate::away::Absence;
 use crate::clock;
@@ -26,9 +27,6 @@ use crate::exit;
 use crate::failure::{Failure, Outcome};
 use crate::follow::listen;
 use crate::program::{self, Unusable};
-
-/// Where the command finds its claim; `lk send` looks there.
-pub(crate) const VARIABLE: &str = "LK_CLAIM";
 
 /// A claim is renewed after this part of its life, so that two renewals may fail.
 const RENEW_PARTS: u32 = 3;
@@ -66,6 +64,9 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
         args.command.split_first().ok_or_else(|| Failure::usage("there is no command"))?;
     // Nobody is held up for what cannot be run.
     program::find(program).map_err(|unusable| cannot_run(program, unusable))?;
+    if let OwnClaim::Lasts(claim) = own_claim::look(context, &args.session).await? {
+        return Err(own_claim::refuse_claim(&claim));
+    }
     let request = ClaimRequest {
         class: args.class.into(),
         ttl_ms: args.ttl.get(),
@@ -85,7 +86,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
         }
         drop(waiting);
         let mut command = Command::new(program);
-        command.args(arguments).env(VARIABLE, &made.id);
+        command.args(arguments).env(own_claim::VARIABLE, &made.id);
         // What it sends is sent by the claim's owner.
         command.envs(context.client.caller().map(|caller| (CALLER_VARIABLE, caller.as_str())));
         let child = command.kill_on_drop(true).spawn();

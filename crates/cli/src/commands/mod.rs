@@ -19,6 +19,7 @@ pub(crate) mod kill;
 pub(crate) mod label;
 pub(crate) mod logs;
 pub(crate) mod ls;
+mod own_claim;
 pub(crate) mod queue;
 pub(crate) mod rename;
 pub(crate) mod resume;
@@ -98,6 +99,13 @@ pub(crate) struct Preempted {
     /// What becomes of its own turn, should something more urgent cut that short
     #[arg(long, value_enum, default_value = "continue", value_name = "WHAT")]
     pub(crate) on_preempt: Afterwards,
+}
+
+impl Preempted {
+    /// Whether anything but the usual is asked for.
+    fn is_asked(self) -> bool {
+        self.preempt || OnPreempt::from(self.on_preempt) != OnPreempt::default()
+    }
 }
 
 /// The word of a class.

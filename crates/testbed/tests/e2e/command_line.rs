@@ -151,6 +151,68 @@ fn a_wait_gives_up_after_its_timeout_also_where_the_daemon_went_away_meanwhile()
     })
 }
 
+#[test]
+fn what_would_wait_behind_its_own_claim_is_refused_and_changes_nothing() -> Fallible {
+    with_daemon(SHORT, |home| {
+        let session = home.session(&Spec::kept().with("name", "own"))?;
+        let other = home.session(&Spec::kept().with("name", "other"))?;
+        for (inner, parts) in [
+            ("send own --class normal SAY x --wait", ["k1", "leave out --class"]),
+            ("send own --class urgent SAY x", ["k2", "leave out --class"]),
+            ("send own --preempt SAY x", ["k3", "leave out --preempt"]),
+            ("send own --on-preempt drop SAY x", ["k4", "leave out --preempt"]),
+            ("claim own -- true", ["k5", "runs under it already"]),
+        ] {
+            let line = home.lk_line(inner);
+            let (code, _, stderr) = run(home, &["claim", "own", "--", "sh", "-c", &line])?;
+            assert_eq!(code, Some(2), "{inner}: {stderr}");
+            for part in parts.into_iter().chain(["unset LK_CLAIM"]) {
+                ensure!(stderr.contains(part), "{inner}: {stderr}");
+            }
+        }
+        assert_eq!(session.list("queue")?.len() + session.list("turns")?.len(), 0);
+        // What is no matter of the claim goes on, and so does what asks for something beside it.
+        for inner in [
+            "claim other -- true",
+            "send other --class normal SAY x --wait",
+            "--as me claim other --class urgent -- true",
+            "send own --claim k99 SAY x",
+        ] {
+            let line = home.lk_line(inner);
+            let (code, _, stderr) = run(home, &["claim", "own", "--", "sh", "-c", &line])?;
+            assert_eq!(code, Some(if inner.contains("k99") { 3 } else { 0 }), "{inner}: {stderr}");
+        }
+        let beside = format!("unset LK_CLAIM; {}", home.lk_line("send own --class normal SAY beside"));
+        let (code, _, stderr) = run(home, &["claim", "own", "--", "sh", "-c", &beside])?;
+        assert_eq!(code, Some(0), "{stderr}");
+        session.wait("idle")?;
+        assert_eq!(session.messages()?, ["beside"]);
+        assert_eq!(other.messages()?, ["x"]);
+        Ok(())
+    })
+}
+
+#[test]
+fn a_claim_that_is_over_is_in_the_way_of_nothing_beside_it() -> Fallible {
+    with_daemon(SHORT, |home| {
+        let session = home.session(&Spec::kept().with("name", "own"))?;
+        let gone = home.lk_line("claims own end \"${LK_CLAIM##*.}\"");
+        for (inner, code) in [
+            ("send own --class normal SAY x --wait", 0),
+            ("claim own -- true", 0),
+            ("send own SAY x", 3),
+            ("send own --preempt SAY x", 3),
+        ] {
+            let line = format!("{gone} && {}", home.lk_line(inner));
+            let (ended, _, stderr) = run(home, &["claim", "own", "--", "sh", "-c", &line])?;
+            assert_eq!(ended, Some(code), "{inner}: {stderr}");
+            ensure!(code == 0 || stderr.contains("(claim_over)"), "{inner}: {stderr}");
+        }
+        assert_eq!(session.list("turns")?.len(), 1);
+        Ok(())
+    })
+}
+
 /// Runs a script under a claim until it has touched the file `runs`, and asks `lk` to terminate.
 fn terminated(home: &Home, session: &Session<'_>, script: &str) -> Fallible<(Option<i32>, String, String)> {
     let runs = home.path("runs");
