@@ -2,7 +2,6 @@
 
 use std::convert::Infallible;
 use std::ffi::{OsStr, OsString};
-use std::num::NonZeroU64;
 use std::os::unix::process::ExitStatusExt as _;
 use std::pin::pin;
 use std::process::ExitStatus;
@@ -48,9 +47,9 @@ pub(crate) struct Args {
     /// How urgent its prompts are
     #[arg(long, value_enum, default_value = "normal")]
     class: Urgency,
-    /// How long the claim outlives a caller that has gone without a word
-    #[arg(long, value_name = "SPAN", value_parser = clock::parse_some_span, default_value = "30s")]
-    ttl: NonZeroU64,
+    /// How long the claim outlives a caller that has gone without a word: 1s to 24h
+    #[arg(long, value_name = "SPAN", value_parser = clock::parse_ttl, default_value = "30s")]
+    ttl: u64,
     #[command(flatten)]
     preempted: Preempted,
     /// The command, with its arguments
@@ -69,7 +68,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
     }
     let request = ClaimRequest {
         class: args.class.into(),
-        ttl_ms: args.ttl.get(),
+        ttl_ms: args.ttl,
         preempt: args.preempted.preempt,
         on_preempt: args.preempted.on_preempt.into(),
     };
@@ -96,7 +95,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
         })?;
         to_its_end(child, context, &mut signals).await
     };
-    let every = Duration::from_millis(args.ttl.get()) / RENEW_PARTS;
+    let every = Duration::from_millis(args.ttl) / RENEW_PARTS;
     let result = tokio::select! {
         result = work => result,
         never = held.renew(every) => match never {},

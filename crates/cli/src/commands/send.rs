@@ -40,7 +40,7 @@ pub(crate) struct Args {
     #[arg(long, conflicts_with_all = ["output", "exact"])]
     wait: bool,
     /// An idempotency key: the same key and prompt are sent once
-    #[arg(long)]
+    #[arg(long, value_parser = super::key)]
     key: Option<String>,
     #[command(flatten)]
     shown: Shown,
