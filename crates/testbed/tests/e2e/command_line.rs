@@ -7,7 +7,7 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::support::{
-    Fallible, Home, SHORT, Session, Spec, children_of, ensure, kill, wait_until, with_daemon,
+    Fallible, Home, SHORT, Session, Spec, children_of, ensure, kill, number_of, wait_until, with_daemon,
 };
 
 /// Starts a command whose output is read at its end, and which reads from a pipe that nobody writes to.
@@ -277,6 +277,56 @@ fn a_command_that_cannot_be_run_ends_as_shells_tell_it_and_nothing_is_claimed() 
         let (code, _, stderr) = run(home, &["claim", "busy", "--", &broken.display().to_string()])?;
         assert_eq!(code, Some(126), "{stderr}");
         assert_eq!(session.list("claims")?, Vec::<Value>::new(), "it was given back");
+        Ok(())
+    })
+}
+
+#[test]
+fn it_is_told_what_holds_a_prompt_and_what_became_of_the_one_that_goes_on_with_it() -> Fallible {
+    with_daemon(SHORT, |home| {
+        let session = home.session(&Spec::kept().with("name", "fix"))?;
+        let mut watch = session.watch()?;
+        session.post_prompt(&json!({"text": "HANG", "class": "background", "on_preempt": "hold"}))?;
+        watch.event("turn.taken")?;
+        let now = number_of(&session.preempt("SAY now")?["prompt"])?;
+        watch.until("its turn", |frame| frame.is("turn.ended") && frame.event()["prompt"] == now)?;
+        let told = |arguments: &[&str]| -> Fallible<String> {
+            let (code, stdout, stderr) = run(home, &[&["queue", "fix"], arguments].concat())?;
+            ensure!(code == Some(0), "{arguments:?}: {stderr}");
+            Ok(stdout)
+        };
+        assert_eq!(
+            told(&["show", "p3"])?,
+            "p3 is held until somebody lets it go: lk queue fix release p3, or lk resume fix\n"
+        );
+        let cut = told(&["show", "p1"])?;
+        ensure!(
+            cut.starts_with("p1 ended")
+                && cut.ends_with("preempted; p3, which is held, is to go on with it\n"),
+            "{cut}"
+        );
+        told(&["rm", "p3"])?;
+        let cut = told(&["show", "p1"])?;
+        ensure!(cut.contains("preempted; p3 was to go on with it, and was taken out of the queue"), "{cut}");
+
+        let go = home.path("go");
+        session.post_prompt(&json!({
+            "text": format!("WAITFILE {} ;; SAY chores", go.display()), "class": "background", "on_preempt": "hold"
+        }))?;
+        watch.until("its turn", |frame| frame.is("turn.taken") && frame.event()["turn"] == 3)?;
+        let waits =
+            number_of(&session.post_prompt(&json!({"text": "SAY later", "class": "background"}))?["prompt"])?;
+        assert_eq!(told(&["release", &format!("p{waits}")])?, format!("nothing held p{waits}\n"));
+        let now = number_of(&session.preempt("SAY now")?["prompt"])?;
+        watch.until("its turn", |frame| frame.is("turn.ended") && frame.event()["prompt"] == now)?;
+        let rest = session.list("queue")?.into_iter().find(|prompt| prompt["parked"].is_string());
+        let rest = number_of(&rest.unwrap_or_default()["id"])?;
+        fs::write(&go, "")?;
+        assert_eq!(told(&["release", &format!("p{rest}")])?, format!("p{rest} let go\n"));
+        session.wait("idle")?;
+        let cut = told(&["show", "p4"])?;
+        ensure!(cut.contains(&format!("preempted; p{rest} went on with it, and ended")), "{cut}");
+        ensure!(cut.ends_with(": completed\n"), "{cut}");
         Ok(())
     })
 }
