@@ -173,6 +173,25 @@ fn a_value_that_the_daemon_would_refuse_is_told_as_people_type_it() -> Result {
 }
 
 #[test]
+fn a_program_of_an_agent_is_told_that_its_daemon_may_be_elsewhere() -> Result {
+    let home = tempfile::tempdir()?;
+    for args in [["ls"].as_slice(), &["gates"], &["webhook"], &["show", "x"], &["send", "x", "y"]] {
+        let run = |marker: &str| {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_lk"));
+            command.args(args).env_clear().env("LK_HOME", home.path().join("lk"));
+            command.env("LOCKKEEPER_ATTEMPT", marker).output()
+        };
+        let said = String::from_utf8(run("7f3k9q2m4xab.a1")?.stderr)?;
+        assert!(said.contains("another LK_HOME"), "{args:?}: {said}");
+        if args[0] != "send" {
+            let said = String::from_utf8(run("")?.stderr)?;
+            assert!(said.contains("starts one") && !said.contains("LK_HOME"), "{args:?}: {said}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
 fn a_workspace_that_is_not_there_is_refused() -> Result {
     let home = tempfile::tempdir()?;
     let output = lk(home.path(), &["run", "-C", "nowhere", "x"])?;
