@@ -24,14 +24,15 @@ pub struct Problem {
 }
 
 impl Problem {
-    /// An error with what happened this time.
+    /// An error with what happened this time. The code's advice is left out where that says it already.
     pub fn new(code: ErrorCode, detail: impl Into<String>) -> Self {
+        let detail = detail.into();
         Self {
             code: code.word().to_owned(),
             title: code.title().to_owned(),
             status: code.status(),
-            detail: detail.into(),
-            next: code.next().map(str::to_owned),
+            next: code.next().filter(|next| !detail.contains(next)).map(str::to_owned),
+            detail,
         }
     }
 
@@ -302,6 +303,18 @@ mod tests {
             assert!((400..600).contains(&code.status()), "{code}");
             assert_eq!(ErrorCode::find(code.word()), Some(*code));
         }
+    }
+
+    #[test]
+    fn advice_that_the_detail_has_given_is_not_given_again() {
+        for rejection in [Rejection::Ended, Rejection::Unsettled] {
+            let problem = Problem::from(&rejection);
+            let advice = ErrorCode::from(&rejection).next().unwrap_or_default();
+            assert!(problem.detail.ends_with(advice) && !advice.is_empty(), "{rejection}");
+            assert_eq!(problem.next, None, "{rejection}");
+        }
+        let problem = Problem::from(&Rejection::Stopping);
+        assert_eq!(problem.next.as_deref(), Some("`lk wait REF --for end`, then send again"));
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! Now, and how long ago something was. The only place of the command line that reads a clock.
 
-use lockkeeper_api::Time;
 use std::num::NonZeroU64;
+
+use lockkeeper_api::{Time, limits};
 
 /// The wall clock.
 pub(crate) fn now() -> Time {
@@ -97,6 +98,15 @@ pub(crate) fn parse_some_span(text: &str) -> Result<NonZeroU64, String> {
     parse_span(text).and_then(|ms| NonZeroU64::new(ms).ok_or_else(|| "the span has no length".to_owned()))
 }
 
+/// Reads how long a claim may last without a word, as the daemon takes it. In milliseconds.
+pub(crate) fn parse_ttl(text: &str) -> Result<u64, String> {
+    let ms = parse_span(text)?;
+    if (limits::CLAIM_TTL_MIN_MS..=limits::CLAIM_TTL_MAX_MS).contains(&ms) {
+        return Ok(ms);
+    }
+    Err("a claim lasts 1s to 24h, and is renewed meanwhile".to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -119,6 +129,17 @@ mod tests {
         for (ms, text) in cases {
             assert_eq!(span(ms), text, "{ms}");
         }
+    }
+
+    #[test]
+    fn a_claim_lasts_as_long_as_is_said_where_it_may_not() {
+        for (text, ms) in [("1s", limits::CLAIM_TTL_MIN_MS), ("24h", limits::CLAIM_TTL_MAX_MS)] {
+            assert_eq!(parse_ttl(text), Ok(ms));
+        }
+        for bad in ["999ms", "25h", "86401", "0", "soon"] {
+            assert!(parse_ttl(bad).is_err(), "{bad}");
+        }
+        assert_eq!(parse_ttl("1ms"), Err("a claim lasts 1s to 24h, and is renewed meanwhile".to_owned()));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The way into the daemon and the holder. Everything else goes through the API.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -10,6 +11,11 @@ use crate::failure::{Failure, Outcome};
 
 /// The variable in the environment of everything that an attempt starts.
 pub(crate) const MARKER_VARIABLE: &str = lockkeeper_holder::MARKER_VARIABLE;
+
+/// The attempt whose agent has started this.
+pub(crate) fn attempt() -> Option<OsString> {
+    std::env::var_os(MARKER_VARIABLE).filter(|attempt| !attempt.is_empty())
+}
 
 /// Owns one attempt of an agent until it ends.
 pub(crate) fn hold(attempt_dir: &Path) -> ExitCode {

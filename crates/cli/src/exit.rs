@@ -16,11 +16,15 @@ pub(crate) const NO_DAEMON: u8 = 5;
 pub(crate) const AWAITING_INPUT: u8 = 8;
 /// A wait took longer than its timeout.
 pub(crate) const TIMEOUT: u8 = 124;
+/// A command that is to be run is no program, or not one that the user may run; as shells tell it.
+pub(crate) const NO_PROGRAM: u8 = 126;
+/// A command that is to be run is not there; as shells tell it.
+pub(crate) const NOT_FOUND: u8 = 127;
 /// The turn was interrupted, or `lk` was left before its end.
 pub(crate) const INTERRUPTED: u8 = 130;
 
 /// What each code means, for people.
-pub(crate) const MEANINGS: [(u8, &str); 9] = [
+pub(crate) const MEANINGS: [(u8, &str); 11] = [
     (OK, "everything went well"),
     (FAILED, "the turn failed, was refused or hit a limit; or the command itself failed"),
     (USAGE, "the command line is wrong"),
@@ -29,6 +33,8 @@ pub(crate) const MEANINGS: [(u8, &str); 9] = [
     (NO_DAEMON, "no daemon runs, or it takes no work now"),
     (AWAITING_INPUT, "a gate waits for somebody"),
     (TIMEOUT, "a wait took longer than its timeout"),
+    (NO_PROGRAM, "the command of `lk claim` cannot be run"),
+    (NOT_FOUND, "the command of `lk claim` is not there"),
     (INTERRUPTED, "the turn was interrupted, or `lk` was left before its end"),
 ];
 

@@ -6,6 +6,7 @@ use lockkeeper_api::BadName;
 use lockkeeper_api::client::ClientError;
 
 use crate::exit;
+use crate::start;
 
 /// The end of a command without success.
 #[derive(Debug)]
@@ -44,7 +45,7 @@ impl From<ClientError> for Failure {
         let what = chain(&error);
         match &error {
             ClientError::NoDaemon { .. } => Self::new(exit::NO_DAEMON, "no daemon runs")
-                .next("`lk run` starts one, and so does `lk daemon start`"),
+                .next(start::advice("`lk run` starts one, and so does `lk daemon start`")),
             ClientError::Unreachable { .. } => {
                 Self::new(exit::NO_DAEMON, what).next("`lk doctor` says what is wrong")
             }

@@ -4,6 +4,7 @@
 //! A command is one file in [`commands`]. It talks to the daemon through the public API alone; [`entry`] is the only
 //! place that knows the crates of the daemon and the holder.
 
+mod away;
 mod cli;
 mod clock;
 mod commands;
@@ -17,6 +18,7 @@ mod follow;
 mod format;
 mod out;
 mod probe;
+mod program;
 mod refs;
 mod start;
 mod style;

@@ -10,6 +10,7 @@ use tokio::process::Command;
 use tokio::task::JoinSet;
 
 use crate::context::VERSION;
+use crate::program;
 
 /// An agent as it is found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -58,7 +59,7 @@ pub(crate) async fn agents() -> Vec<Found> {
 }
 
 async fn look(name: &'static str, supported: bool) -> Found {
-    let path = on_path(name);
+    let path = program::find(name).ok();
     let (version, problem) = match &path {
         Some(path) => match version(path).await {
             Ok(version) => (Some(version), None),
@@ -67,12 +68,6 @@ async fn look(name: &'static str, supported: bool) -> Found {
         None => (None, None),
     };
     Found { name, supported, path, version, problem }
-}
-
-fn on_path(name: &str) -> Option<PathBuf> {
-    env::split_paths(&env::var_os("PATH")?)
-        .map(|dir| dir.join(name))
-        .find(|path| path.is_file() && rustix::fs::access(path, rustix::fs::Access::EXEC_OK).is_ok())
 }
 
 async fn version(path: &PathBuf) -> Result<String, String> {

@@ -64,7 +64,7 @@ pub(crate) async fn ensure_and_tell(context: &Context) -> Outcome<Started> {
 /// Everything that an agent starts is killed when it ends; a daemon among that would take its other agents' supervision
 /// with it.
 pub(crate) fn refuse_inside_agent() -> Outcome<()> {
-    match std::env::var_os(entry::MARKER_VARIABLE).filter(|attempt| !attempt.is_empty()) {
+    match entry::attempt() {
         None => Ok(()),
         Some(attempt) => Err(Failure::new(
             exit::NO_DAEMON,
@@ -74,9 +74,17 @@ pub(crate) fn refuse_inside_agent() -> Outcome<()> {
                 attempt.to_string_lossy()
             ),
         )
-        .next("`lk daemon start` in a terminal of your own")),
+        .next(format!("`lk daemon start` in a terminal of your own; {ELSEWHERE}"))),
     }
 }
+
+/// What to do about a daemon that does not run: what is said outside, or inside an agent that its daemon may be elsewhere.
+pub(crate) fn advice(outside: &str) -> &str {
+    if entry::attempt().is_some() { ELSEWHERE } else { outside }
+}
+
+/// None of our variables reaches an agent, so that one that it was started with is not where its daemon is.
+const ELSEWHERE: &str = "this runs inside an agent, whose daemon may have another LK_HOME; none reaches an agent: LK_HOME=DIR lk …";
 
 async fn wait(context: &Context, child: &mut Child, words: &LastWords) -> Outcome<Started> {
     let mut pause = FIRST_LOOK;

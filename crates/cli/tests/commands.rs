@@ -139,6 +139,9 @@ fn a_wrong_command_line_is_refused_before_anything_happens() -> Result {
         &["logs", "x", "--stream", "stdout"],
         &["daemon"],
         &["help", "nonsense"],
+        &["send", "x", "--key", "a\nb", "y"],
+        &["run", "-d", "--key", "", "y"],
+        &["claim", "x", "--ttl", "1ms", "--", "true"],
     ] {
         let output = lk(home.path(), args)?;
         assert_eq!(code(&output), 2, "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
@@ -146,6 +149,45 @@ fn a_wrong_command_line_is_refused_before_anything_happens() -> Result {
         assert!(!output.stderr.is_empty(), "{args:?}");
     }
     assert!(!home.path().join("lk").exists(), "no daemon was started");
+    Ok(())
+}
+
+#[test]
+fn a_value_that_the_daemon_would_refuse_is_told_as_people_type_it() -> Result {
+    let home = tempfile::tempdir()?;
+    let long = "a".repeat(201);
+    let key = "must have between 1 and 200 visible ASCII characters";
+    for (args, said) in [
+        (["send", "x", "--key", "a\nb", "y"].as_slice(), key),
+        (&["send", "x", "--key", "\u{e4}", "y"], key),
+        (&["run", "-d", "--key", &long, "y"], key),
+        (&["claim", "x", "--ttl", "999ms", "--", "true"], "1s to 24h"),
+        (&["claim", "x", "--ttl", "2d", "--", "true"], "1s to 24h"),
+    ] {
+        let output = lk(home.path(), args)?;
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(code(&output), 2, "{args:?}: {stderr}");
+        assert!(stderr.contains(said), "{args:?}: {stderr}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_program_of_an_agent_is_told_that_its_daemon_may_be_elsewhere() -> Result {
+    let home = tempfile::tempdir()?;
+    for args in [["ls"].as_slice(), &["gates"], &["webhook"], &["show", "x"], &["send", "x", "y"]] {
+        let run = |marker: &str| {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_lk"));
+            command.args(args).env_clear().env("LK_HOME", home.path().join("lk"));
+            command.env("LOCKKEEPER_ATTEMPT", marker).output()
+        };
+        let said = String::from_utf8(run("7f3k9q2m4xab.a1")?.stderr)?;
+        assert!(said.contains("another LK_HOME"), "{args:?}: {said}");
+        if args[0] != "send" {
+            let said = String::from_utf8(run("")?.stderr)?;
+            assert!(said.contains("starts one") && !said.contains("LK_HOME"), "{args:?}: {said}");
+        }
+    }
     Ok(())
 }
 

@@ -175,7 +175,7 @@ fn a_pause_is_told_wherever_somebody_may_wonder_why_nothing_begins() -> Result {
 fn a_command_under_a_claim_finds_it_and_its_exit_code_is_told() -> Result {
     let home = Home::new()?;
     for (args, code) in [
-        (["claim", "fix", "--class", "urgent", "--preempt", "--", "/nonexistent"].as_slice(), 2),
+        (["claim", "fix", "--class", "urgent", "--preempt", "--", "/nonexistent"].as_slice(), 127),
         (&["claim", "fix"], 2),
         (&["claim", "fix", "--ttl", "10ms", "--", "true"], 2),
         (&["claim", "nobody", "--", "true"], 3),
@@ -199,6 +199,6 @@ fn a_command_under_a_claim_finds_it_and_its_exit_code_is_told() -> Result {
     assert_eq!(output.status.code(), Some(7), "{said}");
     assert_eq!(home.json(&["claims", "fix"])?, Value::Array(Vec::new()), "it was given back");
     let ended = home.json(&["events", "fix", "--kind", "turn.ended"])?;
-    assert!(ended[1]["data"]["outcome"]["preempted"]["by"]["claim"].is_number(), "{ended}");
+    assert!(ended[0]["data"]["outcome"]["preempted"]["by"]["claim"].is_number(), "{ended}");
     Ok(())
 }

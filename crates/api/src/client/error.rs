@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
-use crate::Problem;
+use crate::{ErrorCode, Problem};
 
 /// Why a call has no answer.
 #[derive(Debug, Error)]
@@ -64,11 +64,16 @@ impl ClientError {
         }
     }
 
+    /// Whether the daemon answered with this code.
+    pub fn is(&self, code: ErrorCode) -> bool {
+        self.problem().and_then(Problem::known_code) == Some(code)
+    }
+
     /// Whether the daemon went away, so that it may come back.
     pub fn is_gone(&self) -> bool {
         match self {
             Self::NoDaemon { .. } | Self::Timeout { .. } | Self::Broken { .. } => true,
-            Self::Problem(problem) => problem.known_code() == Some(crate::ErrorCode::NotReady),
+            Self::Problem(problem) => problem.known_code() == Some(ErrorCode::NotReady),
             Self::Unreachable { .. } | Self::Garbled { .. } => false,
         }
     }

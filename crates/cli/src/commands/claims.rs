@@ -2,12 +2,12 @@
 
 use clap::Subcommand;
 use lockkeeper_api::id::ClaimNo;
-use lockkeeper_api::{Claim, ClaimState, Reference};
+use lockkeeper_api::{Claim, ClaimState, ErrorCode, Reference};
 
 use super::class_word;
 use crate::context::Context;
 use crate::exit;
-use crate::failure::Outcome;
+use crate::failure::{Failure, Outcome};
 use crate::format::{Format, Shown};
 use crate::refs;
 use crate::table::Table;
@@ -47,7 +47,14 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
         Some(Action::Ls { shown }) => shown,
         Some(Action::End { claim }) => {
             let claim = refs::inside::<ClaimNo>(context, &args.session, &claim).await?;
-            context.client.end_claim(&claim).await?;
+            match context.client.end_claim(&claim).await {
+                // Whoever ends a claim wants no other one.
+                Err(error) if error.is(ErrorCode::ClaimOver) => {
+                    let next = format!("`lk claims {}` lists those that last", args.session);
+                    return Err(Failure::from(error).next(next));
+                }
+                ended => ended?,
+            }
             context.out.line(format!("{} ended", claim.no))?;
             return Ok(exit::OK);
         }

@@ -9,6 +9,7 @@ use crate::exit;
 use crate::failure::Outcome;
 use crate::format::{Format, Shown};
 use crate::refs;
+use crate::start;
 use crate::style::{Ink, Style};
 use crate::table::{Cell, Table};
 use crate::view;
@@ -29,7 +30,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
     let gates = match context.client.gates(&query).await {
         Ok(list) => list.items,
         Err(ClientError::NoDaemon { .. }) => {
-            context.out.note("no daemon runs; `lk run` starts one");
+            context.out.note(format!("no daemon runs; {}", start::advice("`lk run` starts one")));
             args.shown.nothing(context)?;
             return Ok(exit::OK);
         }

@@ -11,6 +11,7 @@ use crate::exit;
 use crate::failure::{Failure, Outcome};
 use crate::format::{self, Format, Shown};
 use crate::refs;
+use crate::start;
 use crate::style::{Ink, status_ink};
 use crate::table::{Cell, Table};
 
@@ -75,7 +76,7 @@ pub(crate) async fn listed(context: &Context, query: &SessionQuery) -> Outcome<O
     match context.client.sessions(query).await {
         Ok(list) => Ok(Some(list.items)),
         Err(ClientError::NoDaemon { .. }) => {
-            context.out.note("no daemon runs; `lk run` starts one");
+            context.out.note(format!("no daemon runs; {}", start::advice("`lk run` starts one")));
             Ok(None)
         }
         Err(error) => Err(error.into()),

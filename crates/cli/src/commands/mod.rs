@@ -19,6 +19,7 @@ pub(crate) mod kill;
 pub(crate) mod label;
 pub(crate) mod logs;
 pub(crate) mod ls;
+mod own_claim;
 pub(crate) mod queue;
 pub(crate) mod rename;
 pub(crate) mod resume;
@@ -40,7 +41,7 @@ use std::collections::BTreeMap;
 use std::io::Read as _;
 
 use clap::ValueEnum;
-use lockkeeper_api::{Class, OnPreempt, Session, Status, StopReceipt, Time};
+use lockkeeper_api::{Class, OnPreempt, Session, Status, StopReceipt, Time, limits};
 
 use crate::clock::Times;
 use crate::failure::{Failure, Outcome};
@@ -100,6 +101,13 @@ pub(crate) struct Preempted {
     pub(crate) on_preempt: Afterwards,
 }
 
+impl Preempted {
+    /// Whether anything but the usual is asked for.
+    fn is_asked(self) -> bool {
+        self.preempt || OnPreempt::from(self.on_preempt) != OnPreempt::default()
+    }
+}
+
 /// The word of a class.
 pub(crate) fn class_word(class: Class) -> &'static str {
     class.word()
@@ -153,6 +161,15 @@ pub(crate) fn read_prompt(words: &[String]) -> Outcome<String> {
     Ok(text)
 }
 
+/// Reads an idempotency key as the daemon takes it, in a header.
+pub(crate) fn key(text: &str) -> Result<String, String> {
+    let visible = text.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic());
+    if visible && (1..=limits::KEY_BYTES).contains(&text.len()) {
+        return Ok(text.to_owned());
+    }
+    Err(format!("it must have between 1 and {} visible ASCII characters", limits::KEY_BYTES))
+}
+
 /// Reads `KEY=VALUE`.
 pub(crate) fn pair(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
@@ -191,6 +208,16 @@ mod tests {
         let told = [0, 1, 2].map(dropped);
         let wanted = ["", "; 1 prompt that waited was dropped", "; 2 prompts that waited were dropped"];
         assert_eq!(told, wanted);
+    }
+
+    #[test]
+    fn a_key_is_what_a_header_may_hold() {
+        for good in ["k", "nightly 2026-10-01", &"a".repeat(limits::KEY_BYTES)] {
+            assert_eq!(key(good).as_deref(), Ok(good));
+        }
+        for bad in ["", "a\nb", "\u{e4}", "a\u{7f}", &"a".repeat(limits::KEY_BYTES + 1)] {
+            assert!(key(bad).is_err(), "{bad:?}");
+        }
     }
 
     #[test]

@@ -2,9 +2,12 @@
 
 use clap::Subcommand;
 use lockkeeper_api::id::PromptNo;
-use lockkeeper_api::{Parked, PromptEdit, PromptMove, PromptReceipt, PromptState, QueuedPrompt, Reference};
+use lockkeeper_api::{
+    InnerReference, Parked, PromptEdit, PromptMove, PromptReceipt, PromptState, QueuedPrompt, Reference,
+};
 
 use super::{Urgency, class_word};
+use crate::clock::Times;
 use crate::context::Context;
 use crate::cut;
 use crate::exit;
@@ -92,9 +95,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
         Some(Action::Ls { shown }) => list(&args.session, shown, context).await,
         Some(Action::Show { prompt, shown }) => {
             let prompt = refs::inside::<PromptNo>(context, &args.session, &prompt).await?;
-            let receipt = context.client.prompt_receipt(&prompt).await?;
-            shown.one(context, &receipt, || format!("{} {}\n", prompt.no, how_far(&receipt, shown)))?;
-            Ok(exit::OK)
+            show(&args.session, &prompt, shown, context).await
         }
         Some(Action::Edit { prompt, text, shown }) => {
             let prompt = refs::inside::<PromptNo>(context, &args.session, &prompt).await?;
@@ -117,8 +118,15 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
         }
         Some(Action::Release { prompt, shown }) => {
             let prompt = refs::inside::<PromptNo>(context, &args.session, &prompt).await?;
+            let prompt = refs::with_id(context, prompt).await?;
+            let held = is_held(context, &prompt).await?;
             let receipt = context.client.release_prompt(&prompt).await?;
-            shown.one(context, &receipt, || format!("{} let go\n", prompt.no))?;
+            let told = if held {
+                format!("{} let go\n", prompt.no)
+            } else {
+                format!("nothing held {}\n", prompt.no)
+            };
+            shown.one(context, &receipt, || told)?;
             Ok(exit::OK)
         }
         Some(Action::Rm { prompts, shown }) => {
@@ -139,9 +147,59 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
     }
 }
 
-/// How far a prompt came, for people: `waits behind 2 others`, `ended 3m ago as t4: completed`.
-fn how_far(receipt: &PromptReceipt, shown: Shown) -> String {
-    let times = shown.times();
+async fn show(
+    session: &Reference,
+    prompt: &InnerReference<PromptNo>,
+    shown: Shown,
+    context: &Context,
+) -> Outcome {
+    let receipt = context.client.prompt_receipt(prompt).await?;
+    let text = match shown.output {
+        Format::Table => how_far(session, &receipt, shown.times(), context).await?,
+        Format::Json | Format::Jsonl => String::new(),
+    };
+    shown.one(context, &receipt, || format!("{} {text}\n", prompt.no))?;
+    Ok(exit::OK)
+}
+
+/// Whether a prompt waits until somebody lets it go.
+async fn is_held(context: &Context, prompt: &InnerReference<PromptNo>) -> Outcome<bool> {
+    let queue = context.client.queue(&prompt.session).await?.items;
+    let held =
+        |queued: &QueuedPrompt| queued.parked.is_some() && refs::inner(&queued.id) == prompt.no.to_string();
+    Ok(queue.iter().any(held))
+}
+
+/// How far a prompt came, for people: `waits behind 2`, `ended 3m ago as t4: preempted; p7 goes on with it`.
+async fn how_far(
+    session: &Reference,
+    receipt: &PromptReceipt,
+    times: Times,
+    context: &Context,
+) -> Outcome<String> {
+    if waits(receipt) && is_held(context, &receipt.prompt.parse()?).await? {
+        let no = refs::inner(&receipt.prompt);
+        return Ok(format!(
+            "is held until somebody lets it go: lk queue {session} release {no}, or lk resume {session}"
+        ));
+    }
+    let Some(next) = &receipt.continued_by else { return Ok(stage(receipt, times)) };
+    let next = context.client.prompt_receipt(&next.parse()?).await?;
+    let held = waits(&next) && is_held(context, &next.prompt.parse()?).await?;
+    let goes_on = if held {
+        format!("{}, which is held, is to go on with it", refs::inner(&next.prompt))
+    } else {
+        goes_on(&next, times)
+    };
+    Ok(format!("{}; {goes_on}", stage(receipt, times)))
+}
+
+/// Whether a prompt has no turn yet.
+fn waits(receipt: &PromptReceipt) -> bool {
+    receipt.state == PromptState::Accepted && receipt.turn.is_none()
+}
+
+fn stage(receipt: &PromptReceipt, times: Times) -> String {
     let turn = receipt.turn.as_deref().map(refs::inner).unwrap_or_default();
     let ended = receipt.ended.map(|at| times.ago(at)).unwrap_or_default();
     match receipt.state {
@@ -155,10 +213,21 @@ fn how_far(receipt: &PromptReceipt, shown: Shown) -> String {
         PromptState::Dropped => format!("was taken out of the queue {ended}"),
         PromptState::Ended => {
             let outcome = receipt.outcome.map(|outcome| outcome.to_string()).unwrap_or_default();
-            let goes_on = receipt.continued_by.as_deref().map(refs::inner);
-            let goes_on = goes_on.map(|prompt| format!("; {prompt} goes on with it")).unwrap_or_default();
-            format!("ended {ended} as {turn}: {outcome}{goes_on}")
+            format!("ended {ended} as {turn}: {outcome}")
         }
+    }
+}
+
+/// What became of the prompt that a turn was to be gone on with.
+fn goes_on(next: &PromptReceipt, times: Times) -> String {
+    let prompt = refs::inner(&next.prompt);
+    match next.state {
+        PromptState::Accepted => format!("{prompt} is to go on with it, and {}", stage(next, times)),
+        PromptState::Written | PromptState::Started => {
+            format!("{prompt} goes on with it, and {}", stage(next, times))
+        }
+        PromptState::Dropped => format!("{prompt} was to go on with it, and {}", stage(next, times)),
+        PromptState::Ended => format!("{prompt} went on with it, and {}", stage(next, times)),
     }
 }
 

@@ -72,7 +72,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "WHO")]
     submitter: Option<String>,
     /// An idempotency key: the same key and request make one session
-    #[arg(long)]
+    #[arg(long, value_parser = super::key)]
     key: Option<String>,
     /// Allow this tool without a question: its exact name, or * for any. lk decides it as you
     #[arg(long, value_name = "TOOL")]

@@ -1,17 +1,15 @@
 //! `lk send`: queues a prompt.
 
-use std::env;
-
 use lockkeeper_api::id::ClaimNo;
 use lockkeeper_api::{
-    Claim, ClaimQuery, Cursor, InnerReference, OnPreempt, PromptReceipt, PromptRequest, PromptState,
-    Reference,
+    Claim, ClaimQuery, Cursor, InnerReference, PromptReceipt, PromptRequest, PromptState, Reference,
 };
 
-use super::{Preempted, Urgency, claim};
+use super::own_claim::{self, OwnClaim};
+use super::{Preempted, Urgency};
 use crate::context::Context;
 use crate::exit;
-use crate::failure::{Failure, Outcome};
+use crate::failure::Outcome;
 use crate::follow::{AtGate, Face, Goal, Plan, follow_on, listen};
 use crate::format::Shown;
 use crate::refs;
@@ -42,7 +40,7 @@ pub(crate) struct Args {
     #[arg(long, conflicts_with_all = ["output", "exact"])]
     wait: bool,
     /// An idempotency key: the same key and prompt are sent once
-    #[arg(long)]
+    #[arg(long, value_parser = super::key)]
     key: Option<String>,
     #[command(flatten)]
     shown: Shown,
@@ -109,25 +107,18 @@ async fn send_and_wait(args: &Args, request: &PromptRequest, context: &Context) 
 
 /// The claim that the prompt uses: the one that is named, else the one of the `lk claim` that this runs under.
 async fn claim(args: &Args, context: &Context) -> Outcome<Option<Claim>> {
-    let named = match (&args.claim, env::var(claim::VARIABLE)) {
-        (Some(named), _) => refs::inside::<ClaimNo>(context, &args.session, named).await?,
-        (None, Ok(own)) if args.class.is_none() => {
-            let own: InnerReference<ClaimNo> = own.parse()?;
-            let session = context.client.session(&args.session).await?;
-            if own.session.id().as_ref() != Some(&session.id) {
-                return Ok(None);
-            }
-            if args.preempted.preempt || OnPreempt::from(args.preempted.on_preempt) != OnPreempt::default() {
-                let what = format!("the claim {} says whether it preempts", own.no);
-                return Err(Failure::usage(what).next(
-                    "leave out --preempt and --on-preempt, or name a --class to send beside the claim",
-                ));
-            }
-            own
-        }
-        (None, _) => return Ok(None),
-    };
-    Ok(Some(context.client.claim_state(&named, ClaimQuery::default()).await?))
+    if let Some(named) = &args.claim {
+        let named = refs::inside::<ClaimNo>(context, &args.session, named).await?;
+        return Ok(Some(context.client.claim_state(&named, ClaimQuery::default()).await?));
+    }
+    match own_claim::look(context, &args.session).await? {
+        OwnClaim::Lasts(claim) if args.class.is_some() => Err(own_claim::refuse_class(&claim)),
+        OwnClaim::Lasts(claim) if args.preempted.is_asked() => Err(own_claim::refuse_preempted(&claim)),
+        OwnClaim::Lasts(claim) => Ok(Some(claim)),
+        // The end of the claim is news to whoever counted on it, and to nobody else.
+        OwnClaim::Over(error) if args.class.is_none() => Err(error.into()),
+        OwnClaim::Over(_) | OwnClaim::None => Ok(None),
+    }
 }
 
 fn sentence(receipt: &PromptReceipt, session: &Reference) -> String {

@@ -1,11 +1,14 @@
 //! `lk wait`: waits until sessions are idle, ask something, or end.
 
+use std::time::Duration;
+
 use clap::ValueEnum;
-use lockkeeper_api::client::ClientError;
-use lockkeeper_api::{ErrorCode, OutcomeWord, Problem, Reference, Session, Status, WaitFor, WaitQuery};
-use tokio::task::JoinSet;
+use lockkeeper_api::client::Client;
+use lockkeeper_api::{ErrorCode, OutcomeWord, Reference, Session, Status, WaitFor, WaitQuery};
+use tokio::task::{JoinSet, LocalSet};
 
 use super::how_it_is;
+use crate::away::Absence;
 use crate::clock;
 use crate::context::Context;
 use crate::exit;
@@ -51,40 +54,63 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
         What::Input => WaitFor::Input,
         What::End => WaitFor::End,
     };
+    // A daemon that went away is waited for, but not one that was never there.
+    context.client.health().await?;
     let query = WaitQuery { wait: Some(what), timeout: args.timeout };
-    let mut waits = JoinSet::new();
+    let absence = Absence::new(context);
+    let (here, mut waits) = (LocalSet::new(), JoinSet::new());
     for (no, reference) in args.sessions.iter().cloned().enumerate() {
-        let client = context.client.clone();
-        waits.spawn(async move { (no, client.wait(&reference, query).await) });
+        let (client, absence) = (context.client.clone(), absence.clone());
+        let wait = async move { (no, settled(&client, &absence, &reference, query).await) };
+        waits.spawn_local_on(wait, &here);
     }
     let mut done = Series::new(context, args.shown);
-    let code = first_failure(&args, what, waits, &mut done).await;
+    let code = here.run_until(first_failure(&args, what, waits, &mut done)).await;
     done.finish()?;
     code
+}
+
+/// Waits for one, across restarts of the daemon; nothing if that takes too long.
+async fn settled(
+    client: &Client,
+    absence: &Absence,
+    session: &Reference,
+    query: WaitQuery,
+) -> Outcome<Option<Session>> {
+    let overdue = async {
+        match query.timeout {
+            Some(ms) => absence.outlasts(Duration::from_millis(ms)).await,
+            None => std::future::pending().await,
+        }
+    };
+    let answer = tokio::select! {
+        answer = absence.bridge(async || client.wait(session, query).await) => answer?,
+        // The next daemon would begin to count anew.
+        () = overdue => return Ok(None),
+    };
+    match answer {
+        Err(error) if error.is(ErrorCode::WaitTimeout) => Ok(None),
+        answer => Ok(Some(answer?)),
+    }
 }
 
 /// Waits for all; tells the code of the first session, in the order of the command line, that has another than 0.
 async fn first_failure(
     args: &Args,
     what: WaitFor,
-    mut waits: JoinSet<(usize, Result<Session, ClientError>)>,
+    mut waits: JoinSet<(usize, Outcome<Option<Session>>)>,
     done: &mut Series<'_, Session>,
 ) -> Outcome {
     let mut codes = vec![exit::OK; args.sessions.len()];
     while let Some(ended) = waits.join_next().await {
         let (no, answer) = ended.map_err(|error| Failure::new(exit::FAILED, error.to_string()))?;
-        match answer {
-            Ok(session) => {
-                codes[no] = code(&session, what);
-                done.push(session, how_it_is)?;
-            }
-            Err(error) if error.problem().and_then(Problem::known_code) == Some(ErrorCode::WaitTimeout) => {
-                let session = &args.sessions[no];
-                return Err(Failure::new(exit::TIMEOUT, format!("{session} {}", not_yet(what)))
-                    .next(format!("`lk why {session}` says why")));
-            }
-            Err(error) => return Err(error.into()),
-        }
+        let Some(session) = answer? else {
+            let session = &args.sessions[no];
+            return Err(Failure::new(exit::TIMEOUT, format!("{session} {}", not_yet(what)))
+                .next(format!("`lk why {session}` says why")));
+        };
+        codes[no] = code(&session, what);
+        done.push(session, how_it_is)?;
     }
     Ok(codes.into_iter().find(|code| *code != exit::OK).unwrap_or(exit::OK))
 }

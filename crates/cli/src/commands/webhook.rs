@@ -15,6 +15,7 @@ use crate::escape;
 use crate::exit;
 use crate::failure::{Failure, Outcome};
 use crate::format::{Format, Shown};
+use crate::start;
 use crate::style::Ink;
 use crate::table::{Cell, Table};
 
@@ -117,7 +118,7 @@ fn unless_none<T>(answer: Result<T, ClientError>, shown: Shown, context: &Contex
     match answer {
         Ok(answer) => Ok(Some(answer)),
         Err(ClientError::NoDaemon { .. }) => {
-            context.out.note("no daemon runs; `lk daemon start` starts one");
+            context.out.note(format!("no daemon runs; {}", start::advice("`lk daemon start` starts one")));
             shown.nothing(context)?;
             Ok(None)
         }

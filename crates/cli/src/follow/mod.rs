@@ -5,17 +5,16 @@ mod gates;
 mod screen;
 mod track;
 
-use std::time::Duration;
-
 use lockkeeper_api::client::{ClientError, EventStream};
 use lockkeeper_api::id::TurnNo;
 use lockkeeper_api::{Cursor, EventQuery, Frame, InterruptRequest, Item, Reference, Session};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
+use crate::away;
 use crate::context::Context;
 use crate::exit;
-use crate::failure::{Failure, Outcome};
+use crate::failure::Outcome;
 use crate::refs;
 use crate::terminal::Terminal;
 use crate::view::{Messages, Prompts, View};
@@ -59,11 +58,6 @@ pub(crate) struct Plan {
     /// Where to begin.
     pub(crate) after: Cursor,
 }
-
-/// How long a daemon that went away may take to come back.
-const BACK_WITHIN: Duration = Duration::from_secs(30);
-/// Between two looks for it.
-const LOOK_AGAIN: Duration = Duration::from_millis(200);
 
 /// Begins to wait for what a session does, after a cursor or from now on. It is refused to a program of an agent where
 /// sessions would wait for each other for ever; whoever asks for something and waits for it does this first.
@@ -231,26 +225,19 @@ impl Follower<'_> {
     /// Tells the exit code if somebody leaves meanwhile.
     async fn wait_for_daemon(&mut self, error: &ClientError) -> Outcome<Option<u8>> {
         self.say(&format!("{error}; the agent goes on, waiting for the daemon"))?;
-        let mut left = BACK_WITHIN;
-        while !left.is_zero() {
-            tokio::select! {
-                () = tokio::time::sleep(LOOK_AGAIN) => {}
-                _ = self.interrupts.recv() => return self.leave().map(Some),
-            }
-            match self.stream.reconnect().await {
-                Ok(()) => {
-                    self.say("the daemon is back")?;
-                    // What was typed meanwhile was no answer to anything.
-                    self.ask_again_below()?;
-                    return Ok(None);
-                }
-                Err(error) if error.is_gone() => left = left.saturating_sub(LOOK_AGAIN),
-                Err(error) => return Err(error.into()),
-            }
-        }
-        let title = refs::title(&self.session);
-        Err(Failure::new(exit::NO_DAEMON, "the daemon did not come back")
-            .next(format!("`lk daemon start`, then `lk attach {title}`")))
+        let back = tokio::select! {
+            back = away::until_back(async || self.stream.reconnect().await) => back,
+            _ = self.interrupts.recv() => return self.leave().map(Some),
+        };
+        let Some(back) = back else {
+            let title = refs::title(&self.session);
+            return Err(away::lost().next(format!("`lk daemon start`, then `lk attach {title}`")));
+        };
+        back?;
+        self.say("the daemon is back")?;
+        // What was typed meanwhile was no answer to anything.
+        self.ask_again_below()?;
+        Ok(None)
     }
 
     fn finish(&mut self, code: u8) -> Outcome<u8> {

@@ -10,6 +10,7 @@ mod support;
 
 mod boot;
 mod callers;
+mod command_line;
 mod exit;
 mod gates;
 mod handover;
