@@ -18,10 +18,10 @@ const OWN_WORK: &str = "Go on with what you were at.";
 
 impl State {
     /// What would cut a turn of this class short, and could have the next one. Who comes first may have the next turns
-    /// without a prompt for them, and not have asked to cut anything short; then nothing is.
+    /// without a prompt for them, and not ask to cut anything short for them; then nothing is.
     pub(super) fn preemptor(&self, class: Class) -> Option<Preemptor> {
         if let Some(Head::Claim(first)) = self.head()
-            && !first.preempt
+            && !(first.preempt && first.state == ClaimState::Waiting)
         {
             return None;
         }

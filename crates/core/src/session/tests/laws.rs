@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::agent::Action;
-use crate::claim::ClaimState;
+use crate::claim::{Claim, ClaimState};
 use crate::gate::GateState;
 use crate::id::{GateNo, PromptNo, TurnNo};
 use crate::limits;
@@ -489,7 +489,8 @@ fn yields(state: &State, env: &Env) {
         return;
     }
     // Who is first could not begin, and did not ask for it.
-    if matches!(state.head(), Some(Head::Claim(first)) if !first.preempt) {
+    let calls = |first: &Claim| first.preempt && first.state == ClaimState::Waiting;
+    if matches!(state.head(), Some(Head::Claim(first)) if !calls(first)) {
         return;
     }
     let mut prompts = state.queue.iter().filter(|prompt| prompt.parked.is_none());

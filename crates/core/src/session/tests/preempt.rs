@@ -6,7 +6,7 @@ use crate::id::{ClaimNo, PromptNo, TurnNo};
 use crate::item::ToolOutcome;
 use crate::prompt::{Class, OnPreempt, Parked};
 use crate::session::*;
-use crate::turn::{Ending, Outcome, Preemptor};
+use crate::turn::{Ending, Outcome, Preemptor, TurnBy};
 
 impl World {
     fn preempts(&mut self, class: Class, text: &str) {
@@ -60,6 +60,14 @@ fn nothing_is_cut_short_for_who_has_the_next_turns_and_no_prompt() {
     w.writes();
     w.ends(Ending::Aborted);
     assert_eq!(w.at_work(), Some("of the claim"));
+
+    // What the agent begins itself is not cut short for who is behind a claim that is held.
+    let mut w = World::idle();
+    for by in ["a", "b"] {
+        w.command(by, Command::Claim(NewClaim { preempt: true, ..new_claim(Class::Urgent) })).unwrap();
+    }
+    w.says(AgentSays::TurnBegan { by: TurnBy::Agent });
+    assert_eq!((w.status(), &w.state.interrupt), (Status::Running, &None));
 }
 
 #[test]
