@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use lockkeeper_core::gate::{Decision, GateKind, GateState, Withdrawal};
+use lockkeeper_core::gate::{Decision, GateKind, GateState, Through, Withdrawal};
 use lockkeeper_core::id::{AgentName, GateNo, SessionId, SessionName};
 use lockkeeper_core::json::Json;
 use serde::{Deserialize, Serialize};
@@ -42,10 +42,12 @@ pub struct Gate {
     pub input: Json,
     /// SHA-256 of the bytes of `input`, in lower-case hex.
     pub input_hash: String,
-    /// How dangerous the step is: `unrated` while there are no rules.
+    /// How dangerous the step is: `low`, `medium` or `high`; `unrated` for what is no step of a tool.
     pub risk: String,
-    /// Which rule asked: `agent` while only the agent's own rules apply.
+    /// Which rule asked, or decided: `agent` if only the agent's own rules are about it.
     pub rule: String,
+    /// Why the rule is there.
+    pub rule_reason: Option<String>,
     /// Why the agent asks, where it says so.
     pub reason: Option<String>,
     /// The turn that waits: `SESSION.t1`.
@@ -94,6 +96,10 @@ pub struct GateDecision {
     pub decision: DecisionWord,
     /// Who decided.
     pub by: String,
+    /// By what right: `person`, or `rule` if the gate's rule decided and nobody was asked.
+    #[serde(default)]
+    #[schema(schema_with = schema::through)]
+    pub through: Through,
     /// When.
     #[schema(value_type = String, format = DateTime)]
     pub at: Time,
@@ -145,6 +151,7 @@ impl Gate {
             input_hash: gate.input_hash.clone(),
             risk: gate.risk.clone(),
             rule: gate.rule.clone(),
+            rule_reason: gate.rule_reason.clone(),
             reason: gate.ask.reason.clone(),
             turn: gate.turn.map(|turn| turn.of(session)),
             opened: Time::from_wall_ms(gate.opened.wall_ms),
@@ -178,6 +185,7 @@ impl From<&lockkeeper_core::gate::Verdict> for GateDecision {
         Self {
             decision: request.decision,
             by: verdict.by.clone(),
+            through: verdict.through,
             at: Time::from_wall_ms(verdict.at.wall_ms),
             input: request.input,
             message: request.message,

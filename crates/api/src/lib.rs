@@ -59,7 +59,7 @@ pub use lockkeeper_core::{
     id::{self, BadName},
     item::{Extent, ItemBody, ToolOutcome},
     json::Json,
-    policy::{BadRule, Effect, Layer, RatingSpec, Risk, RuleSpec},
+    policy::{BadRule, Effect, Layer, RatingSpec, Risk, RuleSpec, ToolKind},
     prompt::{Class, OnPreempt, Parked},
     session::{
         End as EventEnd, Event as EventBody, Exit as EventExit, ExitVerdict, KINDS as EVENT_KINDS, Lifetime,

@@ -70,6 +70,22 @@ pub(crate) fn json() -> Object {
         .build()
 }
 
+pub(crate) fn layer() -> Object {
+    words("Whose rules they are.", ["admin", "user", "project", "session"])
+}
+
+pub(crate) fn effect() -> Object {
+    words("What a rule does with a step.", ["allow", "notify", "ask", "deny"])
+}
+
+pub(crate) fn risk() -> Object {
+    words("How dangerous a step is.", ["low", "medium", "high"])
+}
+
+pub(crate) fn through() -> Object {
+    words("By what right it was decided.", ["person", "rule"])
+}
+
 #[cfg(test)]
 mod tests {
     use lockkeeper_core::{gate, item, prompt, session, turn};
@@ -105,16 +121,4 @@ mod tests {
         check(&extent(), &[E::Whole, E::Partial]);
         check(&tool_outcome(), &[T::Ok, T::Failed, T::Denied, T::Cut, T::Unknown]);
     }
-}
-
-pub(crate) fn layer() -> Object {
-    words("Whose rules they are.", ["admin", "user", "project", "session"])
-}
-
-pub(crate) fn effect() -> Object {
-    words("What a rule does with a step.", ["allow", "notify", "ask", "deny"])
-}
-
-pub(crate) fn risk() -> Object {
-    words("How dangerous a step is.", ["low", "medium", "high"])
 }

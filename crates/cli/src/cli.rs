@@ -54,6 +54,7 @@ Gates:
   allow       Let a step go on
   deny        Refuse a step
   answer      Answer an agent's questions
+  rules       List, try and change the rules about what agents may do
 
 Sessions:
   rename      Give a session another name
@@ -108,6 +109,7 @@ enum Verb {
     Agents(c::agents::Args),
     Doctor(c::doctor::Args),
     Daemon(c::daemon::Args),
+    Rules(c::rules::Args),
     Webhook(c::webhook::Args),
     Completion(c::completion::Args),
     Version(c::version::Args),
@@ -201,6 +203,7 @@ async fn command(verb: Option<Verb>, context: &Context) -> Outcome {
         Verb::Agents(args) => c::agents::run(args, context).await,
         Verb::Doctor(args) => c::doctor::run(args, context).await,
         Verb::Daemon(args) => c::daemon::run(args, context).await,
+        Verb::Rules(args) => c::rules::run(args, context).await,
         Verb::Webhook(args) => c::webhook::run(args, context).await,
         Verb::Version(args) => c::version::run(args, context).await,
         Verb::Completion(args) => c::completion::run(&args),

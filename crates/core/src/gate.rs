@@ -71,6 +71,9 @@ pub struct Gate {
     /// Why the rule asks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rule_reason: Option<String>,
+    /// Whether the rule decides, in the step that opens it: it never waits for anybody.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub by_rule: bool,
     /// When it opened.
     pub opened: Stamp,
     /// Where it stands.
@@ -130,6 +133,7 @@ pub enum Through {
 }
 
 impl Through {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
     fn is_person(&self) -> bool {
         *self == Self::Person
     }

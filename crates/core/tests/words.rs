@@ -11,6 +11,7 @@ use lockkeeper_core::id::{
 };
 use lockkeeper_core::json::Json;
 use lockkeeper_core::manner::{Rung, Scope};
+use lockkeeper_core::policy::{Effect, Layer, Risk, ToolKind};
 use lockkeeper_core::prompt::Class;
 use lockkeeper_core::session::{EndReason, Rejection, Signal, Why};
 use lockkeeper_core::time::{AwakeMs, BootId, Stamp};
@@ -110,6 +111,7 @@ fn json_keeps_its_bytes_and_its_hash_binds_to_them() {
         call: None,
         reason: None,
         beside_turn: false,
+        announced: false,
         suggestions: None,
     };
     let printed = serde_json::to_string(&ask).unwrap();
@@ -149,6 +151,18 @@ fn every_word_is_the_one_that_is_stored() {
         Why::Backoff,
     ] {
         assert_eq!(why.word(), stored(why));
+    }
+    for effect in Effect::ALL {
+        assert_eq!((effect.word(), effect.word().parse().ok()), (stored(effect).as_str(), Some(effect)));
+    }
+    for risk in Risk::ALL {
+        assert_eq!((risk.word(), risk.word().parse().ok()), (stored(risk).as_str(), Some(risk)));
+    }
+    for kind in ToolKind::ALL {
+        assert_eq!((kind.word(), kind.word().parse().ok()), (stored(kind).as_str(), Some(kind)));
+    }
+    for layer in [Layer::Admin, Layer::User, Layer::Project, Layer::Session] {
+        assert_eq!(layer.word(), stored(layer));
     }
     for kind in [
         FailureKind::Agent,

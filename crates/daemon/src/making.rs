@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::io;
+use std::path::Path;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -91,8 +92,11 @@ impl Host {
         let adapter = registry::find(new.agent.as_str()).ok_or(Refused::Gone)?;
         let id = new.id.clone();
         let name_taken = new.name.as_ref().is_some_and(|name| !self.names.take(name, &id));
+        let (reader, dir) = (self.clone(), new.dir.clone());
+        let policy = tokio::task::spawn_blocking(move || reader.rules.policy_at_launch(Path::new(&dir)));
+        let policy = policy.await.map_err(|_| Refused::GoingDown)?;
         let env = Env {
-            policy: Arc::default(),
+            policy,
             now: self.clock.now(),
             manner: self.manner(adapter),
             name_taken,

@@ -170,7 +170,8 @@ struct Hooks {
 #[serde(rename_all = "camelCase")]
 struct Hook {
     matcher: &'static str,
-    hook_callback_ids: [&'static str; 1],
+    #[serde(rename = "hookCallbackIds")]
+    callback_ids: [&'static str; 1],
     /// In seconds.
     timeout: u32,
     on_failure: &'static str,
@@ -178,8 +179,7 @@ struct Hook {
 
 /// Both versions refuse a tool whose hook is not answered in time. The longest time that 2.1.197 takes is this one; one
 /// second more overflows, and refuses everything at once. An answer that 2.1.329 cannot read refuses too.
-const EVERY_TOOL: Hook =
-    Hook { matcher: "*", hook_callback_ids: [HOOK], timeout: 2_147_483, on_failure: "block" };
+const EVERY_TOOL: Hook = Hook { matcher: "*", callback_ids: [HOOK], timeout: 2_147_483, on_failure: "block" };
 
 #[derive(Serialize)]
 struct HookSays<'a> {

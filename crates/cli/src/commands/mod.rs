@@ -24,6 +24,7 @@ pub(crate) mod queue;
 pub(crate) mod rename;
 pub(crate) mod resume;
 pub(crate) mod rm;
+pub(crate) mod rules;
 pub(crate) mod run;
 pub(crate) mod send;
 pub(crate) mod set;

@@ -80,7 +80,10 @@ impl Track {
     pub(crate) fn event(&mut self, event: &Event) -> Vec<Gate> {
         let Ok(body) = event.body() else { return Vec::new() };
         let mut opened = Vec::new();
-        if let EventBody::GateOpened { gate } = &body {
+        // What a rule decides at once asks nobody.
+        if let EventBody::GateOpened { gate } = &body
+            && !gate.by_rule
+        {
             let session = &self.session;
             let gate = Gate::new(&session.id, session.name.as_ref(), &session.agent, &session.dir, gate);
             // A stream that begins in the past tells of gates that the snapshot has told of.

@@ -106,6 +106,11 @@ impl View {
     }
 
     pub(super) fn gate_opened(&mut self, gate: &EventGate) {
+        // What a rule decides at once is told by its decision.
+        if gate.by_rule {
+            self.gates.insert(gate.no, gate.ask.call.clone());
+            return;
+        }
         let session = &self.session;
         let shown = Gate::new(&session.id, session.name.as_ref(), &session.agent, &session.dir, gate);
         self.draw_gate(&shown);

@@ -46,7 +46,8 @@ pub(crate) fn draw(gate: &Gate, columns: Option<usize>, style: Style) -> String 
         format!("risk {}", escape::line(&gate.risk)),
         format!("asked by {}", escape::line(&gate.rule)),
     ];
-    facts.extend(gate.reason.as_ref().map(|reason| escape::line(reason).into_owned()));
+    let reasons = [&gate.rule_reason, &gate.reason].into_iter().flatten();
+    facts.extend(reasons.map(|reason| escape::line(reason).into_owned()));
     side(signs.side, Ink::Dim, &facts.join(&format!(" {} ", signs.dot)));
     side(signs.bottom, Ink::Plain, "");
     text

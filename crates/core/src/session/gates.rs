@@ -47,6 +47,7 @@ impl Step<'_> {
             rule: rule.as_ref().map_or_else(|| "agent".to_owned(), |rule| rule.id.clone()),
             risk: ruling.as_ref().map_or("unrated", |ruling| ruling.risk.word()).to_owned(),
             rule_reason: rule.as_ref().and_then(|rule| rule.reason.clone()),
+            by_rule: effect.is_some_and(|effect| effect != Effect::Ask),
             opened: self.env.now.clone(),
             state: GateState::Open,
             ask,

@@ -363,7 +363,7 @@ impl Fold for Events {
 
 #[cfg(test)]
 mod tests {
-    use lockkeeper_core::gate::{Ask, Decision, GateKind, Verdict};
+    use lockkeeper_core::gate::{Ask, Decision, GateKind, Through, Verdict};
     use lockkeeper_core::json::Json;
     use lockkeeper_core::session::{Env, create};
 
@@ -383,7 +383,12 @@ mod tests {
     fn gates_are_told_once_the_process_that_asked_is_gone() -> Result<(), Box<dyn std::error::Error>> {
         let mut gates = Gates { session: row()?, rows: Rows::new() };
         gates.rows.begin(GateNo(1), gate()?);
-        let verdict = Verdict { decision: Decision::Allow, by: "me".to_owned(), at: Clock::new().now() };
+        let verdict = Verdict {
+            decision: Decision::Allow,
+            by: "me".to_owned(),
+            through: Through::Person,
+            at: Clock::new().now(),
+        };
         let decided = Event::GateDecided { gate: GateNo(1), verdict, write: 2 };
         assert!(gates.take(raw(&decided)).map_err(|failure| failure.0.detail)?.is_empty());
         let lost = Event::AttemptLost { attempt: AttemptNo(1), stderr: Vec::new() };
@@ -409,7 +414,7 @@ mod tests {
         let now = Clock::new().now();
         let env = Env {
             now,
-            policy: Arc::default(),
+            policy: std::sync::Arc::default(),
             manner: manner.into(),
             name_taken: false,
             paused: false,
@@ -428,6 +433,7 @@ mod tests {
             call: None,
             reason: None,
             beside_turn: false,
+            announced: false,
             suggestions: None,
         };
         Ok(Gate {
@@ -439,6 +445,7 @@ mod tests {
             rule: "agent".to_owned(),
             risk: "unrated".to_owned(),
             rule_reason: None,
+            by_rule: false,
             opened: Clock::new().now(),
             state: GateState::Open,
         })

@@ -32,7 +32,7 @@ pub(super) async fn list(State(host): State<Arc<Host>>, Query(query): Query<Rule
         files.extend(workspace.map(|workspace| of_workspace(&workspace)));
         told(&files)
     });
-    answer::json(super::OK, &list.await.map_err(defect)?, cursor)
+    answer::json(super::OK, &list.await.map_err(|error| defect(&error))?, cursor)
 }
 
 pub(super) async fn add(
@@ -44,8 +44,9 @@ pub(super) async fn add(
     let cursor = host.store.head();
     let partly = if rule.effect == Effect::Allow { Vec::new() } else { unguarded(&host).await? };
     let writer = host.clone();
-    let added = tokio::task::spawn_blocking(move || writer.rules.add(&rule)).await.map_err(defect)?;
-    let id = added.map_err(unchanged)?;
+    let added =
+        tokio::task::spawn_blocking(move || writer.rules.add(&rule)).await.map_err(|error| defect(&error))?;
+    let id = added.map_err(|change| unchanged(&change))?;
     tracing::info!(rule = id, by = %peer, "a rule was added");
     let added = RuleAdded { id, file: host.rules.own().display().to_string(), partly };
     answer::json(StatusCode::CREATED, &added, cursor)
@@ -58,8 +59,10 @@ pub(super) async fn remove(
 ) -> Result<Response, Failure> {
     peer.may_decide()?;
     let (writer, rule) = (host.clone(), id.clone());
-    let removed = tokio::task::spawn_blocking(move || writer.rules.remove(&rule)).await.map_err(defect)?;
-    removed.map_err(unchanged)?;
+    let removed = tokio::task::spawn_blocking(move || writer.rules.remove(&rule))
+        .await
+        .map_err(|error| defect(&error))?;
+    removed.map_err(|change| unchanged(&change))?;
     tracing::info!(rule = id, by = %peer, "a rule was removed");
     Ok(StatusCode::NO_CONTENT.into_response())
 }
@@ -122,7 +125,7 @@ pub(super) async fn test(State(host): State<Arc<Host>>, Json { value, .. }: Json
         };
         reader.rules.policy_at_launch(&dir).rule_on(&subject, &tool_use)
     });
-    answer::json(super::OK, &shown(&ruling.await.map_err(defect)?), cursor)
+    answer::json(super::OK, &shown(&ruling.await.map_err(|error| defect(&error))?), cursor)
 }
 
 async fn workspace_of(host: &Arc<Host>, session: &str) -> Result<PathBuf, Failure> {
@@ -192,7 +195,7 @@ fn shown(ruling: &policy::Ruling) -> Ruling {
     }
 }
 
-fn unchanged(change: Change) -> Failure {
+fn unchanged(change: &Change) -> Failure {
     let code = match change {
         Change::Bad(_) | Change::File(_) => ErrorCode::RuleInvalid,
         Change::Taken(_) => ErrorCode::NameTaken,
@@ -202,6 +205,6 @@ fn unchanged(change: Change) -> Failure {
     Failure::new(code, change.to_string())
 }
 
-fn defect(error: tokio::task::JoinError) -> Failure {
+fn defect(error: &tokio::task::JoinError) -> Failure {
     Failure::new(ErrorCode::Internal, error.to_string())
 }

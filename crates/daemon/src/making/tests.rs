@@ -9,6 +9,7 @@ use super::*;
 use crate::config::Config;
 use crate::memory::Gauge;
 use crate::paths::Paths;
+use crate::rules::Rules;
 use crate::slots::Slots;
 
 type Outcome = Result<(), Box<dyn std::error::Error>>;
@@ -28,7 +29,8 @@ pub(crate) fn host_over(
     let paths =
         Paths { socket: data.join("s"), logs: data.join("l"), config: data.join("c"), data: data.clone() };
     paths.make()?;
-    let host = Host::new(paths, "lk".into(), &Config::default(), Arc::new(store), slots);
+    let rules = Rules::open(&paths.config)?;
+    let host = Host::new(paths, "lk".into(), &Config::default(), rules, Arc::new(store), slots);
     Ok((home, Arc::new(host)))
 }
 

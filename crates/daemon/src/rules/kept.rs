@@ -37,8 +37,8 @@ struct Kept {
 struct Seen {
     inode: u64,
     len: u64,
-    changed_s: i64,
-    changed_ns: i64,
+    /// In seconds and nanoseconds.
+    changed: (i64, i64),
 }
 
 /// How a file of rules stands.
@@ -134,10 +134,14 @@ impl Rules {
         if let Some(error) = &user.error {
             return Err(error.clone().into());
         }
+        let called =
+            |id: &str| user.file.rules.iter().filter_map(|rule| rule.first()).any(|rule| rule.id == id);
+        // One that stays whatever is written before it.
+        let names = (0..=user.file.rules.len()).map(|no| format!("r{}", no + 1));
+        let free = || names.clone().find(|name| !called(&format!("{}:{name}", Layer::User)));
+        let spec = RuleSpec { name: spec.name.clone().or_else(free), ..spec.clone() };
         let id = spec.compile(Layer::User, "0")?.id;
-        if spec.name.is_some()
-            && user.file.rules.iter().filter_map(|rule| rule.first()).any(|rule| rule.id == id)
-        {
+        if called(&id) {
             return Err(Change::Taken(id));
         }
         let unwritable = |why: io::Error| Change::Unwritable { path: path.clone(), why };
@@ -145,12 +149,11 @@ impl Rules {
         if !text.is_empty() && !text.ends_with('\n') {
             text.push('\n');
         }
-        let rule = toml::to_string(&Written { rule: [spec] })
+        let rule = toml::to_string(&Written { rule: [&spec] })
             .map_err(|error| unwritable(io::Error::other(error)))?;
         let text = if text.is_empty() { rule } else { format!("{text}\n{rule}") };
         let file = file::parse(&text, path, Layer::User, self.home.as_deref())?;
         write(path, &text).map_err(unwritable)?;
-        let id = file.rules.last().and_then(|rule| rule.first()).map_or(id, |rule| rule.id.clone());
         *user = Kept { seen: seen(path), file: Arc::new(file), error: None };
         Ok(id)
     }
@@ -204,8 +207,8 @@ impl Rules {
 
 fn seen(path: &Path) -> Option<Seen> {
     let meta = fs::metadata(path).ok()?;
-    let (changed_s, changed_ns) = (meta.ctime(), meta.ctime_nsec());
-    Some(Seen { inode: meta.ino(), len: meta.len(), changed_s, changed_ns })
+    let changed = (meta.ctime(), meta.ctime_nsec());
+    Some(Seen { inode: meta.ino(), len: meta.len(), changed })
 }
 
 fn text_of(path: &Path) -> io::Result<String> {

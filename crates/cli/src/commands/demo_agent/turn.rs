@@ -98,7 +98,7 @@ impl<'a> Turn<'a> {
             &format!("{memory}I will look around, then write one small test for you."),
             "Glob",
             &json!({"pattern": "*"}),
-            |turn, call| Ok(turn.wire.tool_result(call, &listing, false)?),
+            |turn, call| turn.look(call, &listing),
         )?;
 
         let draft = Draft::new(&self.wire.cwd, &prompt.text, &files);
@@ -129,12 +129,23 @@ impl<'a> Turn<'a> {
         Ok(answer)
     }
 
+    /// Looks around, unless it may not.
+    fn look(&mut self, call: &str, listing: &str) -> Result<(), Cut> {
+        let (text, is_error) = match self.announce(call, "Glob", &json!({"pattern": "*"}))? {
+            Announced::Pass | Announced::Allowed(_) => (listing.to_owned(), false),
+            Announced::Denied(why) => (why, true),
+        };
+        Ok(self.wire.tool_result(call, &text, is_error)?)
+    }
+
     /// Asks for permission and writes the file. Tells its path, or why it was not written.
     fn write(&mut self, call: &str, input: &Value, path: &str) -> Result<Result<String, String>, Cut> {
-        let decided = if matches!(self.wire.mode.as_str(), "acceptEdits" | "bypassPermissions") {
-            Ok(input.clone())
-        } else {
-            self.ask(call, input, path)?
+        let free = matches!(self.wire.mode.as_str(), "acceptEdits" | "bypassPermissions");
+        let decided = match self.announce(call, "Write", input)? {
+            Announced::Denied(why) => Err(why),
+            Announced::Allowed(other) => Ok(other.unwrap_or_else(|| input.clone())),
+            Announced::Pass if free => Ok(input.clone()),
+            Announced::Pass => self.ask(call, input, path)?,
         };
         let written = decided.and_then(|input| workspace::write(&self.wire.cwd, &input));
         let (text, is_error) = match &written {
@@ -145,16 +156,41 @@ impl<'a> Turn<'a> {
         Ok(written)
     }
 
+    /// Announces a tool to whoever wants that, and waits for what they say.
+    fn announce(&mut self, call: &str, tool: &str, input: &Value) -> Result<Announced, Cut> {
+        let Some(id) = self.wire.announce(call, tool, input)? else { return Ok(Announced::Pass) };
+        let response = match self.answer(&id)? {
+            Ok(response) => response,
+            Err(nobody) => return Ok(Announced::Denied(nobody)),
+        };
+        let output = response.as_ref().and_then(|response| response.get("hookSpecificOutput"));
+        let text = |name: &str| output.and_then(|output| output.get(name)).and_then(Value::as_str);
+        Ok(match text("permissionDecision") {
+            Some("deny") => {
+                Announced::Denied(text("permissionDecisionReason").unwrap_or("denied").to_owned())
+            }
+            Some("allow") => {
+                Announced::Allowed(output.and_then(|output| output.get("updatedInput")).cloned())
+            }
+            Some(_) | None => Announced::Pass,
+        })
+    }
+
     /// Puts the step to whoever decides. Tells the input to use, or why not.
     fn ask(&mut self, call: &str, input: &Value, path: &str) -> Result<Result<Value, String>, Cut> {
         let id = self.wire.ask(call, "Write", input, path)?;
+        Ok(self.answer(&id)?.and_then(read_decision))
+    }
+
+    /// Waits for the answer to a request, or says that nobody can answer any more.
+    fn answer(&mut self, id: &str) -> Result<Result<Option<Value>, String>, Cut> {
         if self.last {
             return Ok(Err(NOBODY_ANSWERS.to_owned()));
         }
-        self.asking = Some(id.clone());
-        let decided = loop {
+        self.asking = Some(id.to_owned());
+        let answer = loop {
             match self.inbox.wait() {
-                Input::Answer { id: of, response } if of == id => break read_decision(response),
+                Input::Answer { id: of, response } if of == id => break Ok(response),
                 Input::End => {
                     self.last = true;
                     break Err(NOBODY_ANSWERS.to_owned());
@@ -168,7 +204,7 @@ impl<'a> Turn<'a> {
             }
         };
         self.asking = None;
-        Ok(decided)
+        Ok(answer)
     }
 
     /// Says something and calls a tool, as one message.
@@ -293,6 +329,16 @@ impl<'a> Turn<'a> {
             "terminal_reason": reason, "errors": ["the turn was interrupted"],
         }))
     }
+}
+
+/// What is said of a tool that was announced.
+enum Announced {
+    /// Nothing: it goes its own way.
+    Pass,
+    /// It may run, with this input if there is one.
+    Allowed(Option<Value>),
+    /// It must not.
+    Denied(String),
 }
 
 fn read_decision(response: Option<Value>) -> Result<Value, String> {

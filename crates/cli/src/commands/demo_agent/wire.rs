@@ -13,6 +13,8 @@ pub(super) struct Wire {
     pub(super) model: String,
     pub(super) mode: String,
     pub(super) cwd: String,
+    /// Under what name it announces its tools, if somebody wants that.
+    hook: Option<String>,
     salt: u64,
     count: u64,
 }
@@ -32,6 +34,7 @@ impl Wire {
             model: model.unwrap_or_else(|| MODEL.to_owned()),
             mode: mode.unwrap_or_else(|| "default".to_owned()),
             cwd,
+            hook: None,
             // Each hasher is keyed anew, by randomness of the system.
             salt: RandomState::new().build_hasher().finish(),
             count: 0,
@@ -101,14 +104,18 @@ impl Wire {
     pub(super) fn control(&mut self, id: &Value, request: &Value) -> io::Result<()> {
         let text = |name: &str| request.get(name).and_then(Value::as_str).map(str::to_owned);
         match request.get("subtype").and_then(Value::as_str) {
-            Some("initialize") => answer(
-                id,
-                Some(json!({
-                    "commands": [], "agents": [], "output_style": "default", "available_output_styles": ["default"],
-                    "models": [{"value": MODEL, "displayName": "Demonstration"}], "account": {},
-                    "pid": std::process::id(), "claude_code_version": VERSION,
-                })),
-            ),
+            Some("initialize") => {
+                let hook = request.pointer("/hooks/PreToolUse/0/hookCallbackIds/0").and_then(Value::as_str);
+                self.hook = hook.map(str::to_owned);
+                answer(
+                    id,
+                    Some(json!({
+                        "commands": [], "agents": [], "output_style": "default", "available_output_styles": ["default"],
+                        "models": [{"value": MODEL, "displayName": "Demonstration"}], "account": {},
+                        "pid": std::process::id(), "claude_code_version": VERSION,
+                    })),
+                )
+            }
             Some("interrupt" | "end_session") => answer(id, None),
             Some("set_model") => {
                 self.model = text("model").unwrap_or_else(|| MODEL.to_owned());
@@ -126,6 +133,23 @@ impl Wire {
                 }))
             }
         }
+    }
+
+    /// Announces a tool to whoever wanted that. Tells the id of the request.
+    pub(super) fn announce(&mut self, call: &str, tool: &str, input: &Value) -> io::Result<Option<String>> {
+        let Some(hook) = self.hook.clone() else { return Ok(None) };
+        let id = self.uuid();
+        write(&json!({
+            "type": "control_request", "request_id": id,
+            "request": {
+                "subtype": "hook_callback", "callback_id": hook, "tool_use_id": call,
+                "input": {
+                    "session_id": self.session, "cwd": self.cwd, "permission_mode": self.mode,
+                    "hook_event_name": "PreToolUse", "tool_name": tool, "tool_input": input, "tool_use_id": call,
+                },
+            },
+        }))?;
+        Ok(Some(id))
     }
 
     /// Asks whether a tool may run, under a fresh id.

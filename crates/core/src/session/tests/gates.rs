@@ -340,7 +340,7 @@ fn a_rule_decides_at_once_and_nobody_is_asked() {
             match &verdict.decision {
                 Decision::Allow => assert_eq!(decision, "allow"),
                 Decision::Deny { message } => {
-                    assert!(decision == "deny" && message.contains(rule), "{message}")
+                    assert!(decision == "deny" && message.contains(rule), "{message}");
                 }
                 other => panic!("{other:?}"),
             }

@@ -6,10 +6,11 @@ use std::sync::Arc;
 use lockkeeper_core::agent::AgentSays;
 use lockkeeper_core::policy::{Policy, ToolUse};
 use lockkeeper_core::session::{
-    Env, Envelope, Event, Input, Observation, Process, Request, SlotUse, State, slot_use, step,
+    Env, Envelope, Event, Input, Observation, Request, SlotUse, State, slot_use, step,
 };
 use lockkeeper_core::time::Stamp;
 use lockkeeper_store::KeyEntry;
+use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::oneshot;
 
 use super::super::attach;
@@ -56,7 +57,7 @@ impl Task {
         let manner = self.host.manner(self.adapter);
         let mut env = Env {
             now: self.host.clock.now(),
-            policy: self.policy(read),
+            policy: self.policy(read, &messages),
             manner,
             name_taken: false,
             paused: self.host.slots.is_paused(),
@@ -95,22 +96,27 @@ impl Task {
         decided
     }
 
-    /// The rules, where this step may ask for them: a tool is about to do something, or a process comes up. Finds out
+    /// The rules, where this step may ask for them: a tool is about to do something, or a process may be started. Finds out
     /// where the paths of tools lead.
-    fn policy(&self, read: &mut Read) -> Arc<Policy> {
+    fn policy(&self, read: &mut Read, messages: &[Message]) -> Arc<Policy> {
+        let attempt = self.state.process.attempt().map(|attempt| attempt.no);
+        // Most of what is read tells what an agent says, and asks nothing.
+        let says = |(_, input): &(Stamp, Input)| matches!(input, Input::Observation(Observation::Agent { says, .. }) if !matches!(says, AgentSays::Asked { .. }));
+        if attempt.is_some() && messages.is_empty() && read.inputs.iter().all(says) {
+            return Arc::default();
+        }
         let mut uses: Vec<&mut ToolUse> =
             read.inputs.iter_mut().filter_map(|(_, input)| asks(input)).collect();
-        let attempt = match &self.state.process {
-            Process::Launching(attempt) | Process::Opening(attempt) => attempt,
-            Process::Live(attempt) if !uses.is_empty() => attempt,
-            Process::Live(_) | Process::Absent => return Arc::default(),
-        };
-        let (workspace, dir) =
-            (Path::new(&self.state.profile.dir), attach::attempt_dir(&self.dir, attempt.no));
+        let workspace = Path::new(&self.state.profile.dir);
         // Some files are looked at; other tasks move to other threads meanwhile.
-        tokio::task::block_in_place(|| {
-            uses.iter_mut().for_each(|tool_use| rules::lead(tool_use, workspace));
-            self.host.rules.policy(workspace, &dir)
+        in_place(|| {
+            for tool_use in &mut uses {
+                rules::lead(tool_use, workspace);
+            }
+            match attempt.filter(|_| !uses.is_empty()) {
+                Some(attempt) => self.host.rules.policy(workspace, &attach::attempt_dir(&self.dir, attempt)),
+                None => self.host.rules.policy_at_launch(workspace),
+            }
         })
     }
 
@@ -142,7 +148,7 @@ impl Task {
         let earlier = key.as_ref().map(|key| match decided.under(key) {
             Some(same) => same.map(Some),
             // A short read of the store; other tasks move to other threads meanwhile.
-            None => tokio::task::block_in_place(|| self.host.earlier(key)),
+            None => in_place(|| self.host.earlier(key)),
         });
         let mut answer = Answer { reply, outcome: Ok((0, 0)), earlier: None, keys: Vec::new() };
         match earlier {
@@ -172,6 +178,14 @@ impl Task {
         };
         env.name_taken = false;
         decided.answers.push(answer);
+    }
+}
+
+/// Does what blocks for a moment, where this runtime has other threads for the other tasks.
+fn in_place<T>(act: impl FnOnce() -> T) -> T {
+    match Handle::current().runtime_flavor() {
+        RuntimeFlavor::MultiThread => tokio::task::block_in_place(act),
+        RuntimeFlavor::CurrentThread | _ => act(),
     }
 }
 
