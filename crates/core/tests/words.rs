@@ -110,6 +110,7 @@ fn json_keeps_its_bytes_and_its_hash_binds_to_them() {
         call: None,
         reason: None,
         beside_turn: false,
+        announced: false,
         suggestions: None,
     };
     let printed = serde_json::to_string(&ask).unwrap();
