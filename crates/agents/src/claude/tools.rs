@@ -175,12 +175,14 @@ impl Asks {
 /// The result of a tool that was cut, and of one that was not allowed because of an interrupt.
 const CUT: &str = "The user doesn't want to proceed with this tool use.";
 
-/// How the results of tools begin that did not run for want of a permission.
-const NOT_RUN: [&str; 4] = [
+/// How the results of tools begin that did not run for want of a permission. The last one is what 2.1.329 says once its
+/// input has ended, when it announces nothing any more.
+const NOT_RUN: [&str; 5] = [
     "Permission to use ",
     "Claude requested permissions to ",
     "Tool permission request failed",
     "Tool permission stream closed",
+    "The user doesn't want to take this action right now.",
 ];
 
 /// Whether 2.1.329 says that the permission was refused.

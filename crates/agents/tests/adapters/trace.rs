@@ -117,7 +117,8 @@ fn line(says: &AgentSays) -> String {
             format!("tool ended {} {call} {}", format!("{outcome:?}").to_lowercase(), short(text))
         }
         AgentSays::Asked { ask, .. } => format!(
-            "asked {} {} for {} ({}; {}){}",
+            "{} {} {} for {} ({}; {}){}",
+            if ask.announced { "announced" } else { "asked" },
             format!("{:?}", ask.kind).to_lowercase(),
             ask.tool,
             ask.call.as_ref().map_or("-", |call| call.as_str()),

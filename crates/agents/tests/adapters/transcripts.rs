@@ -53,6 +53,17 @@ const WANT: &[Want] = &[
         "ready -", "unknown request hook_callback \"298ac9c0-6178-4f41-a2ce-a32b0bd24e6d\"", "tool ended ok",
         "unknown request hook_callback", "turn ended",
     ]),
+    without(want("hook-deny-in-bypass-mode", "P completed", &[
+        "bypassPermissions", "announced permission Bash for toolu_b28a1bfd000000000009_1",
+        "tool ended denied toolu_b28a1bfd000000000009_1 \"LK-NO because\"",
+        "announced permission Write", "tool ended denied", "message whole \"end\"",
+    ]), &["asked", "unknown request"]),
+    // What is answered after the interrupt is void, and the next tool is announced and asked about as ever.
+    want("hook-pending-interrupted", "P aborted, P completed", &[
+        "announced permission Bash", "withdrawn \"953cde8c-f9dc-4f75-abb3-a23d4130bb8c\"", "c2 done", "tool ended denied",
+        "turn ended P aborted", "announced permission Bash for toolu_42a49bee000000000002_1",
+        "asked permission Bash for toolu_42a49bee000000000002_1", "tool ended ok toolu_42a49bee000000000002_1",
+    ]),
     without(want("control-requests-and-end-session", "", &[
         "ready -", "refused - \"Unsupported control request subtype: nonsense\"", "notice \"Set model to claude-fake-1\"",
         "done acceptEdits", "done bogus", "c20 done",
@@ -158,6 +169,24 @@ const WANT: &[Want] = &[
     want("newer-initialize-permission-and-refused-requests", "P completed, P completed, P completed", &[
         "ready 2.1.329", "refused invalid_mode", "c3 refused", "asked permission Bash", "c4 done", "tool ended ok", "tool ended failed",
     ]),
+    without(want("newer-hook-deny-in-bypass-mode", "P completed", &[
+        "bypassPermissions", "announced permission Bash",
+        "tool ended denied toolu_b28a1bfd000000000063_1 \"PreToolUse:Bash hook error: LK-NO because\"",
+        "announced permission Write", "tool ended denied", "message whole \"end\"",
+    ]), &["asked", "unknown request"]),
+    without(want("newer-hook-allow-runs-unasked", "P completed", &[
+        "using claude-opus-5-5 default", "announced permission Bash", "tool ended ok", "announced permission Write", "tool ended ok",
+    ]), &["asked"]),
+    want("newer-hook-pending-interrupted", "P aborted, P completed", &[
+        "announced permission Bash", "withdrawn \"cc8816d7-6353-4379-af99-81f3355de5c1\"", "c2 done", "tool ended denied",
+        "turn ended P aborted", "announced permission Bash for toolu_42a49bee000000000047_1",
+        "asked permission Bash for toolu_42a49bee000000000047_1", "tool ended ok toolu_42a49bee000000000047_1",
+    ]),
+    // After the end of input nothing is announced any more, and nothing runs.
+    without(want("newer-hook-pending-stdin-eof", "P completed", &[
+        "announced permission Bash for toolu_626bbba3000000000088_1", "tool ended denied toolu_626bbba3000000000088_1",
+        "tool Bash toolu_626bbba3000000000089_1", "tool ended denied toolu_626bbba3000000000089_1", "turn ended P completed",
+    ]), &["asked", "withdrawn", "failed"]),
     want("newer-message-lifecycle-and-cancel-queued",
         // warm; 30 words; two merged; a tool with one steered in; interrupted; the queued one; interrupted, and the queued
         // one with it, which never runs; (the cancelled UUID again: nothing); fresh

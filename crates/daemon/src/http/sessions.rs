@@ -24,6 +24,7 @@ use lockkeeper_store::{SessionRow, ViewFilter};
 use super::answer::{self, Answer, Failure, Json, Query, wire_cursor};
 use super::{Peer, convert, prompts, resolve, waiting};
 use crate::host::Host;
+use crate::rules;
 use crate::session::launch::Environment;
 use crate::session::{KeyIntent, Made};
 
@@ -155,6 +156,9 @@ pub(super) fn check(new: &NewSession) -> Result<(), Failure> {
             return bad_dir(format!("{} does not exist", new.dir));
         }
         Err(error) => return bad_dir(format!("{} cannot be used: {error}", new.dir)),
+    }
+    if let Err(error) = rules::of_workspace(dir) {
+        return Err(Failure::new(ErrorCode::RuleInvalid, error.to_string()));
     }
     if new
         .env

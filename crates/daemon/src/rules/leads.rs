@@ -1,16 +1,40 @@
 //! Where paths really lead.
 
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::{fs, io};
 
-use lockkeeper_core::policy::ToolUse;
+use lockkeeper_core::policy::{PathUse, ToolUse};
 
-/// Finds out where the paths of a tool lead. Reads the file system.
+/// Finds out where the paths of a tool lead. Reads the file system. A path with `..` in it is about two files where the
+/// kernel and a reader of its text come to different ones: an agent may be either.
 pub(crate) fn lead(tool_use: &mut ToolUse, workspace: &Path) {
+    let text = |path: PathBuf| path.into_os_string().into_string().ok();
+    let mut read = Vec::new();
     for path in &mut tool_use.paths {
-        path.real =
-            real(&workspace.join(&path.given)).and_then(|real| real.into_os_string().into_string().ok());
+        let whole = workspace.join(&path.given);
+        path.real = real(&whole).and_then(text);
+        let plain = as_read(&whole);
+        let other = real(&plain).and_then(text);
+        if let Some(given) = text(plain).filter(|_| other != path.real) {
+            read.push(PathUse { given, real: other });
+        }
     }
+    tool_use.paths.append(&mut read);
+}
+
+/// An absolute path in which each `..` has taken away the part before it, as its text says and Claude Code does.
+fn as_read(path: &Path) -> PathBuf {
+    let mut plain = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::ParentDir => {
+                plain.pop();
+            }
+            Component::CurDir => {}
+            Component::Prefix(_) | Component::RootDir | Component::Normal(_) => plain.push(part),
+        }
+    }
+    plain
 }
 
 /// The path behind all links. Its last parts need not exist, but what is there has to be known: a link that leads nowhere

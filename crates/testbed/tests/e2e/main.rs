@@ -22,6 +22,7 @@ mod keys;
 mod limits;
 mod real_agent;
 mod resume;
+mod rules;
 mod settings;
 mod slots;
 mod slow;

@@ -1,6 +1,6 @@
 //! What the scripted Claude does, as far as the tests of the product rely on it.
 
-use crate::support::{BOTH, Home, Outcome, session_file, wait_until, wait_until_contains};
+use crate::support::{BOTH, Home, Outcome, hooked, session_file, wait_until, wait_until_contains};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use std::fs;
@@ -191,6 +191,117 @@ fn an_open_gate_survives_a_second_handshake_but_not_the_end_of_stdin() -> Outcom
             text.ends_with("Tool permission stream closed before response received")
         });
         assert!(denied, "{version}");
+    }
+    Ok(())
+}
+
+#[test]
+fn where_a_hook_is_declared_every_tool_is_announced_and_does_as_the_hook_says() -> Outcome {
+    let home = Home::new()?;
+    for version in BOTH {
+        let mut fake = home.start(version, &[])?;
+        fake.ask("c1", &hooked())?;
+        let made = home.path(&format!("made-{version}"));
+        let write = |content: &str| json!({"file_path": made, "content": content});
+        // Nothing is said: it is asked about as ever, or runs.
+        fake.prompt(&format!("TOOL Write {} ;; ASK Write {} ;; SAY end", write("free"), write("asked")))?;
+        let announced = fake.announced()?;
+        assert_eq!(announced["request"]["callback_id"], "lk");
+        assert_eq!(announced["request"]["input"]["tool_input"], write("free"));
+        assert!(!fs::exists(&made)?);
+        fake.answer(&announced, &json!({}))?;
+        let announced = fake.announced()?;
+        assert_eq!(fs::read_to_string(&made)?, "free");
+        fake.answer(&announced, &json!({}))?;
+        let gate = fake.gate()?;
+        assert_eq!(gate["request"]["subtype"], "can_use_tool");
+        fake.answer(&gate, &json!({"behavior": "allow", "updatedInput": write("asked")}))?;
+        fake.result()?;
+        assert_eq!(fs::read_to_string(&made)?, "asked");
+        // Allowed with another input: it runs, and nobody is asked.
+        fake.prompt(&format!("ASK Write {} ;; SAY end", write("x")))?;
+        let announced = fake.announced()?;
+        fake.decide(&announced, "allow", &json!({"updatedInput": write("edited")}))?;
+        fake.result()?;
+        assert_eq!(fs::read_to_string(&made)?, "edited");
+        // A question is asked all the same.
+        fake.prompt("QUESTION")?;
+        let announced = fake.announced()?;
+        fake.decide(&announced, "allow", &json!({}))?;
+        let gate = fake.gate()?;
+        assert_eq!(gate["request"]["tool_name"], "AskUserQuestion");
+        fake.answer(&gate, &json!({"behavior": "deny", "message": "no"}))?;
+        fake.result()?;
+        // What takes its time and what runs in the background is announced too.
+        for script in ["RUN /no/such", "BACKGROUND /no/such", "SUBAGENT /no/such"] {
+            fake.prompt(script)?;
+            let announced = fake.announced()?;
+            fake.decide(&announced, "deny", &json!({"permissionDecisionReason": "no"}))?;
+            let result = fake.result()?;
+            assert_eq!(result["permission_denials"].as_array().map(Vec::len), Some(1), "{version} {script}");
+        }
+        assert!(!fake.0.seen.iter().any(|line| line["subtype"] == "task_started"), "{version}");
+        assert_eq!(fake.finish()?, Some(0));
+    }
+    Ok(())
+}
+
+#[test]
+fn the_end_of_stdin_lets_go_what_the_older_one_announced_and_not_what_the_newer_one_did() -> Outcome {
+    let home = Home::new()?;
+    for (version, runs) in [("2.1.197", true), ("2.1.329", false)] {
+        let mut fake = home.start(version, &["--dangerously-skip-permissions"])?;
+        fake.ask("c1", &hooked())?;
+        let made = |name: &str| home.path(&format!("{name}-{version}"));
+        let write = |name: &str| json!({"file_path": made(name), "content": "x"});
+        fake.prompt(&format!("TOOL Write {} ;; TOOL Write {}", write("pending"), write("later")))?;
+        fake.announced()?;
+        assert_eq!(fake.finish()?, Some(0));
+        assert_eq!((fs::exists(made("pending"))?, fs::exists(made("later"))?), (runs, runs), "{version}");
+    }
+    Ok(())
+}
+
+#[test]
+fn an_answer_to_a_hook_that_cannot_be_read_blocks_in_the_newer_one_alone() -> Outcome {
+    let home = Home::new()?;
+    for (version, runs) in [("2.1.197", true), ("2.1.329", false)] {
+        let mut fake = home.start(version, &[])?;
+        fake.ask("c1", &hooked())?;
+        let made = home.path(&format!("made-{version}"));
+        fake.prompt(&format!("TOOL Write {}", json!({"file_path": made, "content": "x"})))?;
+        let announced = fake.announced()?;
+        fake.decide(&announced, "maybe", &json!({}))?;
+        fake.result()?;
+        assert_eq!(fs::exists(&made)?, runs, "{version}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_second_handshake_may_change_the_newer_ones_hooks_and_not_the_older_ones() -> Outcome {
+    let home = Home::new()?;
+    for (version, announces) in [("2.1.197", true), ("2.1.329", false)] {
+        let mut fake = home.start(version, &[])?;
+        fake.ask("c1", &hooked())?;
+        fake.prompt("ASK")?;
+        let announced = fake.announced()?;
+        fake.answer(&announced, &json!({}))?;
+        let gate = fake.gate()?;
+        // Only what was asked about is pending, and without the member all stays as it is.
+        let again = fake.ask("c2", &json!({"subtype": "initialize"}))?;
+        assert_eq!(again["pending_permission_requests"], json!([gate]));
+        fake.answer(&gate, &json!({"behavior": "deny", "message": "no"}))?;
+        fake.result()?;
+        fake.prompt("ASK")?;
+        let announced = fake.announced()?;
+        let again = fake.ask("c3", &json!({"subtype": "initialize", "hooks": {}}))?;
+        assert!(again["pending_permission_requests"].as_array().is_none_or(Vec::is_empty), "{again}");
+        fake.decide(&announced, "deny", &json!({}))?;
+        fake.result()?;
+        fake.prompt("ASK")?;
+        let first = fake.gate()?["request"]["subtype"].clone();
+        assert_eq!(first == "hook_callback", announces, "{version}");
     }
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! The scripted Claude writes lines with exactly the members that the real one was recorded with.
 
-use crate::support::{Fake, Home, Outcome, recorded, shape};
+use crate::support::{Fake, Home, Outcome, hooked, recorded, shape};
 use lockkeeper_testbed::driver::{CLAUDE_FLAGS, claude_environment};
 use lockkeeper_testbed::{Config, Driver, FakeModel, real_claude};
 use serde_json::{Value, json};
@@ -59,6 +59,12 @@ fn is(kind: &str, line: &Value) -> bool {
         "aborted_streaming" | "aborted_tools" => line["terminal_reason"] == kind,
         "command_lifecycle" | "control_cancel_request" => line["type"] == kind,
         "Bash" | "Write" | "AskUserQuestion" => line["request"]["tool_name"] == kind,
+        "hook_callback" => line["request"]["subtype"] == kind,
+        "asked by hook" => line["request"]["decision_reason_type"] == "hook",
+        "refused by hook" => {
+            is("tool error", line) && block["content"].as_str().is_some_and(|text| text.contains("because"))
+        }
+        "cancelled" => line["tool_result_meta"][0]["non_execution_kind"] == kind,
         "initialized" => response["response"]["commands"].is_array(),
         "refusal" => response["subtype"] == "error",
         "success" => response["subtype"] == kind && response.get("response").is_none(),
@@ -221,6 +227,59 @@ fn newer_gates_look_as_recorded() -> Outcome {
     )
 }
 
+/// Compares what hooks before tools do with what they were recorded to do.
+fn hooks_look_as_recorded(version: &str, before: &str) -> Outcome {
+    let (home, because) = (Home::new()?, json!({"permissionDecisionReason": "LK-NO because"}));
+    let mut fake = home.start(version, &["--dangerously-skip-permissions"])?;
+    fake.ask("c1", &hooked())?;
+    fake.prompt_as(UUID, "TOOL Bash {\"command\":\"touch x\",\"description\":\"d\"} ;; SAY end")?;
+    let announced = fake.announced()?;
+    fake.decide(&announced, "deny", &because)?;
+    let result = fake.result()?;
+    assert_eq!(result["permission_denials"][0]["tool_name"], "Bash");
+    let theirs = recorded(&format!("{before}hook-deny-in-bypass-mode"))?;
+    all_same(&fake.0.seen, &theirs, &["hook_callback", "refused by hook", "result"])?;
+    let refusal = |lines: &[Value]| {
+        let found = lines.iter().find(|line| is("refused by hook", line)).cloned().unwrap_or_default();
+        (found["message"]["content"][0]["content"].clone(), found["tool_use_result"].clone())
+    };
+    assert_eq!(refusal(&fake.0.seen), refusal(&theirs));
+
+    let mut fake = home.start(version, &[])?;
+    fake.ask("c1", &hooked())?;
+    fake.prompt_as(&UUID.replace('1', "2"), "ASK Bash {\"command\":\"touch x\",\"description\":\"d\"}")?;
+    fake.announced()?;
+    fake.ask("c2", &json!({"subtype": "interrupt"}))?;
+    let result = fake.result()?;
+    assert_eq!(result["permission_denials"], json!([]));
+    let theirs = recorded(&format!("{before}hook-pending-interrupted"))?;
+    let kinds = ["hook_callback", "control_cancel_request", "tool error", "interrupted", "aborted_tools"];
+    all_same(&fake.0.seen, &theirs, &kinds)
+}
+
+#[test]
+fn older_hooks_look_as_recorded() -> Outcome {
+    hooks_look_as_recorded("2.1.197", "")
+}
+
+#[test]
+fn newer_hooks_look_as_recorded() -> Outcome {
+    hooks_look_as_recorded("2.1.329", "newer-")?;
+    let home = Home::new()?;
+    let mut fake = home.start("2.1.329", &[])?;
+    fake.ask("c1", &hooked())?;
+    fake.prompt_as(UUID, "ASK Bash {\"command\":\"touch x\",\"description\":\"d\"} ;; SAY end")?;
+    let announced = fake.announced()?;
+    fake.decide(&announced, "allow", &json!({}))?;
+    fake.result()?;
+    all_same(&fake.0.seen, &recorded("newer-hook-allow-runs-unasked")?, &["hook_callback", "tool result"])?;
+    fake.prompt_as(&UUID.replace('1', "2"), "TOOL Bash {} ;; SAY end")?;
+    fake.announced()?;
+    assert_eq!(fake.finish()?, Some(0));
+    let theirs = recorded("newer-hook-pending-stdin-eof")?;
+    all_same(&fake.0.seen, &theirs, &["cancelled"])
+}
+
 #[test]
 fn api_failures_look_as_recorded() -> Outcome {
     let wanted = ["synthetic", "failed result"];
@@ -328,6 +387,18 @@ fn as_the_real_one_does(version: &str) -> Outcome {
         agent.answer(&gate, &json!({"behavior": "deny", "message": "stop", "interrupt": true}))?;
         agent.result()?;
         assert_eq!(agent.finish()?, Some(1));
+        let mut guarded = match ask {
+            "TOOL" => Fake(Driver::spawn(&mut real_command(&[])?)?),
+            _ => home.start(version, &[])?,
+        };
+        guarded.ask("guarded", &hooked())?;
+        guarded.prompt_as(&UUID.replace('1', "4"), &format!("{ask} Bash {bash} ;; SAY asked"))?;
+        let announced = guarded.announced()?;
+        guarded.decide(&announced, "ask", &json!({"permissionDecisionReason": "look"}))?;
+        let gate = guarded.gate()?;
+        guarded.answer(&gate, &json!({"behavior": "deny", "message": "no"}))?;
+        guarded.result()?;
+        agent.0.seen.append(&mut guarded.0.seen);
         sides.push(agent.0.seen.clone());
     }
     all_same(
@@ -347,6 +418,8 @@ fn as_the_real_one_does(version: &str) -> Outcome {
             "result",
             "interrupted",
             "aborted_tools",
+            "hook_callback",
+            "asked by hook",
         ],
     )?;
     let unknown = UUID.replace('1', "9");

@@ -89,6 +89,20 @@ impl Fake {
         Ok(self.0.send(&json!({"type": "control_response", "response": response}))?)
     }
 
+    /// Waits for the announcement of a tool call.
+    pub(crate) fn announced(&mut self) -> Result<Value, Box<dyn Error>> {
+        Ok(self.0.until(|line| line["request"]["subtype"] == "hook_callback")?)
+    }
+
+    /// Says of an announced call what a hook before tools may say.
+    pub(crate) fn decide(&mut self, announced: &Value, decision: &str, members: &Value) -> Outcome {
+        let mut output = json!({"hookEventName": "PreToolUse", "permissionDecision": decision});
+        for (name, value) in members.as_object().into_iter().flatten() {
+            output[name] = value.clone();
+        }
+        self.answer(announced, &json!({"hookSpecificOutput": output}))
+    }
+
     pub(crate) fn gate(&mut self) -> Result<Value, Box<dyn Error>> {
         Ok(self.0.until_type("control_request")?)
     }
@@ -107,6 +121,12 @@ impl Fake {
         self.0.close_stdin();
         Ok(self.0.wait()?.0.code())
     }
+}
+
+/// An `initialize` with a hook before every tool.
+pub(crate) fn hooked() -> Value {
+    let hook = json!({"matcher": "*", "hookCallbackIds": ["lk"], "timeout": 2_147_483, "onFailure": "block"});
+    json!({"subtype": "initialize", "hooks": {"PreToolUse": [hook]}})
 }
 
 /// Returns the lines that the real agent wrote in a recording.
@@ -142,7 +162,9 @@ fn collect(path: &str, value: &Value, paths: &mut BTreeSet<String>) {
         Value::Object(members) => {
             for (name, member) in members {
                 let path = format!("{path}.{name}");
-                if !OPAQUE.contains(&name.as_str()) {
+                // What a hook is told is always the same; what a tool is given is not.
+                let told = member["hook_event_name"].is_string();
+                if told || !OPAQUE.contains(&name.as_str()) {
                     collect(&path, member, paths);
                 }
                 paths.insert(path);

@@ -4,6 +4,7 @@ use crate::background::Task;
 use crate::control::ModelCheck;
 use crate::flags::{Flags, Kind, Version, is_uuid};
 use crate::gate::Gate;
+use crate::hook::Hook;
 use crate::input::{self, Input};
 use crate::persistence::{self, Session};
 use crate::prompt::Prompt;
@@ -38,6 +39,7 @@ pub(crate) struct Agent {
     pub(crate) queue: VecDeque<Prompt>,
     pub(crate) turn: Option<Turn>,
     pub(crate) gate: Option<Gate>,
+    pub(crate) hook: Option<Hook>,
     pub(crate) tasks: Vec<Task>,
     pub(crate) check: Option<ModelCheck>,
     pub(crate) interrupt: Option<Interrupt>,
@@ -135,6 +137,7 @@ impl Agent {
             queue: VecDeque::new(),
             turn: None,
             gate: None,
+            hook: None,
             tasks: Vec::new(),
             check: None,
             interrupt: None,

@@ -4,6 +4,7 @@ use crate::LOOK_EVERY;
 use crate::agent::{Agent, Stop};
 use crate::directive::Due;
 use crate::flags::Kind;
+use crate::gate::By;
 use crate::result::Ending;
 use crate::shapes;
 use crate::tools::Fate;
@@ -68,7 +69,9 @@ impl Agent {
     pub(crate) fn begin_shell(&mut self, due: Due) -> Result<(), Stop> {
         let input = json!({"command": "sleep", "description": "bgx", "run_in_background": true});
         let tool_use_id = self.call_tool("Bash", &input)?;
-        self.end_message("tool_use")?;
+        if !self.may_run("Bash", &input, &tool_use_id)? {
+            return Ok(());
+        }
         let task = self.task(due, TaskKind::Shell, tool_use_id);
         let id = task.id.clone();
         let members = json!({
@@ -85,14 +88,16 @@ impl Agent {
         let block = json!({
             "tool_use_id": tool_use_id, "type": "tool_result", "content": content, "is_error": false,
         });
-        Ok(self.tool_result(&block, &result, Fate::Ran)?)
+        Ok(self.tool_result(&block, &result, Fate::Ran(By::Person))?)
     }
 
     /// Starts a subagent: in the background, or within the turn in the older version.
     pub(crate) fn begin_subagent(&mut self, due: Due) -> Result<(), Stop> {
         let input = json!({"description": "sub", "prompt": "work", "subagent_type": "general-purpose"});
         let tool_use_id = self.call_tool("Task", &input)?;
-        self.end_message("tool_use")?;
+        if !self.may_run("Task", &input, &tool_use_id)? {
+            return Ok(());
+        }
         let task = self.task(due, TaskKind::Subagent, tool_use_id);
         let mut members = json!({
             "task_id": task.id, "tool_use_id": task.tool_use_id, "description": "sub",
@@ -112,7 +117,7 @@ impl Agent {
             let content = json!([{"type": "text", "text": "subagent done"}]);
             let block = json!({"tool_use_id": task.tool_use_id, "type": "tool_result", "content": content});
             let result = json!({"status": "completed", "agentId": task.id, "content": content});
-            return Ok(self.tool_result(&block, &result, Fate::Ran)?);
+            return Ok(self.tool_result(&block, &result, Fate::Ran(By::Person))?);
         }
         let (id, tool_use_id) = (task.id.clone(), task.tool_use_id.clone());
         self.announce(task, members)?;
@@ -123,7 +128,7 @@ impl Agent {
             "resolvedModel": self.facts.model, "prompt": "work", "outputFile": output_file(&id),
             "canReadOutputFile": true, "canContinueAgent": true,
         });
-        Ok(self.tool_result(&block, &result, Fate::Ran)?)
+        Ok(self.tool_result(&block, &result, Fate::Ran(By::Person))?)
     }
 
     fn task(&mut self, due: Due, kind: TaskKind, tool_use_id: String) -> Task {

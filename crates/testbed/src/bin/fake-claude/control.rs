@@ -26,7 +26,7 @@ impl Agent {
         }
         let newer = self.facts.kind == Kind::Newer;
         match request["subtype"].as_str().unwrap_or_default() {
-            "initialize" => self.initialize(id)?,
+            "initialize" => self.initialize(id, request)?,
             "interrupt" => self.interrupt_by_request(id, request)?,
             "set_model" => self.set_model(id, request["model"].as_str())?,
             "set_permission_mode" => self.set_mode(id, request["mode"].as_str())?,
@@ -83,11 +83,13 @@ impl Agent {
         self.respond(id, json!({"subtype": "error", "error": text}), beside)
     }
 
-    fn initialize(&mut self, id: &Value) -> io::Result<()> {
+    fn initialize(&mut self, id: &Value, request: &Value) -> io::Result<()> {
         if std::env::var_os("FAKE_CLAUDE_NO_HANDSHAKE").is_some() {
             return Ok(());
         }
-        let pending: Vec<Value> = self.gate.iter().map(|gate| gate.request.clone()).collect();
+        self.keep_hooks(&request["hooks"]);
+        let asked = self.gate.iter().filter(|gate| gate.is_permission());
+        let pending: Vec<Value> = asked.map(|gate| gate.request.clone()).collect();
         let mut beside = json!({"response": shapes::initialized(&self.facts, self.state())});
         if self.facts.kind == Kind::Newer {
             beside["pending_user_dialog_requests"] = json!([]);

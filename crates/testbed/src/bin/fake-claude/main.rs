@@ -5,6 +5,8 @@
 //! interrupt. The shapes of its lines are compared with recordings of the real one in `tests/fake_claude`; the
 //! facts behind its behaviour are in `docs/agents/claude.md`.
 //!
+//! Where `initialize` declares a hook before tools, every tool call is announced by `hook_callback` first.
+//!
 //! # Prompt
 //! The last line of a prompt that begins with a directive is the script; ` ;; ` separates its steps. Without one
 //! the answer is `ok`.
@@ -60,6 +62,7 @@ mod control;
 mod directive;
 mod flags;
 mod gate;
+mod hook;
 mod input;
 mod message;
 mod persistence;

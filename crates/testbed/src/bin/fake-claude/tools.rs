@@ -4,7 +4,8 @@ use crate::LOOK_EVERY;
 use crate::agent::{Agent, Stop};
 use crate::directive::Due;
 use crate::flags::Kind;
-use crate::gate::Verdict;
+use crate::gate::{By, Verdict};
+use crate::hook::{Announced, Hook};
 use crate::result::Ending;
 use crate::shapes;
 use crate::turn::Call;
@@ -21,8 +22,10 @@ const REJECTED: &str = "The user doesn't want to proceed with this tool use. The
 /// What became of a tool call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fate {
-    Ran,
-    Denied,
+    Ran(By),
+    Denied(By),
+    /// Refused because nobody can say anything any more.
+    Cancelled,
     /// Cut by an interrupt.
     Rejected,
 }
@@ -65,14 +68,8 @@ impl Agent {
         let mut stopped = false;
         let mut late: Option<(Call, Verdict)> = None;
         for id in ids {
-            let call = Call { id, name: name.to_owned(), input: input.clone(), asked: asks };
-            if let Some(turn) = &mut self.turn {
-                turn.tool = Some(call.clone());
-            }
-            let denied = asks && (!self.flags.asks || self.facts.mode == "dontAsk");
-            if asks && !denied {
-                self.ask(name, input, &call.id)?;
-            }
+            let mut call = Call { id, name: name.to_owned(), input: input.clone(), asked: false };
+            let opened = self.open_call(&call, asks)?;
             if !stopped {
                 stopped = true;
                 self.message_stop()?;
@@ -81,13 +78,7 @@ impl Agent {
             if let Some((call, verdict)) = late.take() {
                 self.finish_call(&call, verdict)?;
             }
-            let verdict = if denied {
-                Verdict::Refused(format!("Permission to use {name} has been denied."))
-            } else if asks {
-                self.wait_for_answer()?
-            } else {
-                Verdict::Run(input.clone())
-            };
+            let verdict = self.verdict_on(&mut call, &opened, asks)?;
             if matches!(verdict, Verdict::Abort) {
                 return Ok(Some(self.abort_tool(&call)?));
             }
@@ -102,11 +93,78 @@ impl Agent {
         Ok(None)
     }
 
+    /// Sends the first request about a call, if there is one.
+    fn open_call(&mut self, call: &Call, asks: bool) -> io::Result<Opened> {
+        if let Some(turn) = &mut self.turn {
+            turn.tool = Some(call.clone());
+        }
+        if let Some(hook) = self.hook.clone() {
+            self.announce_call(&hook, call)?;
+            return Ok(Opened::Hook(hook));
+        }
+        if asks && self.may_ask() {
+            self.ask(call, None)?;
+        }
+        Ok(Opened::Question)
+    }
+
+    fn may_ask(&self) -> bool {
+        self.flags.asks && self.facts.mode != "dontAsk"
+    }
+
+    /// Waits for everything that has to be said about a call.
+    fn verdict_on(&mut self, call: &mut Call, opened: &Opened, asks: bool) -> Result<Verdict, Stop> {
+        let announced = match opened {
+            Opened::Hook(hook) => self.wait_for_hook(hook, call)?,
+            Opened::Question => Announced::Passed,
+        };
+        match announced {
+            Announced::Passed if !asks => return Ok(Verdict::Run(call.input.clone(), By::Person)),
+            Announced::Passed if !self.may_ask() => {
+                call.asked = true;
+                let text = format!("Permission to use {} has been denied.", call.name);
+                return Ok(Verdict::Refused(text, By::Person));
+            }
+            Announced::Passed => {
+                if let Opened::Hook(_) = opened {
+                    self.ask(call, None)?;
+                }
+            }
+            Announced::Asked(_) => self.ask(call, Some(&announced))?,
+            // A question is asked whatever a hook allows.
+            Announced::Decided(Verdict::Run(..)) if call.name == "AskUserQuestion" => self.ask(call, None)?,
+            Announced::Decided(verdict) => {
+                call.asked = matches!(verdict, Verdict::Refused(..));
+                return Ok(verdict);
+            }
+        }
+        call.asked = true;
+        self.wait_for_answer()
+    }
+
+    /// Announces a call that nobody is asked about, ends its message, and says whether it may run; if not, it is over.
+    pub(crate) fn may_run(&mut self, name: &str, input: &Value, id: &str) -> Result<bool, Stop> {
+        let mut call = Call { id: id.to_owned(), name: name.to_owned(), input: input.clone(), asked: false };
+        let opened = self.open_call(&call, false)?;
+        self.end_message("tool_use")?;
+        let verdict = self.verdict_on(&mut call, &opened, false)?;
+        if let Some(turn) = &mut self.turn {
+            turn.tool = None;
+        }
+        let runs = matches!(verdict, Verdict::Run(..));
+        if !runs {
+            self.finish_call(&call, verdict)?;
+        }
+        Ok(runs)
+    }
+
     /// Runs a shell command that takes its time.
     pub(crate) fn long_tool(&mut self, due: &Due) -> Result<(), Stop> {
         let input = json!({"command": "wait", "description": "d"});
         let id = self.call_tool("Bash", &input)?;
-        self.end_message("tool_use")?;
+        if !self.may_run("Bash", &input, &id)? {
+            return Ok(());
+        }
         let call = Call { id, name: "Bash".to_owned(), input: input.clone(), asked: false };
         if let Some(turn) = &mut self.turn {
             turn.tool = Some(call.clone());
@@ -117,7 +175,7 @@ impl Agent {
         if let Some(turn) = &mut self.turn {
             turn.tool = None;
         }
-        Ok(self.finish_call(&call, Verdict::Run(input))?)
+        Ok(self.finish_call(&call, Verdict::Run(input, By::Person))?)
     }
 
     fn deny(&mut self, call: &Call) {
@@ -129,13 +187,17 @@ impl Agent {
 
     fn finish_call(&mut self, call: &Call, verdict: Verdict) -> io::Result<()> {
         let Call { id, name, .. } = call;
-        let input = match verdict {
-            Verdict::Run(input) => input,
-            Verdict::Refused(text) => {
+        let refused =
+            |text: &str| json!({"type": "tool_result", "content": text, "is_error": true, "tool_use_id": id});
+        let (input, by) = match verdict {
+            Verdict::Run(input, by) => (input, by),
+            Verdict::Refused(text, by) => {
                 self.deny(call);
-                let block =
-                    json!({"type": "tool_result", "content": text, "is_error": true, "tool_use_id": id});
-                return self.tool_result(&block, &format!("Error: {text}").into(), Fate::Denied);
+                let result = format!("Error: {text}").into();
+                return self.tool_result(&refused(&text), &result, Fate::Denied(by));
+            }
+            Verdict::Cancelled(text) => {
+                return self.tool_result(&refused(&text), &text.as_str().into(), Fate::Cancelled);
             }
             Verdict::Abort => return Ok(()),
         };
@@ -144,7 +206,7 @@ impl Agent {
         if name == "Bash" {
             block["is_error"] = false.into();
         }
-        self.tool_result(&block, &result, Fate::Ran)
+        self.tool_result(&block, &result, Fate::Ran(by))
     }
 
     /// Writes the `user` line with the result of a tool call.
@@ -156,13 +218,11 @@ impl Agent {
         });
         if self.facts.kind == Kind::Newer {
             let meta = match fate {
-                Fate::Ran => {
-                    json!({"permission_decision": {"decision": "accept", "source": "user_temporary"}})
-                }
-                Fate::Denied => json!({
-                    "non_execution_kind": "permission-rule",
-                    "permission_decision": {"decision": "reject", "source": "user_reject"},
+                Fate::Ran(by) => json!({"permission_decision": decision("accept", by)}),
+                Fate::Denied(by) => json!({
+                    "non_execution_kind": "permission-rule", "permission_decision": decision("reject", by),
                 }),
+                Fate::Cancelled => json!({"non_execution_kind": "cancelled"}),
                 Fate::Rejected => json!({"non_execution_kind": "user-rejected"}),
             };
             line["tool_result_meta"] = json!([shapes::with(json!({"id": block["tool_use_id"]}), meta)]);
@@ -185,6 +245,24 @@ impl Agent {
             "type": "user", "message": {"role": "user", "content": [{"type": "text", "text": text}]},
             "parent_tool_use_id": null, "session_id": self.session.id, "uuid": uuid, "timestamp": timestamp(),
         }))
+    }
+}
+
+/// What has been sent about a call.
+#[derive(Debug)]
+enum Opened {
+    /// Its announcement.
+    Hook(Hook),
+    /// The question about it, if there is one.
+    Question,
+}
+
+/// Who decided, as the newer version tells it.
+fn decision(word: &str, by: By) -> Value {
+    match (by, word) {
+        (By::Hook, word) => json!({"decision": word, "source": "hook", "reason_type": "hook"}),
+        (By::Person, "accept") => json!({"decision": word, "source": "user_temporary"}),
+        (By::Person, word) => json!({"decision": word, "source": "user_reject"}),
     }
 }
 

@@ -69,6 +69,16 @@ impl Home {
         self.root.path().join("d")
     }
 
+    /// Where the rules of the user are.
+    pub(crate) fn user_rules(&self) -> PathBuf {
+        self.data().join("rules.toml")
+    }
+
+    /// Where the rules of the administrator are.
+    pub(crate) fn admin_rules(&self) -> PathBuf {
+        self.path("admin.toml")
+    }
+
     /// The workspace of sessions.
     pub(crate) fn workspace(&self) -> PathBuf {
         self.root.path().join("w")
@@ -110,6 +120,7 @@ impl Home {
     pub(crate) fn daemon_command(&self) -> Command {
         let mut command = Command::new(&self.lk);
         command.args(["daemon", "run"]).env("LK_HOME", self.data()).env_remove("LK_LOG");
+        command.env("LK_ADMIN_RULES", self.admin_rules());
         // By this, what a test leaves is found.
         command.current_dir(self.root.path());
         command
