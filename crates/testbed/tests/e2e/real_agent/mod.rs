@@ -10,6 +10,7 @@ mod ends;
 mod failures;
 mod gates;
 mod interrupts;
+mod rules;
 mod settings;
 mod turns;
 
