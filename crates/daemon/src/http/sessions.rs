@@ -68,6 +68,10 @@ pub(super) async fn create(
         None => None,
     };
     admit(&host)?;
+    // An agent that asks nobody would do for another what that one has to ask for.
+    if value.mode.is_some() {
+        peer.may_decide()?;
+    }
     let asked = tokio::task::spawn_blocking(move || check(&value).map(|()| value));
     let value = asked.await.map_err(|error| Failure::new(ErrorCode::Internal, error.to_string()))??;
     let prompt = match (&value.prompt, value.class) {

@@ -48,6 +48,8 @@ fn a_program_that_an_agent_runs_decides_no_gate_changes_no_rule_and_sets_no_mode
             ("DELETE", "/v1/rules/user:look".to_owned(), json!({})),
             ("PATCH", agent.path("/settings"), json!({"mode": "bypassPermissions"})),
             ("PATCH", other.path("/settings"), json!({"mode": "bypassPermissions", "model": "m"})),
+            // Another agent that asks nobody would do it for this one.
+            ("POST", "/v1/sessions".to_owned(), Spec::kept().with("mode", "bypassPermissions").body(home)),
         ];
         for (at, (method, path, body)) in requests.iter().enumerate() {
             for (how, line) in
@@ -78,6 +80,7 @@ fn a_program_that_an_agent_runs_decides_no_gate_changes_no_rule_and_sets_no_mode
         assert_eq!(fs::read_to_string(home.user_rules())?, before);
         assert_eq!(other.gates("open")?.len(), 1);
         assert_eq!(agent.row()?["mode"], "default");
+        assert_eq!(home.api().get("/v1/sessions")?["items"].as_array().map(Vec::len), Some(2));
         // To ask what rules say is free.
         let tried = curl(home, "POST", "/v1/rules/test", &json!({"tool": "Write", "text": "x"}));
         ensure!(agent.runs(&tried)?.ends_with(" 200"), "it may be asked");
