@@ -55,6 +55,10 @@ pub struct Gate {
     /// When it opened.
     #[schema(value_type = String, format = DateTime)]
     pub opened: Time,
+    /// When it is denied if nobody decides, unless the machine sleeps before: only the time awake counts.
+    #[serde(default)]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub expires: Option<Time>,
     /// Where it stands.
     pub state: GateStateWord,
     /// What was decided.
@@ -96,7 +100,8 @@ pub struct GateDecision {
     pub decision: DecisionWord,
     /// Who decided.
     pub by: String,
-    /// By what right: `person`, or `rule` if the gate's rule decided and nobody was asked.
+    /// By what right: `person`; `rule` if the gate's rule decided, `bypass` if somebody lets such steps go on for a while,
+    /// and nobody was asked; `expiry` if nobody decided in time.
     #[serde(default)]
     #[schema(schema_with = schema::through)]
     pub through: Through,
@@ -155,6 +160,9 @@ impl Gate {
             reason: gate.ask.reason.clone(),
             turn: gate.turn.map(|turn| turn.of(session)),
             opened: Time::from_wall_ms(gate.opened.wall_ms),
+            expires: gate
+                .expiry
+                .map(|expiry| Time::from_wall_ms(gate.opened.wall_ms.saturating_add_unsigned(expiry.ms))),
             state,
             decision,
             withdrawn,

@@ -80,7 +80,9 @@ pub use rules::{
     PlacedRating, PlacedRule, RuleAdded, RuleFile, RuleList, RuleQuery, RuleSays, RuleTest, Ruling,
     RulingPart,
 };
-pub use session::{Cause, EndKind, Exit, FullSession, Session, SessionEnd, StopReceipt, Until, Usage};
+pub use session::{
+    Bypass, BypassRequest, Cause, EndKind, Exit, FullSession, Session, SessionEnd, StopReceipt, Until, Usage,
+};
 pub use time::{BadTime, Time};
 pub use turn::{InterruptReceipt, InterruptRequest, InterruptState, OutcomeWord, Turn, TurnEnd, TurnNow};
 pub use wait::WaitFor;

@@ -25,7 +25,7 @@ pub const REASON_BYTES: usize = 500;
 /// The start of a waiting prompt that lists show, in characters.
 pub const PREVIEW_CHARS: usize = 200;
 
-pub use lockkeeper_core::limits::{CLAIM_TTL_MAX_MS, CLAIM_TTL_MIN_MS};
+pub use lockkeeper_core::limits::{BYPASS_MAX_MS, BYPASS_MIN_MS, CLAIM_TTL_MAX_MS, CLAIM_TTL_MIN_MS};
 
 /// Until a connection to the daemon stands, in milliseconds. A Unix socket answers at once, unless its backlog is full.
 pub const CONNECT_MS: u64 = 5_000;

@@ -4,13 +4,13 @@
 use utoipa::OpenApi;
 
 use crate::{
-    AgentInfo, Attempt, Claim, ClaimQuery, ClaimRenewal, ClaimRequest, ClaimWait, Created, DaemonStatus,
-    DecisionRequest, Delivery, DeliveryQuery, Event, EventPage, EventQuery, Frame, FullSession, Gap, Gate,
-    GateFilter, GateQuery, Heartbeat, InterruptReceipt, InterruptRequest, Item, ItemQuery, JournalQuery,
-    JournalStream, List, Live, NewSession, PauseRequest, Problem, PromptEdit, PromptReceipt, PromptRequest,
-    QueuedPrompt, Ready, RuleAdded, RuleList, RuleQuery, RuleTest, Ruling, Session, SessionPatch,
-    SessionQuery, SettingsRequest, StopReceipt, StopRequest, Turn, UnpauseReceipt, Version, WaitFor,
-    WaitQuery, Webhook, WebhookTest, WebhookTrial, Why,
+    AgentInfo, Attempt, BypassRequest, Claim, ClaimQuery, ClaimRenewal, ClaimRequest, ClaimWait, Created,
+    DaemonStatus, DecisionRequest, Delivery, DeliveryQuery, Event, EventPage, EventQuery, Frame, FullSession,
+    Gap, Gate, GateFilter, GateQuery, Heartbeat, InterruptReceipt, InterruptRequest, Item, ItemQuery,
+    JournalQuery, JournalStream, List, Live, NewSession, PauseRequest, Problem, PromptEdit, PromptReceipt,
+    PromptRequest, QueuedPrompt, Ready, RuleAdded, RuleList, RuleQuery, RuleTest, Ruling, Session,
+    SessionPatch, SessionQuery, SettingsRequest, StopReceipt, StopRequest, Turn, UnpauseReceipt, Version,
+    WaitFor, WaitQuery, Webhook, WebhookTest, WebhookTrial, Why,
 };
 
 #[derive(OpenApi)]
@@ -44,6 +44,8 @@ use crate::{
         stop,
         kill,
         resume,
+        bypass,
+        end_bypass,
         settings,
         prompt,
         get_prompt,
@@ -241,6 +243,17 @@ paths! {
     #[utoipa::path(post, path = "/v1/sessions/{session}/resume", tag = "sessions", params(("session" = String, Path)),
         responses((status = 200, body = Session)))]
     resume;
+
+    /// For a while lets steps go on that would wait for a decision, except what a rule denies and what a rule of the
+    /// administrator asks about. Takes the place of a bypass that is there; gates that are open stay open.
+    #[utoipa::path(post, path = "/v1/sessions/{session}/bypass", tag = "gates",
+        params(("session" = String, Path)), request_body = BypassRequest, responses((status = 200, body = Session)))]
+    bypass;
+
+    /// Ends a bypass, if there is one.
+    #[utoipa::path(delete, path = "/v1/sessions/{session}/bypass", tag = "gates",
+        params(("session" = String, Path)), responses((status = 200, body = Session)))]
+    end_bypass;
 
     /// Changes the model or the permission mode from the next turn on.
     #[utoipa::path(patch, path = "/v1/sessions/{session}/settings", tag = "sessions",

@@ -228,6 +228,8 @@ codes! {
     ClaimClass "claim_class" 422 exit 2 "The prompt has another class than its claim", None;
     /// A claim would last too short or too long.
     BadTtl "bad_ttl" 422 exit 2 "A claim cannot last so short or so long", None;
+    /// A bypass would last too short or too long.
+    BypassInvalid "bypass_invalid" 422 exit 2 "A bypass cannot last so short or so long", Some("what is to last longer is a rule: `lk rules add`");
     /// Too many labels.
     TooManyLabels "too_many_labels" 422 exit 3 "A session cannot have so many labels", None;
     /// Too many prompts wait.
@@ -282,6 +284,7 @@ impl From<&Rejection> for ErrorCode {
             Rejection::ClaimClass { .. } => Self::ClaimClass,
             Rejection::TooManyClaims { .. } => Self::TooManyClaims,
             Rejection::BadTtl { .. } => Self::BadTtl,
+            Rejection::BadBypass { .. } => Self::BypassInvalid,
             Rejection::PromptClaimed { .. } => Self::PromptClaimed,
         }
     }

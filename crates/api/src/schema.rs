@@ -1,5 +1,6 @@
 //! Schemas of the core's words, which know nothing of `OpenAPI`.
 
+use lockkeeper_core::policy::ToolKind;
 use lockkeeper_core::session::Status;
 use utoipa::openapi::schema::{Object, ObjectBuilder, SchemaType, Type};
 
@@ -83,7 +84,12 @@ pub(crate) fn risk() -> Object {
 }
 
 pub(crate) fn through() -> Object {
-    words("By what right it was decided.", ["person", "rule"])
+    words("By what right it was decided.", ["person", "rule", "bypass", "expiry"])
+}
+
+pub(crate) fn tool_kinds() -> utoipa::openapi::Array {
+    let kinds = ToolKind::ALL.map(ToolKind::word);
+    utoipa::openapi::Array::new(words("What kind of thing a tool does.", kinds))
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use lockkeeper_core::id::{AgentName, AgentSessionId, AttemptNo, SessionId, SessionName};
+use lockkeeper_core::policy::ToolKind;
 use lockkeeper_core::session::{ExitVerdict, Lifetime, Status};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -67,6 +68,9 @@ pub struct Session {
     pub held_by: Option<String>,
     /// Gates that wait for a decision.
     pub open_gates: u32,
+    /// Steps go on for a while that would wait for a decision.
+    #[serde(default)]
+    pub bypass: Option<Bypass>,
     /// Tasks of the agent that outlive its turns, such as a dev server.
     pub background_tasks: u32,
     /// The present launch, or the last one.
@@ -91,6 +95,35 @@ pub struct Session {
     pub end: Option<SessionEnd>,
     /// How its last process ended.
     pub exit: Option<Exit>,
+}
+
+/// For a while steps go on that would wait for a decision. What a rule denies does not, and neither does what a rule of the
+/// administrator asks about.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Bypass {
+    /// Of tools of these kinds; of all, if there are none.
+    #[schema(schema_with = schema::tool_kinds)]
+    pub kinds: Vec<ToolKind>,
+    /// Who wanted that.
+    pub by: String,
+    /// Since when.
+    #[schema(value_type = String, format = DateTime)]
+    pub began: Time,
+    /// Until when, unless the machine sleeps before: only the time awake counts.
+    #[schema(value_type = String, format = DateTime)]
+    pub ends: Time,
+}
+
+/// The body of `POST /v1/sessions/{session}/bypass`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BypassRequest {
+    /// Of tools of these kinds; of all, if there are none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(schema_with = schema::tool_kinds)]
+    pub kinds: Vec<ToolKind>,
+    /// How long, in milliseconds: a second to a day.
+    pub for_ms: u64,
 }
 
 /// The event that led to a status.

@@ -54,6 +54,7 @@ Gates:
   allow       Let a step go on
   deny        Refuse a step
   answer      Answer an agent's questions
+  bypass      Let steps go on for a while that would wait at a gate
   rules       List, try and change the rules about what agents may do
 
 Sessions:
@@ -102,6 +103,7 @@ enum Verb {
     Allow(c::allow::Args),
     Deny(c::deny::Args),
     Answer(c::answer::Args),
+    Bypass(c::bypass::Args),
     Rename(c::rename::Args),
     Label(c::label::Args),
     Set(c::set::Args),
@@ -175,7 +177,7 @@ fn with_runtime(verb: Option<Verb>, context: &Context) -> Outcome {
 async fn command(verb: Option<Verb>, context: &Context) -> Outcome {
     let Some(verb) = verb else { return c::welcome::run(context).await };
     match verb {
-        Verb::Run(args) => c::run::run(*args, context).await,
+        Verb::Run(args) => Box::pin(c::run::run(*args, context)).await,
         Verb::Send(args) => c::send::run(args, context).await,
         Verb::Attach(args) => c::attach::run(args, context).await,
         Verb::Interrupt(args) => c::interrupt::run(args, context).await,
@@ -196,6 +198,7 @@ async fn command(verb: Option<Verb>, context: &Context) -> Outcome {
         Verb::Allow(args) => c::allow::run(args, context).await,
         Verb::Deny(args) => c::deny::run(args, context).await,
         Verb::Answer(args) => c::answer::run(args, context).await,
+        Verb::Bypass(args) => c::bypass::run(args, context).await,
         Verb::Rename(args) => c::rename::run(args, context).await,
         Verb::Label(args) => c::label::run(args, context).await,
         Verb::Set(args) => c::set::run(args, context).await,

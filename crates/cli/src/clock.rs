@@ -107,6 +107,15 @@ pub(crate) fn parse_ttl(text: &str) -> Result<u64, String> {
     Err("a claim lasts 1s to 24h, and is renewed meanwhile".to_owned())
 }
 
+/// Reads how long a bypass lasts, as the daemon takes it. In milliseconds.
+pub(crate) fn parse_bypass(text: &str) -> Result<u64, String> {
+    let ms = parse_span(text)?;
+    if (limits::BYPASS_MIN_MS..=limits::BYPASS_MAX_MS).contains(&ms) {
+        return Ok(ms);
+    }
+    Err("a bypass lasts 1s to 24h; what is to last longer is a rule: `lk rules add`".to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

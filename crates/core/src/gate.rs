@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::{AttemptNo, ControlNo, GateNo, ItemKey, TurnNo};
 use crate::json::Json;
+use crate::policy::ToolKind;
 use crate::time::Stamp;
 
 /// What a gate asks for.
@@ -74,10 +75,45 @@ pub struct Gate {
     /// Whether the rule decides, in the step that opens it: it never waits for anybody.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub by_rule: bool,
+    /// When it expires, if it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expiry: Option<Expiry>,
     /// When it opened.
     pub opened: Stamp,
     /// Where it stands.
     pub state: GateState,
+}
+
+/// When a gate is denied because nobody decided.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Expiry {
+    /// How long after it opened, in milliseconds awake.
+    pub ms: u64,
+    /// How long before that it is told, in milliseconds.
+    pub warning_ms: u64,
+    /// Whether it was told.
+    #[serde(default)]
+    pub warned: bool,
+}
+
+/// For a while steps go on that would be asked about.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bypass {
+    /// Of tools of these kinds; of all, if there are none.
+    pub kinds: Vec<ToolKind>,
+    /// Who wanted that.
+    pub by: String,
+    /// How long, in milliseconds awake.
+    pub ms: u64,
+    /// Since when.
+    pub began: Stamp,
+}
+
+impl Bypass {
+    /// Whether it is about tools of this kind.
+    pub fn covers(&self, kind: ToolKind) -> bool {
+        self.kinds.is_empty() || self.kinds.contains(&kind)
+    }
 }
 
 /// Where a gate stands.
@@ -130,6 +166,10 @@ pub enum Through {
     Person,
     /// The gate's rule says so.
     Rule,
+    /// Somebody lets such steps go on for a while.
+    Bypass,
+    /// Nobody decided in time.
+    Expiry,
 }
 
 impl Through {

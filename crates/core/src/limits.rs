@@ -75,9 +75,6 @@ pub const PATTERN_BYTES: usize = 4096;
 /// The longest reason of a rule, in bytes: agents and people read it each time.
 pub const REASON_BYTES: usize = 1000;
 
-/// Rules of one session: each is looked at whenever its agent asks.
-pub const SESSION_RULES: usize = 256;
-
 /// Bytes of a command line that is read for rules. What agents run is shorter by far, files written by here-documents
 /// aside, and a longer one is asked about.
 pub const COMMAND_LINE_BYTES: usize = 16 * 1024;
@@ -89,3 +86,9 @@ pub const COMMAND_LINE_DEPTH: usize = 24;
 /// Bytes that reading one command line may look at in all. Scripts are read again within what hands them on, and a
 /// wrapper whose options are not known has more than one reading: without a bound, the work doubles with each.
 pub const COMMAND_LINE_WORK_BYTES: usize = 16 * COMMAND_LINE_BYTES;
+
+/// The shortest time in which steps go on that would be asked about, in milliseconds.
+pub const BYPASS_MIN_MS: u64 = 1000;
+
+/// The longest, in milliseconds: a day. What is to last longer is a rule.
+pub const BYPASS_MAX_MS: u64 = 24 * 60 * 60 * 1000;

@@ -83,6 +83,12 @@ pub struct Manner {
     pub drain_ms: u64,
     /// A whole turn, in milliseconds; `None` is no limit.
     pub turn_ms: Option<u64>,
+    /// A gate, in milliseconds; `None` is no limit.
+    #[serde(default)]
+    pub gate_ms: Option<u64>,
+    /// How long before that it is told, in milliseconds.
+    #[serde(default)]
+    pub gate_warning_ms: u64,
     /// Whether it can continue an earlier conversation in another process.
     pub resumes: Resumes,
 }

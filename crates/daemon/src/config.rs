@@ -1,6 +1,7 @@
 //! The configuration file: `config.toml`, TOML, every member optional.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::{fs, io};
@@ -103,6 +104,10 @@ pub struct Deadlines {
     pub silence_ms: Option<u64>,
     /// A whole turn.
     pub turn_ms: Option<u64>,
+    /// A gate, which is denied then.
+    pub gate_ms: Option<NonZeroU64>,
+    /// How long before that it is told; a tenth of it, if it is not said.
+    pub gate_warning_ms: Option<u64>,
     /// A step of the ladder that interrupts or stops.
     pub rung_ms: Option<u64>,
     /// The drain of the pipes after an exit.
@@ -226,5 +231,10 @@ impl Deadlines {
         set(&mut manner.rung_ms, self.rung_ms);
         set(&mut manner.drain_ms, self.drain_ms);
         manner.turn_ms = self.turn_ms.or(manner.turn_ms);
+        if let Some(ms) = self.gate_ms {
+            manner.gate_ms = Some(ms.get());
+            manner.gate_warning_ms = ms.get() / 10;
+        }
+        set(&mut manner.gate_warning_ms, self.gate_warning_ms);
     }
 }

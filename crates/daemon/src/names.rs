@@ -54,6 +54,8 @@ impl Names {
             | Command::Stop
             | Command::Kill
             | Command::Decide { .. }
+            | Command::Bypass { .. }
+            | Command::EndBypass
             | Command::Set { .. }
             | Command::Describe { .. } => None,
         };

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use lockkeeper_core::agent::TaskKind;
-use lockkeeper_core::gate::GateState;
+use lockkeeper_core::gate::{Bypass, GateState};
 use lockkeeper_core::id::{
     AgentName, AgentSessionId, AttemptNo, PromptNo, SessionId, SessionName, TaskKey, TurnNo,
 };
@@ -76,6 +76,9 @@ pub struct SessionRow {
     pub claims: usize,
     /// Gates that wait for a decision.
     pub open_gates: usize,
+    /// Steps that go on for a while.
+    #[serde(default)]
+    pub bypass: Option<Bypass>,
     /// What the agent runs beside its turns.
     pub tasks: Vec<TaskRow>,
     /// Tokens of all turns.
@@ -189,6 +192,7 @@ impl SessionRow {
             queued: state.queue.len(),
             claims: state.claims.len(),
             open_gates: state.gates.values().filter(|gate| matches!(gate.state, GateState::Open)).count(),
+            bypass: state.bypass.clone(),
             tasks: tasks(state),
             usage: state.usage.clone(),
             cost_micro_usd: state.cost_micro_usd(),
@@ -252,6 +256,7 @@ fn live(state: &State) -> bool {
         || !state.queue.is_empty()
         || !state.claims.is_empty()
         || !state.gates.is_empty()
+        || state.bypass.is_some()
         || !state.controls.is_empty()
         || state.launch_wanted
         || state.wanted.is_some()

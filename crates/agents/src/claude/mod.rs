@@ -50,6 +50,8 @@ impl Adapter for Claude {
             silence_ms: 20 * 60_000,
             drain_ms: 2_000,
             turn_ms: None,
+            gate_ms: None,
+            gate_warning_ms: 0,
             resumes: Resumes::ById,
         }
     }

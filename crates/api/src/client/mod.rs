@@ -22,7 +22,7 @@ pub use http::RawBody;
 pub use stream::EventStream;
 
 use crate::{
-    AgentInfo, Attempt, Claim, ClaimQuery, ClaimRenewal, ClaimRequest, Created, DaemonStatus,
+    AgentInfo, Attempt, BypassRequest, Claim, ClaimQuery, ClaimRenewal, ClaimRequest, Created, DaemonStatus,
     DecisionRequest, Delivery, DeliveryQuery, EventPage, EventQuery, FullSession, Gate, GateQuery,
     InnerReference, InterruptReceipt, InterruptRequest, Item, ItemQuery, JournalQuery, List, NewSession,
     PauseRequest, PromptEdit, PromptReceipt, PromptRequest, QueuedPrompt, Reference, RuleAdded, RuleList,
@@ -304,6 +304,16 @@ impl Client {
     /// `PATCH /v1/sessions/{session}/settings`
     pub async fn set(&self, session: &Reference, settings: &SettingsRequest) -> Answer<Session> {
         self.json(Call::with_body(Method::PATCH, path(session, "/settings"), settings)?).await
+    }
+
+    /// `POST /v1/sessions/{session}/bypass`
+    pub async fn bypass(&self, session: &Reference, bypass: &BypassRequest) -> Answer<Session> {
+        self.post(&path(session, "/bypass"), bypass).await
+    }
+
+    /// `DELETE /v1/sessions/{session}/bypass`
+    pub async fn end_bypass(&self, session: &Reference) -> Answer<Session> {
+        self.json(Call { method: Method::DELETE, ..Call::get(path(session, "/bypass")) }).await
     }
 
     /// `GET /v1/gates`

@@ -46,9 +46,9 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
 /// The table of gates.
 pub(crate) fn table(gates: &[Gate], times: Times, style: Style) -> Table {
     const INPUT: usize = 200;
-    let headings = ["GATE", "SESSION", "TOOL", "INPUT", "RISK", "RULE", "STATE", "AGE"];
+    let headings = ["GATE", "SESSION", "TOOL", "INPUT", "RISK", "RULE", "STATE", "AGE", "EXPIRES"];
     let mut table =
-        Table::new(&headings, &["INPUT", "SESSION"], &["RULE", "RISK", "SESSION", "AGE", "STATE"]);
+        Table::new(&headings, &["INPUT", "SESSION"], &["RULE", "RISK", "SESSION", "AGE", "STATE", "EXPIRES"]);
     let ids: Vec<&str> = gates.iter().map(|gate| gate.session.as_str()).collect();
     for gate in gates {
         let short = refs::short_id(gate.session.as_str(), ids.iter().copied());
@@ -62,6 +62,7 @@ pub(crate) fn table(gates: &[Gate], times: Times, style: Style) -> Table {
             gate.rule.as_str().into(),
             Cell::inked(state, if gate.is_open() { Ink::Yellow } else { Ink::Dim }),
             times.show(gate.opened).into(),
+            gate.expires.filter(|_| gate.is_open()).map(|at| times.ahead(at)).unwrap_or_default().into(),
         ]);
     }
     table

@@ -4,6 +4,7 @@ pub(crate) mod agents;
 pub(crate) mod allow;
 pub(crate) mod answer;
 pub(crate) mod attach;
+pub(crate) mod bypass;
 pub(crate) mod claim;
 pub(crate) mod claims;
 pub(crate) mod completion;

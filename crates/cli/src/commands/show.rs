@@ -77,6 +77,7 @@ fn card(session: &Session, times: Times, style: Style) -> String {
     card.count("waiting prompts", session.queue);
     card.line("held by", session.held_by.as_deref());
     card.count("open gates", session.open_gates);
+    card.line("bypass", super::bypass::told(session, times).as_deref());
     card.count("background tasks", session.background_tasks);
     card.line("process", session.pid.map(|pid| format!("{pid}")).as_deref());
     card.line("attempt", session.attempt.map(|attempt| attempt.to_string()).as_deref());

@@ -100,6 +100,16 @@ impl View {
             EventBody::ToolEnded { call, outcome, text, .. } => self.tool_ended(call, *outcome, text),
             EventBody::GateOpened { gate } => self.gate_opened(gate),
             EventBody::GateDecided { gate, verdict, .. } => self.gate_decided(*gate, verdict),
+            EventBody::GateExpiring { gate } => {
+                let what = format!("{gate} is about to expire, and is denied then");
+                self.note(Ink::Yellow, signs.bad, &what);
+            }
+            EventBody::BypassBegan { bypass } => {
+                let span = clock::span(i64::try_from(bypass.ms).unwrap_or(i64::MAX));
+                let what = format!("steps go on unasked for {span}, by {}", escape::line(&bypass.by));
+                self.note(Ink::Yellow, signs.dot, &what);
+            }
+            EventBody::BypassEnded { .. } => self.note(Ink::Dim, signs.dot, "steps are asked about again"),
             EventBody::GateWithdrawn { gate, why } => self.gate_withdrawn(*gate, *why),
             EventBody::SettingsResolved { model, mode, result } => {
                 self.settings(model.as_deref(), mode.as_deref(), result);

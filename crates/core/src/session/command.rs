@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::state::Lifetime;
 use crate::gate::Decision;
 use crate::id::{AgentName, ClaimNo, GateNo, PromptNo, SessionId, SessionName, TurnNo};
+use crate::policy::ToolKind;
 use crate::prompt::{Class, OnPreempt};
 
 /// A command with its author.
@@ -193,6 +194,15 @@ pub enum Command {
         /// What.
         decision: Decision,
     },
+    /// Let steps go on for a while that would be asked about. It takes the place of one that is there.
+    Bypass {
+        /// Of tools of these kinds; of all, if there are none.
+        kinds: Vec<ToolKind>,
+        /// How long, in milliseconds.
+        ms: u64,
+    },
+    /// End that.
+    EndBypass,
     /// Change the model or the permission mode.
     Set {
         /// The model to use from the next turn on.

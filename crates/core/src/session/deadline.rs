@@ -37,6 +37,12 @@ pub enum Why {
     Claim,
     /// A limit of the agent's account.
     Limit,
+    /// Before a gate expires.
+    GateWarning,
+    /// A gate.
+    Gate,
+    /// The time in which steps go on that would be asked about.
+    Bypass,
 }
 
 impl Why {
@@ -54,6 +60,9 @@ impl Why {
             Self::Backoff => "backoff",
             Self::Claim => "claim",
             Self::Limit => "limit",
+            Self::GateWarning => "gate_warning",
+            Self::Gate => "gate",
+            Self::Bypass => "bypass",
         }
     }
 }
@@ -75,7 +84,9 @@ pub fn deadline(state: &State, boot: &BootId) -> Option<Deadline> {
     if !state.settled_since_boot {
         return None;
     }
-    let mut due: Vec<Deadline> = state.expiries(boot).collect();
+    let mut due: Vec<Deadline> =
+        state.expiries(boot).chain(state.gate_deadlines(boot).map(|(_, due)| due)).collect();
+    due.extend(state.bypass.as_ref().map(|bypass| at(&bypass.began, bypass.ms, Why::Bypass, boot)));
     let preempts = || state.running_class().is_some_and(|class| state.preemptor(class).is_some());
     let serves = matches!(state.life, Life::Open) && (state.next_prompt_to_serve().is_some() || preempts());
     let limited = state.limited_until.as_ref().filter(|_| serves);
@@ -189,7 +200,8 @@ impl Step<'_> {
         }
         match due.why {
             // These are looked at by `progress` after every input.
-            Why::Rung | Why::Settle | Why::Backoff | Why::Claim | Why::Limit => {}
+            Why::Rung | Why::Settle | Why::Backoff | Why::Claim | Why::Limit | Why::Bypass => {}
+            Why::GateWarning | Why::Gate => self.expire_gates(),
             Why::Spawn => self.spawn_overdue(),
             Why::Handshake => self.close(Closing::HandshakeTimeout),
             Why::ControlReply => {

@@ -211,6 +211,13 @@ impl Step<'_> {
             }
             Command::Resume => self.resume(by),
             Command::Decide { gate, decision } => self.decide_gate(gate, decision, by),
+            Command::Bypass { kinds, ms } => self.bypass(kinds, ms, by),
+            Command::EndBypass => {
+                if self.state.bypass.is_some() {
+                    self.emit(Event::BypassEnded { by: Some(by) });
+                }
+                Ok(())
+            }
             Command::Set { model, mode } => self.set(model, mode, by),
             Command::Describe { name, set, remove } => self.describe(name, set, remove, by),
         }

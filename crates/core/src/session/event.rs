@@ -16,7 +16,7 @@ use super::state::{InterruptCause, Lifetime, ProcessIdentity, Profile, Signal};
 use super::status::{Cause, Status};
 use crate::agent::{Action, ControlAnswer, TaskKind};
 use crate::claim::{Claim, ClaimEnd};
-use crate::gate::{Gate, Verdict, Withdrawal};
+use crate::gate::{Bypass, Gate, Verdict, Withdrawal};
 use crate::id::{
     AgentSessionId, AttemptNo, ClaimNo, ControlNo, GateNo, ItemKey, PromptNo, SessionId, SessionName,
     TaskKey, TurnNo,
@@ -437,12 +437,27 @@ events! {
         /// The gate.
         gate: GateNo,
     }
+    /// A gate is about to expire.
+    "gate.expiring" GateExpiring {
+        /// The gate.
+        gate: GateNo,
+    }
     /// It closed without a decision.
     "gate.withdrawn" GateWithdrawn {
         /// The gate.
         gate: GateNo,
         /// Why.
         why: Withdrawal,
+    }
+    /// For a while steps go on that would be asked about.
+    "bypass.began" BypassBegan {
+        /// Which, and how long. It takes the place of one that was there.
+        bypass: Bypass,
+    }
+    /// They do not any more.
+    "bypass.ended" BypassEnded {
+        /// Who ended it; nobody if its time was over.
+        by: Option<String>,
     }
     /// The agent answered a request of ours.
     "control.answered" ControlAnswered {

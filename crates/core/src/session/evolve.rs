@@ -91,6 +91,7 @@ impl State {
             held: None,
             launch_wanted: false,
             gates: BTreeMap::new(),
+            bypass: None,
             controls: BTreeMap::new(),
             wanted: None,
             conversation: Conversation::None,
@@ -151,7 +152,15 @@ impl State {
             Event::Held { by } => self.held = Some(by.clone()),
             Event::Released { .. } => self.held = None,
             Event::ResumeAsked { .. } => self.launch_wanted = true,
+            Event::BypassBegan { bypass } => self.bypass = Some(bypass.clone()),
+            Event::BypassEnded { .. } => self.bypass = None,
+            Event::GateExpiring { gate } => {
+                if let Some(expiry) = self.gates.get_mut(gate).and_then(|gate| gate.expiry.as_mut()) {
+                    expiry.warned = true;
+                }
+            }
             Event::SessionEnded { end } => {
+                self.bypass = None;
                 self.life = Life::Ended { end: end.clone(), at: at.clone() };
                 self.held = None;
                 self.launch_wanted = false;

@@ -1,14 +1,17 @@
 //! Gates: opening, deciding, closing.
 
-use super::decide::Step;
+use super::deadline::{Deadline, Why, at};
+use super::decide::{OURSELVES, Step};
 use super::event::{Event, Op};
 use super::rejection::Rejection;
+use super::state::{Life, State};
 use crate::agent::Action;
-use crate::gate::{Ask, Decision, Gate, GateKind, GateState, Through, Verdict, Withdrawal};
+use crate::gate::{Ask, Bypass, Decision, Expiry, Gate, GateKind, GateState, Through, Verdict, Withdrawal};
 use crate::id::{AttemptNo, GateNo};
 use crate::json::Json;
 use crate::limits;
-use crate::policy::{Effect, Rule, ToolUse};
+use crate::policy::{Effect, Rule, ToolKind, ToolUse};
+use crate::time::{AwakeMs, BootId};
 
 impl Step<'_> {
     pub(super) fn asked(&mut self, attempt: AttemptNo, ask: Ask, tool_use: &ToolUse) {
@@ -33,6 +36,11 @@ impl Step<'_> {
         let ruling = step.then(|| self.env.policy.rule_on(&self.state.subject(), tool_use));
         let rule = ruling.as_ref().and_then(|ruling| ruling.rule.clone());
         let effect = ruling.as_ref().and_then(|ruling| ruling.effect);
+        // What nobody may set aside is set aside by no bypass.
+        let free = ruling.as_ref().is_some_and(|ruling| !ruling.is_binding);
+        let bypass = self.state.bypass.as_ref().filter(|bypass| free && bypass.covers(tool_use.kind));
+        let bypass =
+            bypass.filter(|bypass| over_at(bypass, &self.env.now.boot) > self.env.now.awake).cloned();
         // What is only announced goes the agent's own way unless a rule holds it up, or wants it told.
         if ask.announced && matches!(effect, None | Some(Effect::Allow)) {
             self.write(Op::Write(Action::Pass { request: ask.request }));
@@ -47,19 +55,68 @@ impl Step<'_> {
             rule: rule.as_ref().map_or_else(|| "agent".to_owned(), |rule| rule.id.clone()),
             risk: ruling.as_ref().map_or("unrated", |ruling| ruling.risk.word()).to_owned(),
             rule_reason: rule.as_ref().and_then(|rule| rule.reason.clone()),
-            by_rule: effect.is_some_and(|effect| effect != Effect::Ask),
+            by_rule: bypass.is_some() || effect.is_some_and(|effect| effect != Effect::Ask),
+            expiry: self.expiry(attempt),
             opened: self.env.now.clone(),
             state: GateState::Open,
             ask,
         };
         self.emit(Event::GateOpened { gate: Box::new(gate) });
-        if let Some((effect, rule)) = effect.zip(rule) {
+        if let (None | Some(Effect::Ask), Some(bypass)) = (effect, bypass) {
+            self.verdict(no, Decision::Allow, bypass.by, Through::Bypass);
+        } else if let Some((effect, rule)) = effect.zip(rule) {
             let decision = match effect {
                 Effect::Allow | Effect::Notify => Decision::Allow,
                 Effect::Deny => Decision::Deny { message: denied(&rule) },
                 Effect::Ask => return,
             };
             self.verdict(no, decision, rule.id.clone(), Through::Rule);
+        }
+    }
+
+    fn expiry(&self, attempt: AttemptNo) -> Option<Expiry> {
+        let manner = &self.state.process.attempt().filter(|present| present.no == attempt)?.manner;
+        let ms = manner.gate_ms?;
+        Some(Expiry { ms, warning_ms: manner.gate_warning_ms.min(ms), warned: manner.gate_warning_ms == 0 })
+    }
+
+    /// Tells of gates that are about to expire, and denies at those that have.
+    pub(super) fn expire_gates(&mut self) {
+        let now = self.env.now.clone();
+        let due: Vec<(GateNo, Why)> = self
+            .state
+            .gate_deadlines(&now.boot)
+            .filter(|(_, due)| due.at <= now.awake)
+            .map(|(gate, due)| (gate, due.why))
+            .collect();
+        for (gate, why) in due {
+            if why == Why::GateWarning {
+                self.emit(Event::GateExpiring { gate });
+            } else {
+                let message = "gate_expired: nobody decided in time".to_owned();
+                self.verdict(gate, Decision::Deny { message }, OURSELVES.to_owned(), Through::Expiry);
+            }
+        }
+    }
+
+    pub(super) fn bypass(&mut self, mut kinds: Vec<ToolKind>, ms: u64, by: String) -> Result<(), Rejection> {
+        let (least, most) = (limits::BYPASS_MIN_MS, limits::BYPASS_MAX_MS);
+        if !(least..=most).contains(&ms) {
+            return Err(Rejection::BadBypass { least, most });
+        }
+        if matches!(self.state.life, Life::Ended { .. }) {
+            return Err(Rejection::Ended);
+        }
+        kinds.sort_unstable();
+        kinds.dedup();
+        self.emit(Event::BypassBegan { bypass: Bypass { kinds, by, ms, began: self.env.now.clone() } });
+        Ok(())
+    }
+
+    pub(super) fn expire_bypass(&mut self) {
+        let now = &self.env.now;
+        if self.state.bypass.as_ref().is_some_and(|bypass| over_at(bypass, &now.boot) <= now.awake) {
+            self.emit(Event::BypassEnded { by: None });
         }
     }
 
@@ -113,6 +170,26 @@ impl Step<'_> {
         self.emit(Event::GateDecided { gate: no, verdict, write });
         true
     }
+}
+
+impl State {
+    /// When the open gates are told of, or expire, in the order of their numbers.
+    pub(super) fn gate_deadlines<'a>(&'a self, boot: &'a BootId) -> impl Iterator<Item = (GateNo, Deadline)> {
+        self.gates.values().filter(|gate| gate.state == GateState::Open).filter_map(|gate| {
+            let expiry = gate.expiry?;
+            let (after_ms, why) = if expiry.warned {
+                (expiry.ms, Why::Gate)
+            } else {
+                (expiry.ms - expiry.warning_ms, Why::GateWarning)
+            };
+            Some((gate.no, at(&gate.opened, after_ms, why, boot)))
+        })
+    }
+}
+
+/// When a bypass is over. One from before the machine was started is.
+fn over_at(bypass: &Bypass, boot: &BootId) -> AwakeMs {
+    at(&bypass.began, bypass.ms, Why::Bypass, boot).at
 }
 
 /// What the agent is told of what a rule denies.

@@ -18,6 +18,7 @@ impl Step<'_> {
             return;
         }
         self.expire_claims();
+        self.expire_bypass();
         self.lift_limit();
         if self.state.closing.is_none() && self.state.interrupt.is_none() {
             self.preempt_if_called_for();

@@ -67,6 +67,14 @@ pub enum Rejection {
         /// The most.
         most: u64,
     },
+    /// Steps that go on for too short or too long.
+    #[error("a bypass lasts between {least} and {most} milliseconds")]
+    BadBypass {
+        /// The least.
+        least: u64,
+        /// The most.
+        most: u64,
+    },
     /// A prompt of a claim keeps the claim's place.
     #[error("prompt {prompt} has its place by claim {claim} and cannot be moved")]
     PromptClaimed {
@@ -165,6 +173,7 @@ impl Rejection {
             Self::ClaimClass { .. } => "claim_class",
             Self::TooManyClaims { .. } => "too_many_claims",
             Self::BadTtl { .. } => "bad_ttl",
+            Self::BadBypass { .. } => "bypass_invalid",
             Self::PromptClaimed { .. } => "prompt_claimed",
             Self::NameTaken { .. } => "name_taken",
             Self::StaleTurn { .. } => "turn_ended",
@@ -192,6 +201,7 @@ impl Rejection {
             | Self::BadValue { .. }
             | Self::ClaimClass { .. }
             | Self::BadTtl { .. }
+            | Self::BadBypass { .. }
             | Self::TooManyLabels { .. } => true,
             Self::QueueFull { .. }
             | Self::Stopping

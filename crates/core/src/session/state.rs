@@ -12,7 +12,7 @@ use super::queue::{Head, Queue};
 use super::status::{Beneath, StatusNow};
 use crate::agent::TaskKind;
 use crate::claim::{Claim, ClaimState};
-use crate::gate::Gate;
+use crate::gate::{Bypass, Gate};
 use crate::id::{
     AgentName, AgentSessionId, AttemptNo, ClaimNo, ControlNo, GateNo, ItemKey, PromptNo, SessionId,
     SessionName, TaskKey, TurnNo,
@@ -59,6 +59,9 @@ pub struct State {
     pub launch_wanted: bool,
     /// Gates that are open, or decided and on their way.
     pub gates: BTreeMap<GateNo, Gate>,
+    /// For a while steps go on that would be asked about.
+    #[serde(default)]
+    pub bypass: Option<Bypass>,
     /// Requests of ours that the agent has not answered.
     pub controls: BTreeMap<ControlNo, Wanted>,
     /// A model or mode to switch to once no turn runs.

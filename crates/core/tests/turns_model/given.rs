@@ -33,6 +33,8 @@ pub(crate) static MANNER: LazyLock<Arc<Manner>> = LazyLock::new(|| {
         silence_ms: 600_000,
         drain_ms: 2_000,
         turn_ms: None,
+        gate_ms: None,
+        gate_warning_ms: 0,
         resumes: Resumes::ById,
     })
 });

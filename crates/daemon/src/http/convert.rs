@@ -1,10 +1,11 @@
 //! Rows and events as they go over the wire.
 
 use lockkeeper_api as api;
-use lockkeeper_api::{Cause, Exit, Gate, Session, SessionEnd, Time, TurnEnd, TurnNow, Until};
+use lockkeeper_api::{Bypass, Cause, Exit, Gate, Session, SessionEnd, Time, TurnEnd, TurnNow, Until};
 use lockkeeper_core::admission::Wait;
 use lockkeeper_core::id::{AttemptNo, SessionId};
 use lockkeeper_core::json::Json;
+use lockkeeper_core::policy::ToolKind;
 use lockkeeper_core::session::{Status, Waits};
 use lockkeeper_core::time::Stamp;
 use lockkeeper_store::{GateRow, RawEvent, SessionRow, Stored};
@@ -59,6 +60,12 @@ pub(super) fn session(row: &SessionRow, slots: &Slots) -> Session {
         claims: count(row.claims),
         held_by: row.held.clone(),
         open_gates: count(row.open_gates),
+        bypass: row.bypass.as_ref().map(|bypass| Bypass {
+            kinds: bypass.kinds.clone(),
+            by: bypass.by.clone(),
+            began: time(&bypass.began),
+            ends: Time::from_wall_ms(bypass.began.wall_ms.saturating_add_unsigned(bypass.ms)),
+        }),
         background_tasks: count(row.tasks.len()),
         attempt: row.attempt.or_else(|| (row.attempts > 0).then_some(AttemptNo(row.attempts))),
         pid: row.pid,
@@ -71,6 +78,15 @@ pub(super) fn session(row: &SessionRow, slots: &Slots) -> Session {
         end: row.end.as_ref().map(SessionEnd::from),
         exit: row.last_exit.as_ref().map(|exit| Exit::new(exit, row.last_verdict)),
     }
+}
+
+/// The steps that tools of these kinds take; of all kinds, if there are none.
+pub(super) fn kinds(kinds: &[ToolKind]) -> String {
+    if kinds.is_empty() {
+        return "steps".to_owned();
+    }
+    let words: Vec<&str> = kinds.iter().map(|kind| kind.word()).collect();
+    format!("steps ({})", words.join(", "))
 }
 
 fn count(number: usize) -> u32 {

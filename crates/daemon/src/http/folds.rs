@@ -444,6 +444,7 @@ mod tests {
             ask,
             rule: "agent".to_owned(),
             risk: "unrated".to_owned(),
+            expiry: None,
             rule_reason: None,
             by_rule: false,
             opened: Clock::new().now(),

@@ -70,6 +70,7 @@ fn router(host: Arc<Host>) -> Router {
         .route("/sessions/{session}/kill", post(sessions::kill))
         .route("/sessions/{session}/resume", post(sessions::resume))
         .route("/sessions/{session}/settings", patch(sessions::settings))
+        .route("/sessions/{session}/bypass", post(sessions::bypass).delete(sessions::end_bypass))
         .route("/sessions/{session}/prompts", post(prompts::prompt))
         .route("/prompts/{prompt}", get(receipts::get).patch(prompts::edit).delete(prompts::drop))
         .route("/prompts/{prompt}/release", post(prompts::release))

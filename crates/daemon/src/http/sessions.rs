@@ -11,8 +11,8 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use lockkeeper_agents::{Program, registry};
 use lockkeeper_api::{
-    Change, Created, ErrorCode, InterruptReceipt, InterruptRequest, InterruptState, List, NewSession,
-    Secrets, Session, SessionPatch, SessionQuery, SettingsRequest, StopReceipt, WaitQuery,
+    BypassRequest, Change, Created, ErrorCode, InterruptReceipt, InterruptRequest, InterruptState, List,
+    NewSession, Secrets, Session, SessionPatch, SessionQuery, SettingsRequest, StopReceipt, WaitQuery,
 };
 use lockkeeper_core::hash;
 use lockkeeper_core::id::{AgentName, SessionId};
@@ -420,6 +420,24 @@ pub(super) async fn settings(
         peer.may_decide()?;
     }
     act(&host, peer, &session, Command::Set { model: value.model, mode: value.mode }).await
+}
+
+pub(super) async fn bypass(
+    State(host): State<Arc<Host>>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
+    Path(session): Path<String>,
+    Json { value, .. }: Json<BypassRequest>,
+) -> Answer {
+    peer.may_decide()?;
+    act(&host, peer, &session, Command::Bypass { kinds: value.kinds, ms: value.for_ms }).await
+}
+
+pub(super) async fn end_bypass(
+    State(host): State<Arc<Host>>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
+    Path(session): Path<String>,
+) -> Answer {
+    act(&host, peer, &session, Command::EndBypass).await
 }
 
 pub(super) async fn interrupt(

@@ -128,6 +128,10 @@ fn reasons(state: &Session) -> Vec<String> {
             lines.push("every step was taken; the process has not ended yet".to_owned());
         }
     }
+    if let Some(bypass) = &state.bypass {
+        let what = convert::kinds(&bypass.kinds);
+        lines.push(format!("{} lets {what} go on that would wait for a decision", bypass.by));
+    }
     for gate in state.gates.values().filter(|gate| gate.state == GateState::Open) {
         lines.push(format!("gate {} waits for a decision about {}", gate.no.of(&state.id), gate.ask.tool));
     }
@@ -246,6 +250,9 @@ fn wait(why: Due) -> &'static str {
         Due::Backoff => "the agent is started again then",
         Due::Limit => "the limit of the agent's account should be over then",
         Due::Claim => "a claim is over then, unless it is renewed",
+        Due::GateWarning => "it is told then that a gate is about to expire",
+        Due::Gate => "a gate expires then, and is denied, unless somebody decides",
+        Due::Bypass => "the agent is asked about again then",
     }
 }
 

@@ -105,6 +105,7 @@ fn a_wrong_configuration_is_refused_with_its_place() -> Fallible {
         for (text, part) in [
             ("[deadlines]\nrung = 5\n", "rung"),
             ("[deadlines]\nrung_ms = \"soon\"\n", "rung_ms"),
+            ("[deadlines]\ngate_ms = 0\n", "gate_ms"),
             ("nonsense", "config.toml"),
             ("[agents.nobody.deadlines]\nrung_ms = 5\n", "nobody"),
             ("[slots]\nall = 0\n", "slots.all is 0"),

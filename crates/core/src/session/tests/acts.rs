@@ -8,6 +8,7 @@ use crate::gate::{Ask, Decision};
 use crate::id::{AttemptNo, ClaimNo, ControlNo, GateNo, PromptNo, TurnNo};
 use crate::item::ToolOutcome;
 use crate::json::Json;
+use crate::policy::ToolKind;
 use crate::prompt::{Class, OnPreempt};
 use crate::session::*;
 use crate::turn::{Ending, TurnBy, Usage};
@@ -38,6 +39,8 @@ pub(super) enum Act {
     Resume,
     /// At a gate so many before the next one.
     Decide(u32, Choice),
+    Bypass(u64),
+    EndBypass,
     SetModel(u8),
     SetMode(u8),
     Rename,
@@ -174,6 +177,8 @@ impl World {
             | Act::Kill
             | Act::Resume
             | Act::Decide(..)
+            | Act::Bypass(_)
+            | Act::EndBypass
             | Act::SetModel(_)
             | Act::SetMode(_)
             | Act::Rename
@@ -214,6 +219,8 @@ impl World {
                 };
                 Command::Decide { gate: GateNo(state.next_gate.0.saturating_sub(*back)), decision }
             }
+            Act::Bypass(ms) => Command::Bypass { kinds: vec![ToolKind::Execute], ms: *ms },
+            Act::EndBypass => Command::EndBypass,
             Act::SetModel(n) => Command::Set { model: Some(format!("model-{n}")), mode: None },
             Act::SetMode(n) => Command::Set { model: None, mode: Some(format!("mode-{n}")) },
             Act::Rename => Command::Describe {

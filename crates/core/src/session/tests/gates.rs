@@ -8,8 +8,8 @@ use crate::gate::{Ask, Decision, GateKind, GateState, Through, Withdrawal};
 use crate::id::GateNo;
 use crate::json::Json;
 use crate::limits;
-use crate::manner::{Handshake, Rung};
-use crate::policy::{Effect, Layer, Policy, RuleSpec};
+use crate::manner::{Handshake, Manner, Rung};
+use crate::policy::{Effect, Layer, Policy, RuleSpec, ToolKind, ToolUse};
 use crate::session::*;
 use crate::turn::{Ending, Outcome};
 
@@ -391,4 +391,98 @@ fn an_agent_announces_its_steps_where_rules_may_hold_them_up_and_keeps_its_input
     w.exits(ExitStatus::Signal(9));
     w.prompt("again");
     assert_eq!(attempt(&w).handshake, Handshake::Initialize);
+}
+
+#[test]
+fn o29_a_gate_that_expires_is_told_before_and_denied_then_though_nobody_watches() {
+    let mut w = World::of(
+        new_session(Lifetime::Kept, Some("first")),
+        Manner { gate_ms: Some(60_000), gate_warning_ms: 10_000, ..manner() },
+    );
+    w.comes_up();
+    w.works();
+    w.requests("r1");
+    assert_eq!(w.due(), Some((50_000, Why::GateWarning)));
+    w.falls_due(Why::GateWarning);
+    assert_eq!((w.kinds(), w.status()), (vec!["gate.expiring"], Status::AwaitingInput));
+    w.daemon_restarts();
+    w.adopted();
+    assert_eq!(w.due(), Some((10_000, Why::Gate)));
+    w.falls_due(Why::Gate);
+    let GateState::Decided { verdict, .. } = &w.state.gates[&GateNo(1)].state else { panic!() };
+    assert_eq!((verdict.by.as_str(), verdict.through), ("lockkeeper", Through::Expiry));
+    assert!(matches!(&verdict.decision, Decision::Deny { message } if message.starts_with("gate_expired")));
+    assert_eq!(w.status(), Status::Running);
+    w.writes();
+    // One that was decided in time does not expire, and one that came over a day late does at once.
+    w.requests("r2");
+    w.command("bob", Command::Decide { gate: GateNo(2), decision: Decision::Allow }).unwrap();
+    w.writes();
+    assert!(!matches!(w.due(), Some((_, Why::Gate | Why::GateWarning))));
+    w.requests("r3");
+    w.wait(100_000_000);
+    w.tick();
+    w.tick();
+    let GateState::Decided { verdict, .. } = &w.state.gates[&GateNo(3)].state else { panic!() };
+    assert_eq!(verdict.through, Through::Expiry);
+}
+
+#[test]
+fn for_a_while_steps_go_on_that_would_be_asked_about_and_not_a_moment_longer() {
+    let mut w = World::guarded();
+    w.asks(Command::Bypass { kinds: vec![ToolKind::Execute], ms: 60_000 });
+    assert_eq!((w.kinds(), w.due().map(|(_, why)| why)), (vec!["bypass.began"], Some(Why::Bypass)));
+    w.says(asking(ask("r1")));
+    let gate = &w.state.gates[&GateNo(1)];
+    let GateState::Decided { verdict, .. } = &gate.state else { panic!("{gate:?}") };
+    assert_eq!((verdict.by.as_str(), verdict.through, gate.by_rule), ("ann", Through::Bypass, true));
+    assert_eq!((w.status(), &verdict.decision), (Status::Running, &Decision::Allow));
+    // What a rule asks about may be set aside, what it denies may not, and neither may other kinds of tools.
+    w.says(asking_to_run(Ask { announced: true, ..ask("r2") }, "eval $X"));
+    assert!(
+        matches!(&w.state.gates[&GateNo(2)].state, GateState::Decided { verdict, .. } if verdict.through == Through::Bypass)
+    );
+    w.says(asking_to_run(ask("r3"), "rm x"));
+    assert!(
+        matches!(&w.state.gates[&GateNo(3)].state, GateState::Decided { verdict, .. } if verdict.through == Through::Rule)
+    );
+    let edit = ToolUse::of("Write", ToolKind::Edit).into();
+    w.says(AgentSays::Asked { ask: ask("r4"), tool_use: edit });
+    assert_eq!(w.status(), Status::AwaitingInput);
+    w.command("ann", Command::Decide { gate: GateNo(4), decision: Decision::Allow }).unwrap();
+    // To the moment, also before anybody has looked, and over restarts.
+    w.daemon_restarts();
+    w.adopted();
+    w.wait(60_000);
+    w.says(asking(ask("r5")));
+    assert!(w.kinds().contains(&"bypass.ended") && w.state.bypass.is_none());
+    assert_eq!(w.status(), Status::AwaitingInput);
+}
+
+#[test]
+fn w25_a_bypass_that_is_over_leaves_everything_else_as_it_was() {
+    let mut w = World::guarded();
+    w.asks(Command::Bypass { kinds: vec![], ms: 60_000 });
+    w.asks(Command::EndBypass);
+    assert_eq!(w.kinds(), ["bypass.ended"]);
+    w.says(asking_to_run(ask("r1"), "git status"));
+    assert_eq!(w.status(), Status::Running, "a rule lets it go on still");
+    w.says(asking(ask("r2")));
+    assert_eq!(w.status(), Status::AwaitingInput);
+    // One of another boot of the machine is over, and none outlives its session.
+    let mut w = World::running();
+    w.asks(Command::Bypass { kinds: vec![], ms: 60_000 });
+    w.reboots();
+    w.tick();
+    assert_eq!(w.state.bypass, None);
+    let mut w = World::running();
+    w.asks(Command::Bypass { kinds: vec![], ms: 60_000 });
+    w.kill();
+    w.exits(ExitStatus::Signal(9));
+    assert_eq!(w.state.bypass, None);
+    assert_eq!(w.refused(Command::Bypass { kinds: vec![], ms: 60_000 }), Rejection::Ended);
+    for ms in [0, 999, 86_400_001, u64::MAX] {
+        let refused = World::running().refused(Command::Bypass { kinds: vec![], ms });
+        assert_eq!((refused.code(), refused.is_bad_input()), ("bypass_invalid", true));
+    }
 }

@@ -35,6 +35,8 @@ pub(super) fn manner() -> Manner {
         silence_ms: 600_000,
         drain_ms: 2_000,
         turn_ms: None,
+        gate_ms: None,
+        gate_warning_ms: 0,
         resumes: Resumes::ById,
     }
 }
@@ -161,7 +163,8 @@ impl World {
 
     /// A session whose agent has to announce its steps.
     pub(super) fn guarded() -> Self {
-        let env = Env { policy: policy(), ..Self::suspended().env };
+        let expiring = Manner { gate_ms: Some(700_000), gate_warning_ms: 30_000, ..manner() };
+        let env = Env { policy: policy(), manner: Arc::new(expiring), ..Self::suspended().env };
         let mut w = Self::made(new_session(Lifetime::Kept, Some("first")), env);
         w.comes_up();
         w.works();

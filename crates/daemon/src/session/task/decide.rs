@@ -253,6 +253,7 @@ fn is_essential(request: &Request) -> bool {
         | Command::Kill
         | Command::DropPrompt { .. }
         | Command::EndClaim { .. }
+        | Command::EndBypass
         | Command::Decide { .. } => true,
         Command::Prompt(_)
         | Command::EditPrompt { .. }
@@ -260,6 +261,7 @@ fn is_essential(request: &Request) -> bool {
         | Command::Claim(_)
         | Command::RenewClaim { .. }
         | Command::Resume
+        | Command::Bypass { .. }
         | Command::Set { .. }
         | Command::Describe { .. } => false,
     }

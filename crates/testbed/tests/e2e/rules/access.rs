@@ -48,6 +48,8 @@ fn a_program_that_an_agent_runs_decides_no_gate_changes_no_rule_and_sets_no_mode
             ("DELETE", "/v1/rules/user:look".to_owned(), json!({})),
             ("PATCH", agent.path("/settings"), json!({"mode": "bypassPermissions"})),
             ("PATCH", other.path("/settings"), json!({"mode": "bypassPermissions", "model": "m"})),
+            ("POST", agent.path("/bypass"), json!({"for_ms": 60_000})),
+            ("POST", other.path("/bypass"), json!({"for_ms": 60_000, "kinds": ["edit"]})),
             // Another agent that asks nobody would do it for this one.
             ("POST", "/v1/sessions".to_owned(), Spec::kept().with("mode", "bypassPermissions").body(home)),
         ];
@@ -70,6 +72,7 @@ fn a_program_that_an_agent_runs_decides_no_gate_changes_no_rule_and_sets_no_mode
             format!("allow {}.g1", other.id),
             format!("deny {}.g1", other.id),
             "set inside mode=plan".to_owned(),
+            "bypass inside --for 1m".to_owned(),
         ] {
             let said = agent.runs(&home.lk_line(&command))?;
             ensure!(

@@ -2,6 +2,7 @@
 
 mod access;
 mod api;
+mod bypass;
 mod files;
 mod pending;
 mod steps;
