@@ -206,6 +206,8 @@ codes! {
     RuleInvalid "rule_invalid" 422 exit 2 "The rule is not valid", Some("docs/rules.md says what a rule may hold");
     /// A rule that is not there, or not the user's.
     RuleNotFound "rule_not_found" 404 exit 3 "There is no such rule of yours", Some("`lk rules ls` lists them; only your own are changed");
+    /// Another rule of the user has this name.
+    RuleNameTaken "rule_name_taken" 409 exit 3 "A rule has this name already", Some("choose another name, or take that rule out first: `lk rules rm`");
     /// There is no agent of this name.
     AgentUnknown "agent_unknown" 422 exit 4 "There is no such agent", Some("`lk agents` lists them");
     /// The agent's program is not on the `PATH`.

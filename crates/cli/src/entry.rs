@@ -54,6 +54,11 @@ pub(crate) fn check_config(path: &Path) -> Result<(), String> {
     lockkeeper_daemon::Config::read(path).map(drop).map_err(|error| error.to_string())
 }
 
+/// Reads the rules that hold in all workspaces as the daemon would; the error says what is wrong with them.
+pub(crate) fn check_rules(config: &Path) -> Result<(), String> {
+    lockkeeper_daemon::check_rules(config).map_err(|error| error.to_string())
+}
+
 /// Is the daemon, until it is told to end. Refused, with [`exit::REJECTED`], while another one has the data.
 pub(crate) fn run_daemon() -> Outcome {
     let exe = std::env::current_exe().context("failed to find this program")?;

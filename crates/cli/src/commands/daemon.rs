@@ -122,7 +122,8 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
         Action::Restart => {
             // Before the old one ends: here no other would come.
             start::refuse_inside_agent()?;
-            entry::check_config(&context.places.config).map_err(|why| {
+            let config = &context.places.config;
+            entry::check_config(config).and_then(|()| entry::check_rules(config)).map_err(|why| {
                 Failure::new(exit::FAILED, why)
                     .next("mend it and try again; the daemon that runs was left alone")
             })?;

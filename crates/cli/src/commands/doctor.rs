@@ -73,6 +73,7 @@ impl Check {
 /// Runs the command.
 pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
     let mut checks = vec![directory("data", &context.places.data), config(&context.places.config)];
+    checks.extend(rules(&context.places.config));
     match context.client.status().await {
         Ok(status) => checks.extend(daemon(&status)),
         Err(error) => checks.push(no_daemon(&error, context)),
@@ -174,6 +175,15 @@ fn config(path: &Path) -> Check {
         Err(problem) => Check::new("configuration", State::Bad, problem)
             .next("mend or remove it: without it every setting has its default; docs/cli.md lists them"),
     }
+}
+
+/// Rules that are wrong; that there are none, or good ones, is what `lk rules` tells.
+fn rules(config: &Path) -> Option<Check> {
+    let problem = entry::check_rules(config).err()?;
+    Some(Check::new("rules", State::Bad, problem).next(
+        "mend the file: a daemon does not start with it, and one that runs goes by what it held before; docs/rules.md tells \
+         what a rule may hold",
+    ))
 }
 
 fn no_daemon(error: &ClientError, context: &Context) -> Check {

@@ -47,13 +47,16 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
 pub(crate) fn table(gates: &[Gate], times: Times, style: Style) -> Table {
     const INPUT: usize = 200;
     let headings = ["GATE", "SESSION", "TOOL", "INPUT", "RISK", "RULE", "STATE", "AGE", "EXPIRES"];
+    let expires = gates.iter().any(|gate| gate.expires.is_some());
+    let headings = if expires { &headings[..] } else { &headings[..headings.len() - 1] };
     let mut table =
-        Table::new(&headings, &["INPUT", "SESSION"], &["RULE", "RISK", "SESSION", "AGE", "STATE", "EXPIRES"]);
+        Table::new(headings, &["INPUT", "SESSION"], &["RULE", "RISK", "SESSION", "AGE", "STATE", "EXPIRES"]);
     let ids: Vec<&str> = gates.iter().map(|gate| gate.session.as_str()).collect();
     for gate in gates {
         let short = refs::short_id(gate.session.as_str(), ids.iter().copied());
         let state = gate.decision.as_ref().map_or(gate.state.word(), |decision| decision.decision.past());
-        table.row([
+        let left = gate.expires.filter(|_| gate.is_open()).map(|at| times.ahead(at)).unwrap_or_default();
+        let cells = [
             Cell::inked(format!("{short}.{}", gate.no), Ink::Bold),
             gate.session_name.as_ref().map(ToString::to_string).unwrap_or_default().into(),
             gate.tool.as_str().into(),
@@ -62,8 +65,8 @@ pub(crate) fn table(gates: &[Gate], times: Times, style: Style) -> Table {
             gate.rule.as_str().into(),
             Cell::inked(state, if gate.is_open() { Ink::Yellow } else { Ink::Dim }),
             times.show(gate.opened).into(),
-            gate.expires.filter(|_| gate.is_open()).map(|at| times.ahead(at)).unwrap_or_default().into(),
-        ]);
+        ];
+        table.row(cells.into_iter().chain(expires.then(|| left.into())));
     }
     table
 }

@@ -23,8 +23,16 @@ pub(crate) struct Args {
 /// Runs the command.
 pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
     let mut dropped = Vec::with_capacity(args.sessions.len());
+    let mut refused = None;
     for session in &args.sessions {
-        dropped.push(context.client.kill(session).await?.dropped);
+        match context.client.kill(session).await {
+            Ok(receipt) => dropped.push(receipt.dropped),
+            // What was done until here is told first.
+            Err(error) => {
+                refused = Some(error);
+                break;
+            }
+        }
     }
     let mut ended = Series::new(context, args.shown);
     let all = async {
@@ -33,7 +41,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
             let session = context.client.wait(reference, query).await?;
             ended.push(StopReceipt { session, dropped }, how_it_ended)?;
         }
-        Ok(exit::OK)
+        refused.map_or(Ok(exit::OK), |error| Err(error.into()))
     };
     let code = all.await;
     ended.finish()?;

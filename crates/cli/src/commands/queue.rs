@@ -204,6 +204,10 @@ fn stage(receipt: &PromptReceipt, times: Times) -> String {
     let ended = receipt.ended.map(|at| times.ago(at)).unwrap_or_default();
     match receipt.state {
         PromptState::Accepted if receipt.turn.is_some() => format!("is on its way to the agent as {turn}"),
+        PromptState::Accepted if receipt.held_by.is_some() => {
+            let by = receipt.held_by.as_deref().unwrap_or_default();
+            format!("waits: {} holds the queue", crate::escape::line(by))
+        }
         PromptState::Accepted => match receipt.queued_behind {
             Some(behind @ 1..) => format!("waits behind {behind}"),
             Some(0) | None => "waits, with nobody before it".to_owned(),

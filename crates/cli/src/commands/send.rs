@@ -125,7 +125,13 @@ fn sentence(receipt: &PromptReceipt, session: &Reference) -> String {
     let prompt = refs::as_named(session, &receipt.prompt);
     if let Some(turn) = &receipt.preempted {
         let turn = refs::as_named(session, turn);
-        return format!("{prompt} is next, and cuts {turn} short; follow it: lk attach {session}\n");
+        // The turn that it cuts short is before it still.
+        let place = match receipt.queued_behind.unwrap_or_default().saturating_sub(1) {
+            0 => "is next".to_owned(),
+            1 => "waits behind 1 other".to_owned(),
+            count => format!("waits behind {count} others"),
+        };
+        return format!("{prompt} {place}, and cuts {turn} short; follow it: lk attach {session}\n");
     }
     if let (PromptState::Accepted, Some(by)) = (receipt.state, &receipt.held_by) {
         return format!("{prompt} waits: {by} holds the queue, and `lk resume {session}` lets it go on\n");

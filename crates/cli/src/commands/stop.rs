@@ -27,13 +27,21 @@ pub(crate) struct Args {
 /// Runs the command.
 pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
     let mut dropped = Vec::with_capacity(args.sessions.len());
+    let mut refused = None;
     for session in &args.sessions {
-        dropped.push(context.client.stop(session).await?.dropped);
+        match context.client.stop(session).await {
+            Ok(receipt) => dropped.push(receipt.dropped),
+            // What was done until here is told first.
+            Err(error) => {
+                refused = Some(error);
+                break;
+            }
+        }
     }
     let mut ended = Series::new(context, args.shown);
     let code = wait(&args, &dropped, context, &mut ended).await;
     ended.finish()?;
-    code
+    code.and_then(|code| refused.map_or(Ok(code), |error| Err(error.into())))
 }
 
 async fn wait(

@@ -78,7 +78,8 @@ impl Policy {
         let effect = decisive.and_then(|part| part.effect);
         let rule = decisive.and_then(|part| part.rules.first()).map(|(_, rule)| rule.clone());
         let binding = |(effect, rule): &(Effect, Arc<Rule>)| {
-            *effect == Effect::Deny || (*effect == Effect::Ask && rule.layer == Layer::Admin)
+            // What may be denied is asked about by a rule that denies.
+            rule.effect == Effect::Deny || (*effect == Effect::Ask && rule.layer == Layer::Admin)
         };
         Ruling {
             effect,

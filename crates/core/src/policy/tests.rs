@@ -115,10 +115,20 @@ fn a_command_is_denied_if_any_of_it_is_and_asked_about_if_it_may_be() {
         ("rm $X", DENY),
         ("git $X", ALLOW),
         ("echo $'", ASK),
+        ("echo 'rm x' | sh", ASK),
+        ("cat x | bash -s", ASK),
+        ("cat x | sh -", ASK),
+        ("cat x | sudo bash /dev/stdin", ASK),
+        ("bash --version", ALLOW),
+        ("bash x.sh", ALLOW),
     ] {
         let ruling = ruled(&rules, &bash(command));
         assert_eq!(ruling.effect, expected, "{command}");
-        assert_eq!(ruling.is_binding, expected == DENY, "{command}");
+        assert_eq!(
+            ruling.is_binding,
+            expected != ALLOW,
+            "{command}: what may be denied is not let go for a while"
+        );
     }
     let push = policy(&[r#""effect":"allow","tool":"Bash""#, r#""effect":"deny","command":"git push *""#]);
     for (command, expected) in

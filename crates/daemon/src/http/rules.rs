@@ -116,7 +116,7 @@ pub(super) async fn test(State(host): State<Arc<Host>>, Json { value, .. }: Json
     let (agent, labels) = (name.to_owned(), value.labels);
     let (environment, submitter) = (value.environment, value.submitter);
     let ruling = tokio::task::spawn_blocking(move || {
-        rules::lead(&mut tool_use, &dir);
+        rules::lead(&mut tool_use, &dir, reader.rules.home());
         let subject = Subject {
             agent: &agent,
             labels: &labels,
@@ -198,7 +198,7 @@ fn shown(ruling: &policy::Ruling) -> Ruling {
 fn unchanged(change: &Change) -> Failure {
     let code = match change {
         Change::Bad(_) | Change::File(_) => ErrorCode::RuleInvalid,
-        Change::Taken(_) => ErrorCode::NameTaken,
+        Change::Taken(_) => ErrorCode::RuleNameTaken,
         Change::Unknown(_) => ErrorCode::RuleNotFound,
         Change::Unwritable { .. } => ErrorCode::Internal,
     };

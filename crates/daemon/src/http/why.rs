@@ -175,6 +175,12 @@ fn reasons(state: &Session) -> Vec<String> {
             1 => "1 prompt waits".to_owned(),
             many => format!("{many} prompts wait"),
         });
+        for prompt in state.queue.iter().filter(|prompt| prompt.parked.is_some()) {
+            lines.push(format!(
+                "prompt {} of {} was cut short and waits for somebody: `lk queue REF release {}` or `lk resume`",
+                prompt.no, prompt.caller, prompt.no
+            ));
+        }
     }
     if matches!(state.status.status, Status::Idle | Status::Suspended | Status::Queued)
         && state.status.cause.kind != "turn.ended"

@@ -69,6 +69,12 @@ struct Written<'a> {
     rule: [&'a RuleSpec; 1],
 }
 
+/// Reads the rules of the administrator, and those of the user, which are beside the configuration `config`, and keeps
+/// nothing. The error is the first that a daemon would not start with.
+pub fn check_rules(config: &Path) -> Result<(), RulesError> {
+    Rules::open(config).map(drop)
+}
+
 impl Rules {
     /// Reads the files that there are; the user's is beside the configuration.
     pub(crate) fn open(config: &Path) -> Result<Self, RulesError> {
@@ -83,6 +89,11 @@ impl Rules {
         let wrong = kept.iter().find_map(|kept| kept.error.clone());
         drop(kept);
         wrong.map_or(Ok(rules), Err)
+    }
+
+    /// Where `~` is.
+    pub(crate) fn home(&self) -> Option<&Path> {
+        self.home.as_deref()
     }
 
     /// The file of the user.

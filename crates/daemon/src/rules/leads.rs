@@ -6,8 +6,9 @@ use std::{fs, io};
 use lockkeeper_core::policy::{PathUse, ToolUse};
 
 /// Finds out where the paths of a tool lead. Reads the file system. A path with `..` in it is about two files where the
-/// kernel and a reader of its text come to different ones: an agent may be either.
-pub(crate) fn lead(tool_use: &mut ToolUse, workspace: &Path) {
+/// kernel and a reader of its text come to different ones, and one that begins with `~` may be in the home directory too:
+/// an agent may be either.
+pub(crate) fn lead(tool_use: &mut ToolUse, workspace: &Path, home: Option<&Path>) {
     let text = |path: PathBuf| path.into_os_string().into_string().ok();
     let mut read = Vec::new();
     for path in &mut tool_use.paths {
@@ -18,8 +19,18 @@ pub(crate) fn lead(tool_use: &mut ToolUse, workspace: &Path) {
         if let Some(given) = text(plain).filter(|_| other != path.real) {
             read.push(PathUse { given, real: other });
         }
+        if let Some(at_home) = at_home(&path.given, home) {
+            let behind = real(&at_home).and_then(text);
+            read.extend(text(at_home).map(|given| PathUse { given, real: behind }));
+        }
     }
     tool_use.paths.append(&mut read);
+}
+
+/// What a reader that replaces `~` comes to, as Claude Code does.
+fn at_home(given: &str, home: Option<&Path>) -> Option<PathBuf> {
+    let rest = given.strip_prefix('~').filter(|rest| rest.is_empty() || rest.starts_with('/'))?;
+    Some(as_read(&home?.join(rest.trim_start_matches('/'))))
 }
 
 /// An absolute path in which each `..` has taken away the part before it, as its text says and Claude Code does.

@@ -8,6 +8,7 @@ mod leads;
 mod project;
 
 pub use file::RulesError;
+pub use kept::check_rules;
 pub(crate) use kept::{Change, RuleFileState, Rules};
 pub(crate) use leads::lead;
 pub(crate) use project::{keep as keep_project, place, present as of_workspace};

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::{fs, io};
 
+use lockkeeper_core::limits;
 use lockkeeper_core::policy::{Effect, Layer, RuleSpec};
 use serde::Serialize;
 
@@ -56,6 +57,7 @@ struct Written {
 }
 
 fn ask_everything(error: &RulesError) -> RuleSpec {
-    let reason: String = format!("the workspace's rules cannot be read: {error}").chars().take(250).collect();
+    let mut reason = format!("the workspace's rules cannot be read: {error}");
+    reason.truncate(reason.floor_char_boundary(limits::REASON_BYTES));
     RuleSpec { name: Some("unreadable".to_owned()), reason: Some(reason), ..RuleSpec::new(Effect::Ask) }
 }

@@ -346,3 +346,71 @@ fn advice_is_given_once_and_where_it_makes_sense() -> Fallible {
         Ok(())
     })
 }
+
+#[test]
+fn what_was_stopped_or_killed_before_a_wrong_name_is_told() -> Fallible {
+    with_daemon(SHORT, |home| {
+        for verb in ["stop", "kill"] {
+            let names = ["before", "after"].map(|name| format!("{verb}-{name}"));
+            let sessions = names
+                .iter()
+                .map(|name| home.session(&Spec::kept().with("name", name.as_str())))
+                .collect::<Fallible<Vec<_>>>()?;
+            for session in &sessions {
+                session.wait("idle")?;
+            }
+            let (code, out, error) = run(home, &[verb, &names[0], "nobody", &names[1]])?;
+            assert_eq!(code, Some(3), "{error}");
+            ensure!(out.contains(&names[0]) && !out.contains(&names[1]), "{verb}: {out:?}");
+            ensure!(error.contains("nobody (session_not_found)"), "{verb}: {error}");
+            assert_eq!(sessions[0].row()?["status"], "stopped");
+            assert_eq!(sessions[1].row()?["ended_at"], Value::Null, "{verb}");
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn a_daemon_is_not_ended_for_one_that_could_not_start_with_the_rules() -> Fallible {
+    with_daemon(SHORT, |home| {
+        fs::write(home.user_rules(), "[[rule]]\neffect = \"alow\"\n")?;
+        let pid = home.daemon_pid();
+        let (code, _, error) = run(home, &["daemon", "restart"])?;
+        ensure!(code == Some(1) && error.contains("rules.toml") && error.contains("left alone"), "{error}");
+        assert_eq!(home.daemon_pid(), pid);
+        home.api().get("/v1/sessions")?;
+        let (code, out, _) = run(home, &["doctor"])?;
+        ensure!(code == Some(1) && out.contains("rules.toml"), "{out}");
+        Ok(())
+    })
+}
+
+#[test]
+fn a_prompt_behind_an_interrupt_is_told_to_be_held_and_by_whom() -> Fallible {
+    with_daemon(SHORT, |home| {
+        let session = home.session(&Spec::kept().with("name", "fix").prompt("HANG"))?;
+        let mut watch = session.watch()?;
+        watch.event("turn.taken")?;
+        session.prompt("SAY later")?;
+        let (code, _, error) = run(home, &["--as", "ci", "interrupt", "fix"])?;
+        assert_eq!(code, Some(0), "{error}");
+        watch.event("turn.ended")?;
+        let (_, told, _) = run(home, &["queue", "fix", "show", "p2"])?;
+        ensure!(told.starts_with("p2 waits: ") && told.ends_with("/ci holds the queue\n"), "{told}");
+        Ok(())
+    })
+}
+
+#[test]
+fn what_cuts_a_turn_short_is_told_to_wait_where_others_go_first() -> Fallible {
+    with_daemon(SHORT, |home| {
+        let session = home.session(&Spec::kept().with("name", "fix").prompt("HANG"))?;
+        let mut watch = session.watch()?;
+        watch.event("turn.taken")?;
+        let (_, _, error) = run(home, &["send", "fix", "--class", "urgent", "SAY first"])?;
+        assert_eq!(error, "");
+        let (_, told, error) = run(home, &["send", "fix", "--class", "urgent", "--preempt", "SAY second"])?;
+        ensure!(told.starts_with("fix.p3 waits behind 1 other, and cuts fix.t1 short"), "{told}{error}");
+        Ok(())
+    })
+}

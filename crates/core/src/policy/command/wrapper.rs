@@ -129,7 +129,7 @@ impl Reader<'_> {
         self.wraps(&words)
     }
 
-    /// Reads the script that a shell is given by `-c`.
+    /// Reads the script that a shell is given by `-c`. Without one, and without a file, it reads what it is fed.
     fn shell(&mut self, arguments: &[Word]) -> Result<(), Opaque> {
         let (mut scripted, mut maybe_value) = (false, false);
         for word in arguments {
@@ -150,11 +150,17 @@ impl Reader<'_> {
             if scripted {
                 self.handed_on(text)?;
             }
+            if matches!(text, "-" | "/dev/stdin" | "/dev/fd/0" | "/proc/self/fd/0") {
+                self.line.note(Opaque::UnknownScript);
+            }
             if !maybe_value {
                 // A file, or the script.
                 return Ok(());
             }
             maybe_value = false;
+        }
+        if !arguments.iter().any(|word| matches!(word.literal(), Some("--version" | "--help"))) {
+            self.line.note(Opaque::UnknownScript);
         }
         Ok(())
     }

@@ -111,7 +111,7 @@ impl Task {
         // Some files are looked at; other tasks move to other threads meanwhile.
         in_place(|| {
             for tool_use in &mut uses {
-                rules::lead(tool_use, workspace);
+                rules::lead(tool_use, workspace, self.host.rules.home());
             }
             match attempt.filter(|_| !uses.is_empty()) {
                 Some(attempt) => self.host.rules.policy(workspace, &attach::attempt_dir(&self.dir, attempt)),

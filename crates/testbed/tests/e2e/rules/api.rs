@@ -35,7 +35,7 @@ fn rules_are_listed_with_their_places_added_and_removed_and_the_rest_of_the_file
         assert_eq!(answer.status, 201);
         let added = answer.good()?;
         assert_eq!((&added["id"], &added["file"]), (&json!("user:npm"), &json!(home.user_rules())));
-        home.api().json("POST", "/v1/rules", &rule)?.is_problem(409, "name_taken")?;
+        home.api().json("POST", "/v1/rules", &rule)?.is_problem(409, "rule_name_taken")?;
         let unnamed = home.api().post("/v1/rules", &json!({"effect": "ask", "tool": "WebFetch"}))?;
         let unnamed = unnamed["id"].as_str().unwrap_or_default().to_owned();
         assert_eq!(ids(home)?, ["user:git", "user:8", "user:npm", &unnamed]);

@@ -14,6 +14,21 @@ const NO_WRITING: &str = "[[rule]]\nname = \"no-writing\"\neffect = \"deny\"\nto
 const LOOK: &str = "[[rule]]\nname = \"look\"\neffect = \"ask\"\ntool = \"Write\"\nreason = \"somebody reads what is written\"\n";
 
 #[test]
+fn a_rule_about_the_home_directory_is_also_about_what_an_agent_may_reach_by_a_tilde() -> Fallible {
+    const SECRET: &str = "[[rule]]\nname = \"keys\"\neffect = \"deny\"\npath = \"~/.ssh/**\"\n";
+    with_rules(SECRET, |home| {
+        for (path, expected) in
+            [("~/.ssh/id", "deny"), ("~/x/../.ssh/id", "deny"), ("~/.sshd/id", ""), ("~x/.ssh/id", "")]
+        {
+            let step = json!({"tool": "Read", "input": {"file_path": path}, "dir": home.workspace()});
+            let ruling = home.api().post("/v1/rules/test", &step)?;
+            assert_eq!(ruling["effect"].as_str().unwrap_or_default(), expected, "{path}: {ruling}");
+        }
+        Ok(())
+    })
+}
+
+#[test]
 fn o26_what_a_rule_allows_waits_for_nobody_and_its_record_tells_which_rule() -> Fallible {
     with_rules(ALLOW_LS, |home| {
         let session = home.session(&Spec::kept().prompt(&format!("{} ;; SAY end", asked("ls -l"))))?;
