@@ -23,7 +23,7 @@ pub(crate) struct Args {
     #[arg(long = "for", value_name = "SPAN", value_parser = clock::parse_bypass, required_unless_present = "end")]
     span: Option<u64>,
     /// Only steps of tools of these kinds: think, read, edit, fetch, execute, other; several with commas
-    #[arg(long, value_name = "KIND", value_delimiter = ',')]
+    #[arg(long, visible_alias = "tool", value_name = "KIND", value_delimiter = ',')]
     kind: Vec<ToolKind>,
     /// Ask again from now on
     #[arg(long, conflicts_with_all = ["span", "kind"])]

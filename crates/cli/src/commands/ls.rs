@@ -99,7 +99,7 @@ pub(crate) fn table(sessions: &[Session], times: Times) -> Table {
             session.agent.as_str().into(),
             Cell::inked(session.status.word(), status_ink(session.status)),
             times.show(session.since).into(),
-            session.reason.as_str().into(),
+            reason(session, times).into(),
             turn(session).into(),
             if session.queue > 0 { session.queue.to_string() } else { String::new() }.into(),
             cost(session).into(),
@@ -107,6 +107,16 @@ pub(crate) fn table(sessions: &[Session], times: Times) -> Table {
         ]);
     }
     table
+}
+
+/// Why it is as it is, and that nobody is asked for a while.
+fn reason(session: &Session, times: Times) -> String {
+    let bypass = session.bypass.as_ref().map(|bypass| format!("bypass ends {}", times.ahead(bypass.ends)));
+    [Some(session.reason.clone()).filter(|reason| !reason.is_empty()), bypass]
+        .into_iter()
+        .flatten()
+        .collect::<Vec<_>>()
+        .join("; ")
 }
 
 fn turn(session: &Session) -> String {

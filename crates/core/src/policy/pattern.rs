@@ -181,7 +181,7 @@ impl HostPattern {
         }
     }
 
-    /// Whether a host, as [`host_of`] tells it, is meant.
+    /// Whether a host, as its address tells it, is meant.
     pub fn matches(&self, host: &str) -> bool {
         match self {
             Self::Any => true,

@@ -32,6 +32,8 @@ impl Templates {
         let mut templates = Environment::new();
         // A missing field is an error that names it, never an empty place in a prompt.
         templates.set_undefined_behavior(UndefinedBehavior::Strict);
+        // Without this, the error of a release build does not know the name.
+        templates.set_debug(true);
         templates.set_fuel(Some(limits::TEMPLATE_FUEL));
         templates.set_formatter(print);
         Self(templates)
