@@ -2,7 +2,8 @@
 
 use lockkeeper_api::id::{GateNo, ItemKey};
 use lockkeeper_api::{
-    DecisionWord, EventGate, Extent, Gate, Item, ItemBody, ItemKind, ToolOutcome, Verdict, Withdrawal,
+    DecisionWord, EventGate, Extent, Gate, Item, ItemBody, ItemKind, Through, ToolOutcome, Verdict,
+    Withdrawal,
 };
 
 use unicode_width::UnicodeWidthStr as _;
@@ -140,6 +141,9 @@ impl View {
             DecisionWord::Deny => (self.style.signs().bad, Ink::Yellow),
         };
         let mut text = format!("{gate} {} by {}", decision.decision.past(), escape::line(&decision.by));
+        if decision.through == Through::Bypass {
+            text.push_str(" (bypass)");
+        }
         if let Some(message) = decision.message {
             text = self.short_after(&format!("{text}: "), &message);
         }

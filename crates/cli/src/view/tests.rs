@@ -303,6 +303,11 @@ fn a_tool_whose_gate_closed_did_not_run() -> Result {
     assert!(denied.ends_with("Bash cut, it did not run\n"), "{denied}");
     let allowed = after("gate.decided", &verdict(json!("allow")))?;
     assert!(allowed.ends_with("Bash cut, it may have run in part\n"), "{allowed}");
+    assert!(allowed.contains("g1 allowed by ada\n"), "{allowed}");
+    let mut bypassed = verdict(json!("allow"));
+    bypassed["verdict"]["through"] = json!("bypass");
+    let allowed = after("gate.decided", &bypassed)?;
+    assert!(allowed.contains("g1 allowed by ada (bypass)\n"), "{allowed}");
     Ok(())
 }
 

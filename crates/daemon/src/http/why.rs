@@ -258,7 +258,7 @@ fn wait(why: Due) -> &'static str {
         Due::Claim => "a claim is over then, unless it is renewed",
         Due::GateWarning => "it is told then that a gate is about to expire",
         Due::Gate => "a gate expires then, and is denied, unless somebody decides",
-        Due::Bypass => "the agent is asked about again then",
+        Due::Bypass => "its bypass ends then",
     }
 }
 
