@@ -202,10 +202,14 @@ impl Config {
 
     /// An agent's manner with the deadlines of this file.
     pub fn apply(&self, agent: &str, mut manner: Manner) -> Manner {
-        self.deadlines.apply(&mut manner);
-        if let Some(config) = self.agents.get(agent) {
-            config.deadlines.apply(&mut manner);
+        let own = self.agents.get(agent).map(|config| &config.deadlines);
+        // The last that says something wins.
+        let said = || [&self.deadlines].into_iter().chain(own);
+        for deadlines in said() {
+            deadlines.apply(&mut manner);
         }
+        let warning = said().rev().find_map(|deadlines| deadlines.gate_warning_ms);
+        manner.gate_warning_ms = warning.unwrap_or(manner.gate_ms.unwrap_or_default() / 10);
         manner
     }
 }
@@ -231,10 +235,31 @@ impl Deadlines {
         set(&mut manner.rung_ms, self.rung_ms);
         set(&mut manner.drain_ms, self.drain_ms);
         manner.turn_ms = self.turn_ms.or(manner.turn_ms);
-        if let Some(ms) = self.gate_ms {
-            manner.gate_ms = Some(ms.get());
-            manner.gate_warning_ms = ms.get() / 10;
+        manner.gate_ms = self.gate_ms.map(NonZeroU64::get).or(manner.gate_ms);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gate_is_told_of_a_tenth_before_unless_the_file_says_when() -> Result<(), Box<dyn std::error::Error>>
+    {
+        let cases = [
+            ("", (None, 0)),
+            ("[deadlines]\ngate_ms = 1000", (Some(1000), 100)),
+            ("[deadlines]\ngate_ms = 1000\ngate_warning_ms = 0", (Some(1000), 0)),
+            ("[deadlines]\ngate_ms = 1000\n[agents.demo.deadlines]\ngate_ms = 500", (Some(500), 50)),
+            ("[deadlines]\ngate_warning_ms = 7\n[agents.demo.deadlines]\ngate_ms = 500", (Some(500), 7)),
+            ("[deadlines]\ngate_ms = 1000\n[agents.demo.deadlines]\ngate_warning_ms = 7", (Some(1000), 7)),
+        ];
+        let demo = lockkeeper_agents::registry::find("demo").ok_or("no demo")?;
+        for (text, expected) in cases {
+            let config: Config = toml::from_str(text)?;
+            let manner = config.apply("demo", demo.manner());
+            assert_eq!((manner.gate_ms, manner.gate_warning_ms), expected, "{text}");
         }
-        set(&mut manner.gate_warning_ms, self.gate_warning_ms);
+        Ok(())
     }
 }

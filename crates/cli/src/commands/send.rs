@@ -126,26 +126,29 @@ fn sentence(receipt: &PromptReceipt, session: &Reference) -> String {
     if let Some(turn) = &receipt.preempted {
         let turn = refs::as_named(session, turn);
         // The turn that it cuts short is before it still.
-        let place = match receipt.queued_behind.unwrap_or_default().saturating_sub(1) {
-            0 => "is next".to_owned(),
-            1 => "waits behind 1 other".to_owned(),
-            count => format!("waits behind {count} others"),
-        };
+        let place = place(receipt.queued_behind.unwrap_or_default().saturating_sub(1));
         return format!("{prompt} {place}, and cuts {turn} short; follow it: lk attach {session}\n");
     }
     if let (PromptState::Accepted, Some(by)) = (receipt.state, &receipt.held_by) {
         return format!("{prompt} waits: {by} holds the queue, and `lk resume {session}` lets it go on\n");
     }
-    let place = match (receipt.state, receipt.queued_behind) {
-        (PromptState::Accepted, Some(0) | None) => "is next".to_owned(),
-        (PromptState::Accepted, Some(1)) => "waits behind 1 other".to_owned(),
-        (PromptState::Accepted, Some(count)) => format!("waits behind {count} others"),
-        (PromptState::Written | PromptState::Started, _) => "has its turn".to_owned(),
-        (PromptState::Ended, _) => {
+    let place = match receipt.state {
+        PromptState::Accepted => place(receipt.queued_behind.unwrap_or_default()),
+        PromptState::Written | PromptState::Started => "has its turn".to_owned(),
+        PromptState::Ended => {
             let outcome = receipt.outcome.map(|outcome| format!(": {outcome}")).unwrap_or_default();
             format!("has had its turn{outcome}")
         }
-        (PromptState::Dropped, _) => "was dropped".to_owned(),
+        PromptState::Dropped => "was dropped".to_owned(),
     };
     format!("{prompt} {place}; follow it: lk attach {session}\n")
+}
+
+/// Where a prompt stands behind so many.
+fn place(behind: u32) -> String {
+    match behind {
+        0 => "is next".to_owned(),
+        1 => "waits behind 1 other".to_owned(),
+        count => format!("waits behind {count} others"),
+    }
 }
