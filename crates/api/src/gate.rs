@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use utoipa::ToSchema;
 
-use crate::{Time, schema};
+use crate::{AlwaysRequest, Time, schema};
 
 /// A gate: something that waits, or waited, for a decision.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -105,6 +105,9 @@ pub struct GateDecision {
     #[serde(default)]
     #[schema(schema_with = schema::through)]
     pub through: Through,
+    /// The rules that were made of it, so that such steps go on from now on.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rules: Vec<String>,
     /// When.
     #[schema(value_type = String, format = DateTime)]
     pub at: Time,
@@ -194,6 +197,7 @@ impl From<&lockkeeper_core::gate::Verdict> for GateDecision {
             decision: request.decision,
             by: verdict.by.clone(),
             through: verdict.through,
+            rules: verdict.rules.clone(),
             at: Time::from_wall_ms(verdict.at.wall_ms),
             input: request.input,
             message: request.message,
@@ -259,11 +263,21 @@ pub struct DecisionRequest {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(schema_with = schema::json)]
     pub answers: Option<Json>,
+    /// For `allow` of a permission: let such steps go on from now on, by these rules.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub always: Option<AlwaysRequest>,
 }
 
 impl From<Decision> for DecisionRequest {
     fn from(decision: Decision) -> Self {
-        let bare = |decision| Self { decision, input_hash: None, input: None, message: None, answers: None };
+        let bare = |decision| Self {
+            decision,
+            input_hash: None,
+            input: None,
+            message: None,
+            answers: None,
+            always: None,
+        };
         match decision {
             Decision::Allow => bare(DecisionWord::Allow),
             Decision::Edit { input } => Self { input: Some(input), ..bare(DecisionWord::Edit) },
@@ -295,7 +309,7 @@ pub enum BadDecision {
 }
 
 impl DecisionRequest {
-    /// The decision, if the fields are exactly those that it needs.
+    /// The decision, if the fields are exactly those that it needs. `always` is looked at by the core.
     pub fn into_decision(self) -> Result<Decision, BadDecision> {
         let decision = self.decision;
         let needed = match decision {

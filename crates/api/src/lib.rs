@@ -59,7 +59,7 @@ pub use lockkeeper_core::{
     id::{self, BadName},
     item::{Extent, ItemBody, ToolOutcome},
     json::Json,
-    policy::{BadRule, Effect, Layer, RatingSpec, Risk, RuleSpec, ToolKind},
+    policy::{BadRule, Effect, Layer, RatingSpec, Risk, RuleScope, RuleSpec, ToolKind},
     prompt::{Class, OnPreempt, Parked},
     session::{
         End as EventEnd, Event as EventBody, Exit as EventExit, ExitVerdict, KINDS as EVENT_KINDS, Lifetime,
@@ -77,8 +77,8 @@ pub use query::{
 };
 pub use reference::{InnerReference, Reference};
 pub use rules::{
-    PlacedRating, PlacedRule, RuleAdded, RuleFile, RuleList, RuleQuery, RuleSays, RuleTest, Ruling,
-    RulingPart,
+    AlwaysRequest, PlacedRating, PlacedRule, RuleAdded, RuleFile, RuleList, RuleOffer, RuleOfferQuery,
+    RuleOwner, RuleQuery, RuleSays, RuleTest, Ruling, RulingPart,
 };
 pub use session::{
     Bypass, BypassRequest, Cause, EndKind, Exit, FullSession, Session, SessionEnd, StopReceipt, Until, Usage,

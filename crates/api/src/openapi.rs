@@ -8,9 +8,9 @@ use crate::{
     DaemonStatus, DecisionRequest, Delivery, DeliveryQuery, Event, EventPage, EventQuery, Frame, FullSession,
     Gap, Gate, GateFilter, GateQuery, Heartbeat, InterruptReceipt, InterruptRequest, Item, ItemQuery,
     JournalQuery, JournalStream, List, Live, NewSession, PauseRequest, Problem, PromptEdit, PromptReceipt,
-    PromptRequest, QueuedPrompt, Ready, RuleAdded, RuleList, RuleQuery, RuleTest, Ruling, Session,
-    SessionPatch, SessionQuery, SettingsRequest, StopReceipt, StopRequest, Turn, UnpauseReceipt, Version,
-    WaitFor, WaitQuery, Webhook, WebhookTest, WebhookTrial, Why,
+    PromptRequest, QueuedPrompt, Ready, RuleAdded, RuleList, RuleOffer, RuleOfferQuery, RuleOwner, RuleQuery,
+    RuleTest, Ruling, Session, SessionPatch, SessionQuery, SettingsRequest, StopReceipt, StopRequest, Turn,
+    UnpauseReceipt, Version, WaitFor, WaitQuery, Webhook, WebhookTest, WebhookTrial, Why,
 };
 
 #[derive(OpenApi)]
@@ -58,6 +58,7 @@ use crate::{
         renew_claim,
         end_claim,
         gates,
+        gate_rules,
         decide,
         rules,
         add_rule,
@@ -325,17 +326,22 @@ paths! {
         request_body = DecisionRequest, responses((status = 200, body = Gate)))]
     decide;
 
+    /// Tells the narrowest rules with which such steps go on from now on. Nothing is written: they are part of a decision.
+    #[utoipa::path(get, path = "/v1/gates/{gate}/rules", tag = "gates",
+        params(("gate" = String, Path), RuleOfferQuery), responses((status = 200, body = RuleOffer)))]
+    gate_rules;
+
     /// Lists the rules that hold.
     #[utoipa::path(get, path = "/v1/rules", tag = "rules", params(RuleQuery), responses((status = 200, body = RuleList)))]
     rules;
 
-    /// Writes a rule below those of the user. Refused to programs that agents run.
-    #[utoipa::path(post, path = "/v1/rules", tag = "rules", request_body = Value,
+    /// Writes a rule below those of the user, or gives one to a session. Refused to programs that agents run.
+    #[utoipa::path(post, path = "/v1/rules", tag = "rules", params(RuleOwner), request_body = Value,
         responses((status = 201, body = RuleAdded)))]
     add_rule;
 
-    /// Takes a rule of the user out of their file. Refused to programs that agents run.
-    #[utoipa::path(delete, path = "/v1/rules/{rule}", tag = "rules", params(("rule" = String, Path)),
+    /// Takes a rule of the user out of their file, or away from a session. Refused to programs that agents run.
+    #[utoipa::path(delete, path = "/v1/rules/{rule}", tag = "rules", params(("rule" = String, Path), RuleOwner),
         responses((status = 204)))]
     remove_rule;
 

@@ -204,14 +204,18 @@ codes! {
     DirInvalid "dir_invalid" 422 exit 3 "The workspace cannot be used", None;
     /// A rule that cannot be.
     RuleInvalid "rule_invalid" 422 exit 2 "The rule is not valid", Some("docs/rules.md says what a rule may hold");
-    /// A rule that is not there, or not the user's.
-    RuleNotFound "rule_not_found" 404 exit 3 "There is no such rule of yours", Some("`lk rules ls` lists them; only your own are changed");
-    /// Another rule of the user has this name.
+    /// A rule that is not there, or not the user's or the session's.
+    RuleNotFound "rule_not_found" 404 exit 3 "There is no such rule of yours", Some("`lk rules ls` lists them; only your own and a session's are changed");
+    /// Another rule has this name.
     RuleNameTaken "rule_name_taken" 409 exit 3 "A rule has this name already", Some("choose another name, or take that rule out first: `lk rules rm`");
+    /// The session has as many rules as it may have.
+    TooManyRules "too_many_rules" 409 exit 3 "The session cannot have so many rules", Some("what is to hold for more than a session is a rule of yours: `lk rules add`");
     /// There is no agent of this name.
     AgentUnknown "agent_unknown" 422 exit 4 "There is no such agent", Some("`lk agents` lists them");
     /// The agent's program is not on the `PATH`.
     AgentMissing "agent_missing" 422 exit 4 "The agent is not installed", Some("`lk doctor` says how to go on; `-a demo` needs nothing");
+    /// No rule would let such steps go on.
+    AlwaysImpossible "always_impossible" 409 exit 3 "Such steps cannot be let go on for good", Some("decide this one alone: `lk allow GATE`");
     /// The fields of a decision do not fit together.
     DecisionInvalid "decision_invalid" 422 exit 2 "The decision does not have the right fields", None;
     /// The decision does not fit what the gate asks.
@@ -287,6 +291,10 @@ impl From<&Rejection> for ErrorCode {
             Rejection::TooManyClaims { .. } => Self::TooManyClaims,
             Rejection::BadTtl { .. } => Self::BadTtl,
             Rejection::BadBypass { .. } => Self::BypassInvalid,
+            Rejection::BadRule { .. } => Self::RuleInvalid,
+            Rejection::TooManyRules { .. } => Self::TooManyRules,
+            Rejection::RuleTaken { .. } => Self::RuleNameTaken,
+            Rejection::UnknownRule { .. } => Self::RuleNotFound,
             Rejection::PromptClaimed { .. } => Self::PromptClaimed,
         }
     }
@@ -333,6 +341,9 @@ mod tests {
             Rejection::NameTaken { name: "a".to_owned() },
             Rejection::StaleTurn { turn, outcome: None },
             Rejection::UnknownTurn { turn },
+            Rejection::BadRule { why: "w".to_owned() },
+            Rejection::RuleTaken { id: "session:a".to_owned() },
+            Rejection::TooManyRules { limit: 1 },
             Rejection::UnknownGate { gate },
             Rejection::GateDecided { gate, by: "b".to_owned() },
             Rejection::DecisionMismatch { gate, why: "w" },

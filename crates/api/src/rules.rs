@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use lockkeeper_core::id::AgentName;
 use lockkeeper_core::json::Json;
-use lockkeeper_core::policy::{Effect, Layer, RatingSpec, Risk, RuleSpec};
+use lockkeeper_core::policy::{Effect, Layer, RatingSpec, Risk, RuleScope, RuleSpec};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -15,7 +15,7 @@ use crate::schema;
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct RuleQuery {
-    /// With the rules of this session's workspace.
+    /// With the rules of this session, and of its workspace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session: Option<String>,
 }
@@ -51,10 +51,13 @@ pub struct PlacedRule {
     /// Whose it is.
     #[schema(schema_with = schema::layer)]
     pub layer: Layer,
-    /// The file.
-    pub file: String,
+    /// The file; a rule of a session is in none.
+    pub file: Option<String>,
     /// The line of its beginning.
-    pub line: u32,
+    pub line: Option<u32>,
+    /// Who made it, for a rule of a session.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
     /// As it is written.
     #[schema(value_type = Object)]
     pub rule: RuleSpec,
@@ -77,13 +80,60 @@ pub struct PlacedRating {
     pub rating: RatingSpec,
 }
 
+/// The query of `POST /v1/rules` and `DELETE /v1/rules/{rule}`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct RuleOwner {
+    /// The session whose rule it is; without it, the user's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session: Option<String>,
+}
+
+/// The query of `GET /v1/gates/{gate}/rules`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct RuleOfferQuery {
+    /// How far they are to reach.
+    #[param(schema_with = schema::rule_scope)]
+    pub scope: RuleScope,
+}
+
+/// The narrowest rules with which steps like the one that waits at a gate go on from now on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct RuleOffer {
+    /// The gate.
+    pub gate: String,
+    /// How far they reach.
+    #[schema(schema_with = schema::rule_scope)]
+    pub scope: RuleScope,
+    /// The rules; none if such steps go on without.
+    #[schema(value_type = Vec<Object>)]
+    pub rules: Vec<RuleSpec>,
+    /// The file that they would be written to; rules of a session are in none.
+    pub file: Option<String>,
+}
+
+/// Rules that are made of a decision, as whoever decides was shown them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AlwaysRequest {
+    /// How far they reach.
+    #[schema(schema_with = schema::rule_scope)]
+    pub scope: RuleScope,
+    /// The rules: such as `GET /v1/gates/{gate}/rules` offers, or wider ones. With them the step has to go on.
+    #[schema(value_type = Vec<Object>)]
+    pub rules: Vec<RuleSpec>,
+}
+
 /// A rule that was written.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct RuleAdded {
     /// What it is called.
     pub id: String,
-    /// The file that it is in.
-    pub file: String,
+    /// The file that it is in; a rule of a session is in none.
+    pub file: Option<String>,
     /// The sessions whose agents were started before anything could be held up that they do not ask about themselves: there
     /// the rule holds for what they ask, and wholly from their next launch.
     pub partly: Vec<String>,

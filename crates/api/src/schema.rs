@@ -1,6 +1,6 @@
 //! Schemas of the core's words, which know nothing of `OpenAPI`.
 
-use lockkeeper_core::policy::ToolKind;
+use lockkeeper_core::policy::{RuleScope, ToolKind};
 use lockkeeper_core::session::Status;
 use utoipa::openapi::schema::{Object, ObjectBuilder, SchemaType, Type};
 
@@ -85,6 +85,10 @@ pub(crate) fn risk() -> Object {
 
 pub(crate) fn through() -> Object {
     words("By what right it was decided.", ["person", "rule", "bypass", "expiry"])
+}
+
+pub(crate) fn rule_scope() -> Object {
+    words("How far a rule reaches that is made of a decision.", RuleScope::ALL.map(RuleScope::word))
 }
 
 pub(crate) fn tool_kinds() -> utoipa::openapi::Array {

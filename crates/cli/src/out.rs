@@ -68,6 +68,13 @@ impl Out {
         }
     }
 
+    /// Asks people something on standard error, without a line end.
+    pub(crate) fn ask(&self, text: impl fmt::Display) {
+        let mut err = io::stderr().lock();
+        // There is nowhere to report this.
+        let _ = write!(err, "{text}").and_then(|()| err.flush());
+    }
+
     /// Tells people something on standard error. That nobody listens there is no failure.
     pub(crate) fn note(&self, text: impl fmt::Display) {
         // There is nowhere to report this.

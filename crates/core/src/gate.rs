@@ -2,9 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::id::{AttemptNo, ControlNo, GateNo, ItemKey, TurnNo};
+use crate::id::{AttemptNo, ControlNo, GateNo, ItemKey, RuleNo, TurnNo};
 use crate::json::Json;
-use crate::policy::ToolKind;
+use crate::policy::{Layer, Rule, RuleSpec, ToolKind};
 use crate::time::Stamp;
 
 /// What a gate asks for.
@@ -116,6 +116,31 @@ impl Bypass {
     }
 }
 
+/// A rule of one session.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SessionRule {
+    /// Its number in the session.
+    pub no: RuleNo,
+    /// Its name in all places: `session:r1`.
+    pub id: String,
+    /// What it says.
+    pub spec: RuleSpec,
+    /// Who made it.
+    pub by: String,
+    /// The gate at which it was made, if it was made of a decision.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gate: Option<GateNo>,
+    /// Since when it holds.
+    pub since: Stamp,
+}
+
+impl SessionRule {
+    /// The rule; it was one when it was made, and a later version that does not read it any more has none.
+    pub fn compile(&self) -> Option<Rule> {
+        self.spec.compile(Layer::Session, &self.no.to_string()).ok()
+    }
+}
+
 /// Where a gate stands.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -153,6 +178,9 @@ pub struct Verdict {
     /// By what right.
     #[serde(default, skip_serializing_if = "Through::is_person")]
     pub through: Through,
+    /// The rules that were made of it, so that such steps go on from now on.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rules: Vec<String>,
     /// When.
     pub at: Stamp,
 }

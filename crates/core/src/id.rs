@@ -158,6 +158,10 @@ number!(
     ClaimNo, 'k'
 );
 number!(
+    /// One rule of a session.
+    RuleNo, 'r'
+);
+number!(
     /// One request of ours to the agent: an interrupt, a model switch.
     ControlNo, 'c'
 );

@@ -56,6 +56,8 @@ impl Names {
             | Command::Decide { .. }
             | Command::Bypass { .. }
             | Command::EndBypass
+            | Command::AddRules { .. }
+            | Command::RemoveRule { .. }
             | Command::Set { .. }
             | Command::Describe { .. } => None,
         };

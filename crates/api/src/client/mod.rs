@@ -26,9 +26,9 @@ use crate::{
     DecisionRequest, Delivery, DeliveryQuery, EventPage, EventQuery, FullSession, Gate, GateQuery,
     InnerReference, InterruptReceipt, InterruptRequest, Item, ItemQuery, JournalQuery, List, NewSession,
     PauseRequest, PromptEdit, PromptReceipt, PromptRequest, QueuedPrompt, Reference, RuleAdded, RuleList,
-    RuleQuery, RuleSpec, RuleTest, Ruling, Session, SessionPatch, SessionQuery, SettingsRequest, StopReceipt,
-    StopRequest, Turn, UnpauseReceipt, Version, WaitQuery, Webhook, WebhookTest, WebhookTrial, Why, headers,
-    limits,
+    RuleOffer, RuleOfferQuery, RuleOwner, RuleQuery, RuleScope, RuleSpec, RuleTest, Ruling, Session,
+    SessionPatch, SessionQuery, SettingsRequest, StopReceipt, StopRequest, Turn, UnpauseReceipt, Version,
+    WaitQuery, Webhook, WebhookTest, WebhookTrial, Why, headers, limits,
 };
 use http::{Call, Deadline};
 
@@ -261,14 +261,14 @@ impl Client {
     }
 
     /// `POST /v1/rules`
-    pub async fn add_rule(&self, rule: &RuleSpec) -> Answer<RuleAdded> {
-        self.post("/v1/rules", rule).await
+    pub async fn add_rule(&self, rule: &RuleSpec, owner: &RuleOwner) -> Answer<RuleAdded> {
+        self.post(&with_query("/v1/rules", owner), rule).await
     }
 
     /// `DELETE /v1/rules/{rule}`
-    pub async fn remove_rule(&self, rule: &str) -> Answer<()> {
+    pub async fn remove_rule(&self, rule: &str, owner: &RuleOwner) -> Answer<()> {
         let rule = percent_encoding::utf8_percent_encode(rule, percent_encoding::NON_ALPHANUMERIC);
-        let path = format!("/v1/rules/{rule}");
+        let path = with_query(&format!("/v1/rules/{rule}"), owner);
         self.text(Call { method: Method::DELETE, ..Call::get(path) }).await.map(drop)
     }
 
@@ -319,6 +319,12 @@ impl Client {
     /// `GET /v1/gates`
     pub async fn gates(&self, query: &GateQuery) -> Answer<List<Gate>> {
         self.get(&with_query("/v1/gates", query)).await
+    }
+
+    /// `GET /v1/gates/{gate}/rules`
+    pub async fn rules_for(&self, gate: &InnerReference<GateNo>, scope: RuleScope) -> Answer<RuleOffer> {
+        let path = format!("/v1/gates/{gate}/rules");
+        self.get(&with_query(&path, &RuleOfferQuery { scope })).await
     }
 
     /// `POST /v1/gates/{gate}/decision`

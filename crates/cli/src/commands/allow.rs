@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 use lockkeeper_api::{Decision, DecisionRequest, Gate, Json};
 
+use super::always;
 use crate::context::Context;
 use crate::escape;
 use crate::exit;
@@ -15,6 +16,8 @@ use crate::style::Style;
 use crate::view;
 
 /// Let a step go on
+///
+/// With --always, such steps go on from now on: the narrowest rules that say so are shown, and written when you say yes.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The gates: SESSION.g1, or a session with one open gate
@@ -23,12 +26,20 @@ pub(crate) struct Args {
     /// Go on with this input instead: a file with JSON, - for standard input
     #[arg(long, value_name = "FILE")]
     edit: Option<PathBuf>,
+    /// Let such steps go on from now on
+    #[arg(long, conflicts_with = "edit")]
+    always: bool,
+    #[command(flatten)]
+    rules: always::Args,
     #[command(flatten)]
     shown: Shown,
 }
 
 /// Runs the command.
 pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
+    if args.always {
+        return always::run(&args.gates, &args.rules, args.shown, context).await;
+    }
     if args.edit.is_some() && args.gates.len() > 1 {
         return Err(Failure::usage("--edit is for one gate"));
     }
@@ -76,7 +87,10 @@ pub(super) fn sentence(gate: &Gate, style: Style) -> String {
     let word = gate.decision.as_ref().map_or("decided", |decision| decision.decision.past());
     let input = view::tool_summary(&gate.tool, &gate.input, &gate.dir, INPUT, style);
     let what = format!("{}  {input}", escape::line(&gate.tool));
-    format!("{} {word}: {}\n", refs::gate_title(gate), what.trim_end())
+    let rules = gate.decision.as_ref().map(|decision| decision.rules.join(", "));
+    let rules = rules.filter(|rules| !rules.is_empty());
+    let lasting = rules.map(|rules| format!("; from now on by {}", escape::line(&rules))).unwrap_or_default();
+    format!("{} {word}: {}{lasting}\n", refs::gate_title(gate), what.trim_end())
 }
 
 fn read_json(path: &PathBuf) -> Outcome<Json> {

@@ -6,7 +6,8 @@ use clap::Subcommand;
 use lockkeeper_api::client::ClientError;
 use lockkeeper_api::id::AgentName;
 use lockkeeper_api::{
-    Effect, Json, PlacedRule, Reference, Risk, RuleList, RuleQuery, RuleSpec, RuleTest, Ruling, ToolKind,
+    Effect, Json, PlacedRule, Reference, Risk, RuleList, RuleOwner, RuleQuery, RuleSpec, RuleTest, Ruling,
+    ToolKind,
 };
 
 use crate::context::Context;
@@ -35,16 +36,19 @@ pub(crate) struct Args {
 enum Action {
     /// List the rules that hold
     Ls {
-        /// With those of this session's workspace
-        #[arg(value_name = "REF")]
+        /// With those of this session and its workspace
+        #[arg(short, long, value_name = "REF")]
         session: Option<Reference>,
         #[command(flatten)]
         shown: Shown,
     },
-    /// Add a rule to yours
+    /// Add a rule to yours, or to a session
     Add(Box<Add>),
-    /// Take a rule out of yours
+    /// Take a rule out of yours, or away from a session
     Rm {
+        /// The session whose rule it is
+        #[arg(short, long, value_name = "REF")]
+        session: Option<Reference>,
         /// The rule, as `lk rules ls` calls it
         #[arg(value_name = "RULE")]
         rule: String,
@@ -58,6 +62,9 @@ struct Add {
     /// allow, notify, ask or deny
     #[arg(value_name = "EFFECT")]
     effect: Effect,
+    /// For this session alone, as long as it is there
+    #[arg(short, long, value_name = "REF")]
+    session: Option<Reference>,
     /// What to call the rule
     #[arg(long)]
     name: Option<String>,
@@ -91,6 +98,9 @@ struct Add {
     /// About sessions on behalf of this submitter
     #[arg(long)]
     submitter: Option<String>,
+    /// About sessions in this workspace: ~/src/**
+    #[arg(long, value_name = "DIR")]
+    workspace: Option<String>,
     /// Why: people see it, and the agent if it is denied something
     #[arg(long)]
     reason: Option<String>,
@@ -145,6 +155,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
                 label: add.label,
                 environment: add.environment,
                 submitter: add.submitter,
+                workspace: add.workspace,
                 tool: add.tool,
                 kind: add.kind,
                 command: add.command,
@@ -154,9 +165,11 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
                 reason: add.reason,
                 ..RuleSpec::new(add.effect)
             };
-            let added = context.client.add_rule(&rule).await?;
-            shown.one(context, &added, || {
-                format!("{} holds from now on; it is in {}\n", added.id, added.file)
+            let added = context.client.add_rule(&rule, &owner(add.session.as_ref())).await?;
+            shown.one(context, &added, || match (&added.file, &add.session) {
+                (Some(file), _) => format!("{} holds from now on; it is in {file}\n", added.id),
+                (None, Some(session)) => format!("{} holds for {session} from now on\n", added.id),
+                (None, None) => format!("{} holds from now on\n", added.id),
             })?;
             if !added.partly.is_empty() && shown.output == Format::Table {
                 context.out.note(format!(
@@ -166,8 +179,8 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
             }
             Ok(exit::OK)
         }
-        Some(Action::Rm { rule }) => {
-            context.client.remove_rule(&rule).await?;
+        Some(Action::Rm { session, rule }) => {
+            context.client.remove_rule(&rule, &owner(session.as_ref())).await?;
             context.out.line(format!("{} is taken out", escape::line(&rule)))?;
             Ok(exit::OK)
         }
@@ -176,6 +189,10 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
             try_out(*test, context).await
         }
     }
+}
+
+fn owner(session: Option<&Reference>) -> RuleOwner {
+    RuleOwner { session: session.map(ToString::to_string) }
 }
 
 async fn try_out(test: Test, context: &Context) -> Outcome {
@@ -242,13 +259,18 @@ fn note(list: &RuleList, context: &Context) {
 fn table(list: &RuleList) -> Table {
     let head = &["RULE", "EFFECT", "ABOUT", "REASON", "WHERE"];
     let mut table = Table::new(head, &["ABOUT", "REASON"], &["WHERE", "REASON"]);
-    for PlacedRule { id, rule, file, line, .. } in &list.rules {
+    for PlacedRule { id, rule, file, line, by, .. } in &list.rules {
         table.row([
             Cell::inked(id.as_str(), Ink::Bold),
             effect(Some(rule.effect)),
             about(rule).into(),
             rule.reason.as_deref().unwrap_or_default().into(),
-            format!("{file}:{line}").into(),
+            match (file, line) {
+                (Some(file), Some(line)) => format!("{file}:{line}").into(),
+                (Some(_), None) | (None, _) => {
+                    by.as_ref().map(|by| format!("by {by}")).unwrap_or_default().into()
+                }
+            },
         ]);
     }
     for placed in &list.ratings {
@@ -258,6 +280,7 @@ fn table(list: &RuleList) -> Table {
             label: rating.label.clone(),
             environment: rating.environment.clone(),
             submitter: rating.submitter.clone(),
+            workspace: rating.workspace.clone(),
             tool: rating.tool.clone(),
             kind: rating.kind,
             command: rating.command.clone(),
@@ -277,7 +300,7 @@ fn table(list: &RuleList) -> Table {
 }
 
 /// What a rule is about, as it is written.
-fn about(rule: &RuleSpec) -> String {
+pub(crate) fn about(rule: &RuleSpec) -> String {
     let kind = rule.kind.map(|kind| kind.to_string());
     let risk = rule.risk.map(|risk| risk.to_string());
     let members = [
@@ -291,6 +314,7 @@ fn about(rule: &RuleSpec) -> String {
         ("label", &rule.label),
         ("environment", &rule.environment),
         ("submitter", &rule.submitter),
+        ("workspace", &rule.workspace),
     ];
     let told = members.into_iter().filter_map(|(name, value)| Some(format!("{name} {}", value.as_ref()?)));
     let told: Vec<String> = told.collect();

@@ -144,6 +144,9 @@ impl View {
         if decision.through == Through::Bypass {
             text.push_str(" (bypass)");
         }
+        if !decision.rules.is_empty() {
+            text = format!("{text}, and from now on by {}", escape::line(&decision.rules.join(", ")));
+        }
         if let Some(message) = decision.message {
             text = self.short_after(&format!("{text}: "), &message);
         }

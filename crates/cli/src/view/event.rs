@@ -7,6 +7,7 @@ use lockkeeper_api::{
 
 use super::{Prompts, View};
 use crate::clock;
+use crate::commands::rules;
 use crate::escape;
 use crate::style::{Ink, outcome_ink};
 
@@ -110,6 +111,16 @@ impl View {
                 self.note(Ink::Yellow, signs.dot, &what);
             }
             EventBody::BypassEnded { .. } => self.note(Ink::Dim, signs.dot, "steps are asked about again"),
+            EventBody::RuleAdded { rule } => {
+                let about = escape::line(&rules::about(&rule.spec)).into_owned();
+                let what =
+                    format!("{}: {} {about}, by {}", rule.id, rule.spec.effect, escape::line(&rule.by));
+                self.note(Ink::Yellow, signs.dot, &what);
+            }
+            EventBody::RuleRemoved { id, by } => {
+                let what = format!("{} was taken away by {}", escape::line(id), escape::line(by));
+                self.note(Ink::Dim, signs.dot, &what);
+            }
             EventBody::GateWithdrawn { gate, why } => self.gate_withdrawn(*gate, *why),
             EventBody::SettingsResolved { model, mode, result } => {
                 self.settings(model.as_deref(), mode.as_deref(), result);

@@ -111,14 +111,6 @@ impl CommandLine {
         line
     }
 
-    /// The only command, if there is nothing else to the line: no file is opened, nothing is fed, no word is unknown.
-    pub fn only(&self) -> Option<&SimpleCommand> {
-        let [command] = &self.commands[..] else { return None };
-        let plain = self.writes.is_empty() && self.reads.is_empty() && !self.fed && self.opaque.is_none();
-        let literal = command.words.iter().all(|word| word.literal().is_some());
-        (plain && literal && !command.wrapped).then_some(command)
-    }
-
     /// Keeps the first reason.
     fn note(&mut self, reason: Opaque) {
         self.opaque.get_or_insert(reason);

@@ -6,7 +6,7 @@
 
 use thiserror::Error;
 
-use crate::policy::command::{CommandLine, SimpleCommand, Word};
+use crate::policy::command::{SimpleCommand, Word};
 
 /// A pattern of commands.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -83,10 +83,10 @@ impl CommandPattern {
         if words.is_empty() && !open { Err(PatternError::Empty) } else { Ok(Self { words, open }) }
     }
 
-    /// The narrowest pattern for a line that is one command and nothing else, as a text that reads back as it.
-    pub fn narrowest(line: &CommandLine) -> Option<String> {
-        let words = line.only()?.words.iter().filter_map(Word::literal);
-        Some(words.map(quoted).collect::<Vec<_>>().join(" "))
+    /// The pattern that means exactly this command, as a text; none where one of its words is not known.
+    pub fn exactly(command: &SimpleCommand) -> Option<String> {
+        let words = command.words.iter().map(|word| word.literal().map(quoted));
+        Some(words.collect::<Option<Vec<_>>>()?.join(" "))
     }
 
     /// Whether the pattern is certain to be about a command: for rules that allow. What is unknown may become any number

@@ -6,6 +6,7 @@
 //! - [`pattern`]: names, paths and hosts.
 //! - [`spec`]: rules as they are written.
 //! - [`ruling`]: which rule decides, and why.
+//! - [`narrowest`]: the rules that a step would need to go on from now on.
 //!
 //! Nothing here reads a file: the daemon does that, and says where paths really lead.
 //! See `docs/design/0005-gates.md`.
@@ -13,12 +14,14 @@
 pub mod command;
 pub mod command_pattern;
 mod glob;
+pub mod narrowest;
 pub mod pattern;
 pub mod rule;
 pub mod ruling;
 pub mod spec;
 pub mod tool_use;
 
+pub use narrowest::{NoRules, RuleScope};
 pub use pattern::BadPattern;
 pub use rule::{Effect, Layer, Rating, Risk, Rule, When};
 pub use ruling::{Policy, Ruling, Subject};

@@ -58,6 +58,18 @@ impl NamePattern {
         Ok(Self(text.to_owned()))
     }
 
+    /// The pattern that means exactly this name.
+    pub fn exactly(name: &str) -> String {
+        let mut text = String::with_capacity(name.len());
+        for character in name.chars() {
+            if matches!(character, '*' | '?' | '\\') {
+                text.push('\\');
+            }
+            text.push(character);
+        }
+        text
+    }
+
     /// Whether a name is meant.
     pub fn matches(&self, name: &str) -> bool {
         glob::matches(&self.0, name)

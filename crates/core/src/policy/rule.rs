@@ -152,6 +152,8 @@ pub struct When {
     pub environment: Option<NamePattern>,
     /// On whose behalf.
     pub submitter: Option<NamePattern>,
+    /// The workspace, behind all links.
+    pub workspace: Option<PathPattern>,
     /// The tool.
     pub tool: Option<NamePattern>,
     /// What kind of thing the tool does.

@@ -92,17 +92,31 @@ impl Policy {
 
     /// Whether a rule may hold up what an agent would not ask about.
     pub fn may_tighten(&self, subject: &Subject<'_>) -> bool {
-        self.rules.iter().any(|rule| rule.effect != Effect::Allow && rule.when.is_about(subject))
+        let meant = |rule: &Arc<Rule>| rule.when.is_about(subject, &self.workspace);
+        self.rules.iter().any(|rule| rule.effect != Effect::Allow && meant(rule))
     }
 
-    fn rule_on_part(&self, subject: &Subject<'_>, tool_use: &ToolUse, part: &Part<'_>) -> PartRuling {
+    /// The same policy with further rules.
+    #[must_use]
+    pub fn with(&self, rules: impl IntoIterator<Item = Rule>) -> Self {
+        let mut all = self.clone();
+        all.rules.extend(rules.into_iter().map(Arc::new));
+        all
+    }
+
+    pub(super) fn rule_on_part(
+        &self,
+        subject: &Subject<'_>,
+        tool_use: &ToolUse,
+        part: &Part<'_>,
+    ) -> PartRuling {
         let (risk, rating) = self.rate(subject, tool_use, part);
         let mut rules: Vec<(Effect, Arc<Rule>)> = Vec::new();
         let mut permitted = false;
         for rule in &self.rules {
             let when = &rule.when;
             let Some((effect, permits)) = rule.effect_at(risk) else { continue };
-            if !when.is_about(subject) || !when.names(tool_use) {
+            if !when.is_about(subject, &self.workspace) || !when.names(tool_use) {
                 continue;
             }
             match when.reaches(&self.workspace, part, effect.permits()) {
@@ -137,7 +151,7 @@ impl Policy {
         let built_in = built_in_risk(&self.workspace, tool_use, part);
         let meant = |rating: &&Arc<Rating>| {
             let lowers = rating.risk < built_in;
-            rating.when.is_about(subject)
+            rating.when.is_about(subject, &self.workspace)
                 && rating.when.names(tool_use)
                 && match rating.when.reaches(&self.workspace, part, lowers) {
                     Reach::Certain => true,
@@ -175,7 +189,7 @@ impl Rule {
 
 impl When {
     /// Whether a session is meant.
-    fn is_about(&self, subject: &Subject<'_>) -> bool {
+    fn is_about(&self, subject: &Subject<'_>, workspace: &str) -> bool {
         let fits = |pattern: &Option<NamePattern>, value: Option<&str>| {
             pattern.as_ref().is_none_or(|pattern| value.is_some_and(|value| pattern.matches(value)))
         };
@@ -183,7 +197,9 @@ impl When {
             .label
             .as_ref()
             .is_none_or(|(key, pattern)| subject.labels.get(key).is_some_and(|value| pattern.matches(value)));
+        let there = self.workspace.as_ref().is_none_or(|pattern| pattern.matches(workspace, workspace));
         labelled
+            && there
             && fits(&self.agent, Some(subject.agent))
             && fits(&self.environment, subject.environment)
             && fits(&self.submitter, subject.submitter)
@@ -205,7 +221,7 @@ impl When {
         let certain = |meant: bool| if meant { Reach::Certain } else { Reach::None };
         match (part, &self.command, &self.path, &self.host) {
             (_, None, None, None) => Reach::Certain,
-            (Part::Untold(_), ..) => Reach::Possible,
+            (Part::Untold(_), ..) | (Part::SomeFile(_), None, Some(_), None) => Reach::Possible,
             (Part::Command(command), Some(pattern), ..) if permits => {
                 certain(pattern.matches_permissively(command))
             }
@@ -224,7 +240,9 @@ impl When {
                 certain(real || (!permits && matches(&lexical(&path.given, workspace))))
             }
             (Part::Host(host), None, None, Some(pattern)) => certain(pattern.matches(host)),
-            (Part::Whole | Part::Command(_) | Part::Path(_) | Part::Host(_), ..) => Reach::None,
+            (Part::Whole | Part::Command(_) | Part::Path(_) | Part::Host(_) | Part::SomeFile(_), ..) => {
+                Reach::None
+            }
         }
     }
 }
@@ -266,7 +284,7 @@ pub(super) fn strictness(effect: Option<Effect>) -> u8 {
 
 /// A part of a step.
 #[derive(Debug)]
-enum Part<'a> {
+pub(super) enum Part<'a> {
     /// All of it: it has no parts that rules could look at.
     Whole,
     /// A command that is run.
@@ -275,6 +293,8 @@ enum Part<'a> {
     Path(PathUse),
     /// A host.
     Host(String),
+    /// A file of which nobody can tell before it happens which, and why.
+    SomeFile(String),
     /// Something that nobody can tell before it happens, and why.
     Untold(String),
 }
@@ -289,12 +309,12 @@ impl std::fmt::Display for Part<'_> {
             }
             Self::Path(path) => f.write_str(path.real.as_deref().unwrap_or(&path.given)),
             Self::Host(host) => f.write_str(host),
-            Self::Untold(why) => f.write_str(why),
+            Self::SomeFile(why) | Self::Untold(why) => f.write_str(why),
         }
     }
 }
 
-fn parts<'a>(tool_use: &'a ToolUse, line: Option<&'a CommandLine>) -> Vec<Part<'a>> {
+pub(super) fn parts<'a>(tool_use: &'a ToolUse, line: Option<&'a CommandLine>) -> Vec<Part<'a>> {
     let mut parts: Vec<Part<'a>> = tool_use.paths.iter().cloned().map(Part::Path).collect();
     for url in &tool_use.urls {
         parts.push(
@@ -322,7 +342,7 @@ fn parts<'a>(tool_use: &'a ToolUse, line: Option<&'a CommandLine>) -> Vec<Part<'
 fn redirected(target: &Word) -> Part<'_> {
     match target.literal().filter(|path| path.starts_with('/')) {
         Some(path) => Part::Path(PathUse { given: path.to_owned(), real: None }),
-        None => Part::Untold("a redirection to a file that cannot be told".to_owned()),
+        None => Part::SomeFile("a redirection to a file that cannot be told".to_owned()),
     }
 }
 
@@ -332,7 +352,7 @@ fn built_in_risk(workspace: &str, tool_use: &ToolUse, part: &Part<'_>) -> Risk {
             let leads = path.real.clone().unwrap_or_else(|| lexical(&path.given, workspace));
             below(&leads, workspace).is_none()
         }
-        Part::Untold(_) => true,
+        Part::SomeFile(_) | Part::Untold(_) => true,
         Part::Whole | Part::Command(_) | Part::Host(_) => false,
     };
     match (tool_use.kind, outside) {

@@ -30,6 +30,9 @@ pub struct RuleSpec {
     /// On whose behalf, a pattern.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub submitter: Option<String>,
+    /// The workspace, a pattern of absolute paths.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workspace: Option<String>,
     /// The tool, a pattern.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tool: Option<String>,
@@ -74,6 +77,9 @@ pub struct RatingSpec {
     /// See [`RuleSpec::submitter`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub submitter: Option<String>,
+    /// See [`RuleSpec::workspace`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workspace: Option<String>,
     /// See [`RuleSpec::tool`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tool: Option<String>,
@@ -136,6 +142,7 @@ impl RuleSpec {
             label: None,
             environment: None,
             submitter: None,
+            workspace: None,
             tool: None,
             kind: None,
             command: None,
@@ -164,6 +171,7 @@ impl RuleSpec {
                 label: self.label.as_deref(),
                 environment: self.environment.as_deref(),
                 submitter: self.submitter.as_deref(),
+                workspace: self.workspace.as_deref(),
                 tool: self.tool.as_deref(),
                 kind: self.kind,
                 command: self.command.as_deref(),
@@ -188,6 +196,7 @@ impl RatingSpec {
             label: self.label.as_deref(),
             environment: self.environment.as_deref(),
             submitter: self.submitter.as_deref(),
+            workspace: self.workspace.as_deref(),
             tool: self.tool.as_deref(),
             kind: self.kind,
             command: self.command.as_deref(),
@@ -203,6 +212,7 @@ struct Conditions<'a> {
     label: Option<&'a str>,
     environment: Option<&'a str>,
     submitter: Option<&'a str>,
+    workspace: Option<&'a str>,
     tool: Option<&'a str>,
     kind: Option<ToolKind>,
     command: Option<&'a str>,
@@ -221,6 +231,7 @@ fn conditions(of: &Conditions<'_>) -> Result<When, BadRule> {
         label: read("label", of.label, label)?,
         environment: read("environment", of.environment, NamePattern::parse)?,
         submitter: read("submitter", of.submitter, NamePattern::parse)?,
+        workspace: read("workspace", of.workspace, workspace)?,
         tool: read("tool", of.tool, NamePattern::parse)?,
         kind: of.kind,
         command: read("command", of.command, CommandPattern::parse)?,
@@ -246,6 +257,14 @@ fn label(text: &str) -> Result<(String, NamePattern), String> {
     }
     let value = NamePattern::parse(value).map_err(|error| error.to_string())?;
     Ok((key.to_owned(), value))
+}
+
+fn workspace(text: &str) -> Result<PathPattern, String> {
+    let dir = if text.len() > 1 { text.trim_end_matches('/') } else { text };
+    if !dir.starts_with('/') {
+        return Err(format!("{text:?} is no absolute path: write where the workspace is"));
+    }
+    PathPattern::parse(dir).map_err(|error| error.to_string())
 }
 
 fn named(name: Option<&str>, layer: Layer, id: &str) -> Result<String, BadRule> {

@@ -423,3 +423,14 @@ proptest! {
         prop_assert!(strictness(&ruled(&with, &tool_use)) >= strictness(&ruled(&without, &tool_use)));
     }
 }
+
+#[test]
+fn a_redirection_that_cannot_be_told_may_be_any_file_and_no_command() {
+    let rule = |members: &str| effect(&policy(&[members]), &bash("make > out"));
+    assert_eq!(rule(r#""effect": "deny", "command": "rm *""#), None);
+    assert_eq!(rule(r#""effect": "deny", "host": "example.com""#), None);
+    assert_eq!(rule(r#""effect": "deny", "path": "src/**""#), Some(Effect::Ask));
+    assert_eq!(rule(r#""effect": "allow", "command": "make""#), None);
+    assert_eq!(rule(r#""effect": "allow", "path": "**""#), None);
+    assert_eq!(rule(r#""effect": "allow", "tool": "Bash""#), Some(Effect::Allow));
+}

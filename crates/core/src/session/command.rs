@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::state::Lifetime;
 use crate::gate::Decision;
 use crate::id::{AgentName, ClaimNo, GateNo, PromptNo, SessionId, SessionName, TurnNo};
-use crate::policy::ToolKind;
+use crate::policy::{RuleSpec, ToolKind};
 use crate::prompt::{Class, OnPreempt};
 
 /// A command with its author.
@@ -136,6 +136,18 @@ pub enum Rename {
     To(SessionName),
 }
 
+/// What a decision says of the steps to come.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Always {
+    /// Nothing.
+    #[default]
+    Once,
+    /// The session has these rules from now on.
+    Session(Vec<RuleSpec>),
+    /// The rules of these names were written elsewhere.
+    Written(Vec<String>),
+}
+
 /// What can be asked of a session that exists.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
@@ -193,6 +205,18 @@ pub enum Command {
         gate: GateNo,
         /// What.
         decision: Decision,
+        /// What it says of the steps to come.
+        always: Always,
+    },
+    /// Give the session rules of its own.
+    AddRules {
+        /// Which.
+        rules: Vec<RuleSpec>,
+    },
+    /// Take one of them away.
+    RemoveRule {
+        /// Its name.
+        id: String,
     },
     /// Let steps go on for a while that would be asked about. It takes the place of one that is there.
     Bypass {

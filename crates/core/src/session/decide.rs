@@ -210,7 +210,9 @@ impl Step<'_> {
                 Ok(())
             }
             Command::Resume => self.resume(by),
-            Command::Decide { gate, decision } => self.decide_gate(gate, decision, by),
+            Command::Decide { gate, decision, always } => self.decide_gate(gate, decision, always, by),
+            Command::AddRules { rules } => self.add_rules(&rules, &by),
+            Command::RemoveRule { id } => self.remove_rule(&id, by),
             Command::Bypass { kinds, ms } => self.bypass(kinds, ms, by),
             Command::EndBypass => {
                 if self.state.bypass.is_some() {

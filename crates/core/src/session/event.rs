@@ -16,7 +16,7 @@ use super::state::{InterruptCause, Lifetime, ProcessIdentity, Profile, Signal};
 use super::status::{Cause, Status};
 use crate::agent::{Action, ControlAnswer, TaskKind};
 use crate::claim::{Claim, ClaimEnd};
-use crate::gate::{Bypass, Gate, Verdict, Withdrawal};
+use crate::gate::{Bypass, Gate, SessionRule, Verdict, Withdrawal};
 use crate::id::{
     AgentSessionId, AttemptNo, ClaimNo, ControlNo, GateNo, ItemKey, PromptNo, SessionId, SessionName,
     TaskKey, TurnNo,
@@ -448,6 +448,18 @@ events! {
         gate: GateNo,
         /// Why.
         why: Withdrawal,
+    }
+    /// The session has a rule of its own.
+    "rule.added" RuleAdded {
+        /// Which.
+        rule: Box<SessionRule>,
+    }
+    /// It has it no more.
+    "rule.removed" RuleRemoved {
+        /// Which.
+        id: String,
+        /// Who took it away.
+        by: String,
     }
     /// For a while steps go on that would be asked about.
     "bypass.began" BypassBegan {

@@ -16,8 +16,8 @@ use super::state::{
 use super::status::{Beneath, Cause, Status, StatusNow, apart_from_boot};
 use crate::agent::{Action, TaskKind};
 use crate::claim::ClaimState;
-use crate::gate::GateState;
-use crate::id::{AttemptNo, ClaimNo, ControlNo, GateNo, PromptNo, SessionId, TurnNo};
+use crate::gate::{GateState, SessionRule};
+use crate::id::{AttemptNo, ClaimNo, ControlNo, GateNo, PromptNo, RuleNo, SessionId, TurnNo};
 use crate::limits;
 use crate::manner::Rung;
 use crate::prompt::Prompt;
@@ -92,6 +92,7 @@ impl State {
             launch_wanted: false,
             gates: BTreeMap::new(),
             bypass: None,
+            rules: Vec::new(),
             controls: BTreeMap::new(),
             wanted: None,
             conversation: Conversation::None,
@@ -119,6 +120,7 @@ impl State {
             next_prompt: PromptNo(1),
             next_gate: GateNo(1),
             next_claim: ClaimNo(1),
+            next_rule: RuleNo(1),
             next_control: ControlNo(1),
             next_attempt: AttemptNo(1),
             status: StatusNow {
@@ -152,6 +154,11 @@ impl State {
             Event::Held { by } => self.held = Some(by.clone()),
             Event::Released { .. } => self.held = None,
             Event::ResumeAsked { .. } => self.launch_wanted = true,
+            Event::RuleAdded { rule } => {
+                self.next_rule = rule.no.next();
+                self.rules.push(SessionRule::clone(rule));
+            }
+            Event::RuleRemoved { id, .. } => self.rules.retain(|rule| rule.id != *id),
             Event::BypassBegan { bypass } => self.bypass = Some(bypass.clone()),
             Event::BypassEnded { .. } => self.bypass = None,
             Event::GateExpiring { gate } => {

@@ -1,5 +1,6 @@
 //! Gates: opening, deciding, closing.
 
+use super::command::Always;
 use super::deadline::{Deadline, Why, at};
 use super::decide::{OURSELVES, Step};
 use super::event::{Event, Op};
@@ -33,7 +34,7 @@ impl Step<'_> {
         }
         // Questions, plans and logins are no steps of tools: somebody has to answer.
         let step = ask.kind == GateKind::Permission;
-        let ruling = step.then(|| self.env.policy.rule_on(&self.state.subject(), tool_use));
+        let ruling = step.then(|| self.policy().rule_on(&self.state.subject(), tool_use));
         let rule = ruling.as_ref().and_then(|ruling| ruling.rule.clone());
         let effect = ruling.as_ref().and_then(|ruling| ruling.effect);
         // What nobody may set aside is set aside by no bypass.
@@ -136,6 +137,7 @@ impl Step<'_> {
         &mut self,
         no: GateNo,
         decision: Decision,
+        always: Always,
         by: String,
     ) -> Result<(), Rejection> {
         let gate = self.state.gates.get(&no).ok_or(Rejection::UnknownGate { gate: no })?;
@@ -148,15 +150,38 @@ impl Step<'_> {
         }
         check_size(&decision)?;
         fits(no, gate.ask.kind, &decision)?;
-        if self.verdict(no, decision, by, Through::Person) {
-            Ok(())
-        } else {
-            Err(Rejection::UnknownGate { gate: no })
+        if always != Always::Once && (gate.ask.kind, &decision) != (GateKind::Permission, &Decision::Allow) {
+            let why = "only a permission that is allowed as it is can be given for good";
+            return Err(Rejection::DecisionMismatch { gate: no, why });
         }
+        let (written, own) = match always {
+            Always::Once => (Vec::new(), Vec::new()),
+            Always::Session(rules) => (Vec::new(), self.new_rules(&rules, Some(no), &by)?),
+            Always::Written(rules) => (rules, Vec::new()),
+        };
+        let rules = written.into_iter().chain(own.iter().map(|rule| rule.id.clone())).collect();
+        if !self.verdict_with(no, decision, by, Through::Person, rules) {
+            return Err(Rejection::UnknownGate { gate: no });
+        }
+        for rule in own {
+            self.emit(Event::RuleAdded { rule: Box::new(rule) });
+        }
+        Ok(())
     }
 
     /// Decides an open gate. False if its process takes no more input, which would have withdrawn the gate.
     fn verdict(&mut self, no: GateNo, decision: Decision, by: String, through: Through) -> bool {
+        self.verdict_with(no, decision, by, through, Vec::new())
+    }
+
+    fn verdict_with(
+        &mut self,
+        no: GateNo,
+        decision: Decision,
+        by: String,
+        through: Through,
+        rules: Vec<String>,
+    ) -> bool {
         let Some(gate) = self.state.gates.get(&no) else { return false };
         let action = Action::Answer {
             gate: no,
@@ -165,7 +190,7 @@ impl Step<'_> {
             decision: decision.clone(),
             announced: gate.ask.announced,
         };
-        let verdict = Verdict { decision, by, through, at: self.env.now.clone() };
+        let verdict = Verdict { decision, by, through, rules, at: self.env.now.clone() };
         let Some(write) = self.write(Op::Write(action)) else { return false };
         self.emit(Event::GateDecided { gate: no, verdict, write });
         true

@@ -21,11 +21,12 @@ mod progress;
 mod queue;
 mod reconcile;
 mod rejection;
+mod rules;
 mod settings;
 mod state;
 mod status;
 
-pub use command::{Coalesce, Command, Keep, Move, NewClaim, NewPrompt, NewSession, Rename, Request};
+pub use command::{Always, Coalesce, Command, Keep, Move, NewClaim, NewPrompt, NewSession, Rename, Request};
 pub use deadline::{Deadline, Why, deadline};
 pub use decide::{Env, Input, Step, create, decide, step};
 pub use duties::{Duty, DutyId, LaunchPlan, duties};

@@ -89,7 +89,7 @@ impl Step<'_> {
     /// is not closed to end it, for an agent whose input is closed may take what was not answered for a yes.
     fn manner(&self) -> Arc<Manner> {
         let manner = &self.env.manner;
-        if manner.handshake != Handshake::Initialize || !self.env.policy.may_tighten(&self.state.subject()) {
+        if manner.handshake != Handshake::Initialize || !self.policy().may_tighten(&self.state.subject()) {
             return manner.clone();
         }
         let mut guarded = Manner { handshake: Handshake::InitializeGuarded, ..(**manner).clone() };

@@ -75,6 +75,30 @@ pub enum Rejection {
         /// The most.
         most: u64,
     },
+    /// What is no rule.
+    #[error("it is no rule: {why}")]
+    BadRule {
+        /// Why.
+        why: String,
+    },
+    /// Too many rules.
+    #[error("a session has at most {limit} rules of its own")]
+    TooManyRules {
+        /// The limit.
+        limit: usize,
+    },
+    /// It has a rule of that name.
+    #[error("a rule is called {id} already")]
+    RuleTaken {
+        /// The name.
+        id: String,
+    },
+    /// It has no such rule.
+    #[error("the session has no rule that is called {id}")]
+    UnknownRule {
+        /// The name.
+        id: String,
+    },
     /// A prompt of a claim keeps the claim's place.
     #[error("prompt {prompt} has its place by claim {claim} and cannot be moved")]
     PromptClaimed {
@@ -174,6 +198,10 @@ impl Rejection {
             Self::TooManyClaims { .. } => "too_many_claims",
             Self::BadTtl { .. } => "bad_ttl",
             Self::BadBypass { .. } => "bypass_invalid",
+            Self::BadRule { .. } => "rule_invalid",
+            Self::TooManyRules { .. } => "too_many_rules",
+            Self::RuleTaken { .. } => "rule_name_taken",
+            Self::UnknownRule { .. } => "rule_not_found",
             Self::PromptClaimed { .. } => "prompt_claimed",
             Self::NameTaken { .. } => "name_taken",
             Self::StaleTurn { .. } => "turn_ended",
@@ -202,6 +230,7 @@ impl Rejection {
             | Self::ClaimClass { .. }
             | Self::BadTtl { .. }
             | Self::BadBypass { .. }
+            | Self::BadRule { .. }
             | Self::TooManyLabels { .. } => true,
             Self::QueueFull { .. }
             | Self::Stopping
@@ -209,6 +238,9 @@ impl Rejection {
             | Self::UnknownClaim { .. }
             | Self::ForeignClaim { .. }
             | Self::TooManyClaims { .. }
+            | Self::TooManyRules { .. }
+            | Self::RuleTaken { .. }
+            | Self::UnknownRule { .. }
             | Self::PromptClaimed { .. }
             | Self::NameTaken { .. }
             | Self::StaleTurn { .. }

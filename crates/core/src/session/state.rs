@@ -12,9 +12,9 @@ use super::queue::{Head, Queue};
 use super::status::{Beneath, StatusNow};
 use crate::agent::TaskKind;
 use crate::claim::{Claim, ClaimState};
-use crate::gate::{Bypass, Gate};
+use crate::gate::{Bypass, Gate, SessionRule};
 use crate::id::{
-    AgentName, AgentSessionId, AttemptNo, ClaimNo, ControlNo, GateNo, ItemKey, PromptNo, SessionId,
+    AgentName, AgentSessionId, AttemptNo, ClaimNo, ControlNo, GateNo, ItemKey, PromptNo, RuleNo, SessionId,
     SessionName, TaskKey, TurnNo,
 };
 use crate::manner::{Manner, Rung, Scope};
@@ -62,6 +62,9 @@ pub struct State {
     /// For a while steps go on that would be asked about.
     #[serde(default)]
     pub bypass: Option<Bypass>,
+    /// Rules of its own.
+    #[serde(default)]
+    pub rules: Vec<SessionRule>,
     /// Requests of ours that the agent has not answered.
     pub controls: BTreeMap<ControlNo, Wanted>,
     /// A model or mode to switch to once no turn runs.
@@ -124,6 +127,9 @@ pub struct State {
     #[serde(default = "first_claim")]
     pub next_claim: ClaimNo,
     /// See `next_turn`.
+    #[serde(default = "first_rule")]
+    pub next_rule: RuleNo,
+    /// See `next_turn`.
     pub next_control: ControlNo,
     /// See `next_turn`.
     pub next_attempt: AttemptNo,
@@ -136,6 +142,10 @@ pub struct State {
 
 fn first_claim() -> ClaimNo {
     ClaimNo(1)
+}
+
+fn first_rule() -> RuleNo {
+    RuleNo(1)
 }
 
 /// What a session was made with.

@@ -11,8 +11,8 @@ use lockkeeper_core::json::Json;
 use lockkeeper_core::policy::{ToolKind, ToolUse};
 use lockkeeper_core::prompt::{Class, OnPreempt};
 use lockkeeper_core::session::{
-    Command, ExitStatus, Input, Move, NewClaim, NewPrompt, Observation, Op, Process, Stage, State, Why,
-    deadline,
+    Always, Command, ExitStatus, Input, Move, NewClaim, NewPrompt, Observation, Op, Process, Stage, State,
+    Why, deadline,
 };
 use lockkeeper_core::turn::{Ending, TurnBy, Usage};
 
@@ -143,7 +143,10 @@ impl World {
             }
             Act::Interrupts => Some(command("user", Command::Interrupt { turn: None })),
             Act::Resumes => Some(command("user", Command::Resume)),
-            Act::Decides(gate) => Some(command("user", Command::Decide { gate, decision: Decision::Allow })),
+            Act::Decides(gate) => Some(command(
+                "user",
+                Command::Decide { gate, decision: Decision::Allow, always: Always::Once },
+            )),
             Act::Expires(_) | Act::RungIsDue | Act::BackoffIsOver | Act::Slot(_) => Some(Input::Tick),
             Act::Spawned => sees(Observation::Spawned { attempt: attempt?, process: process() }),
             Act::Accepted(number) => sees(Observation::Accepted { attempt: attempt?, number }),

@@ -384,6 +384,7 @@ mod tests {
         let mut gates = Gates { session: row()?, rows: Rows::new() };
         gates.rows.begin(GateNo(1), gate()?);
         let verdict = Verdict {
+            rules: Vec::new(),
             decision: Decision::Allow,
             by: "me".to_owned(),
             through: Through::Person,

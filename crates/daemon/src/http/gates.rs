@@ -5,13 +5,14 @@ use std::sync::Arc;
 
 use axum::extract::{ConnectInfo, Path, State};
 use lockkeeper_api::{DecisionRequest, ErrorCode, Gate, GateFilter, GateQuery};
+use lockkeeper_core::gate::{Decision, GateState, Withdrawal};
 use lockkeeper_core::id::{GateNo, SessionId};
-use lockkeeper_core::session::{Command, Request};
+use lockkeeper_core::session::{Always, Command, Rejection, Request};
 use lockkeeper_store::{Cursor, GateFilter as StoreFilter, GateRow, SessionRow};
 
 use super::answer::{self, Answer, Failure, Json, Query, wire_cursor};
 use super::pieces::{self, Array, Pieces};
-use super::{Peer, convert, resolve};
+use super::{Peer, always, convert, resolve, rules};
 use crate::host::Host;
 use crate::limits;
 
@@ -75,7 +76,7 @@ pub(super) async fn decide(
     State(host): State<Arc<Host>>,
     ConnectInfo(peer): ConnectInfo<Peer>,
     Path(gate): Path<String>,
-    Json { value, .. }: Json<DecisionRequest>,
+    Json { mut value, .. }: Json<DecisionRequest>,
 ) -> Answer {
     peer.may_decide()?;
     let (id, no): (_, GateNo) = resolve::inner(&host, &gate).await?;
@@ -86,16 +87,38 @@ pub(super) async fn decide(
         let detail = format!("gate {gate} asks about other input than the decision names");
         return Err(Failure::new(ErrorCode::GateInputChanged, detail));
     }
+    let always = value.always.take();
     let decision =
         value.into_decision().map_err(|error| Failure::new(ErrorCode::DecisionInvalid, error.to_string()))?;
-    let request = Request { by: peer.to_string(), command: Command::Decide { gate: no, decision } };
-    let done = host.command(&id, request, None).await.map_err(|refused| stale(refused, &known))?;
+    let always = match always {
+        // A rule would stay behind if nothing came of the decision, so that is looked at first.
+        Some(always) if decision == Decision::Allow && known.gate.state == GateState::Open => {
+            let state = host.look(&id).await?;
+            always::prepare(&host, state, known.gate.clone(), always).await?
+        }
+        Some(_) if decision != Decision::Allow => {
+            let detail = "always goes with the decision allow alone";
+            return Err(Failure::new(ErrorCode::DecisionInvalid, detail));
+        }
+        Some(_) | None => Always::Once,
+    };
+    let written = match &always {
+        Always::Written(rules) => rules.clone(),
+        Always::Once | Always::Session(_) => Vec::new(),
+    };
+    let command = Command::Decide { gate: no, decision, always };
+    let done = host.command(&id, Request { by: peer.to_string(), command }, None).await;
+    if done.is_err() && !written.is_empty() {
+        // Somebody was faster: what was to go with this decision does not hold.
+        rules::take_out(&host, written).await?;
+    }
+    let done = done.map_err(|refused| stale(refused, &known))?;
     let row = SessionRow::of(&done.state);
     let gate = done.state.gates.get(&no).cloned().unwrap_or(known.gate);
     answer::json(super::OK, &convert::gate(&GateRow { session: id, gate }, &row), done.cursor)
 }
 
-async fn find(host: &Arc<Host>, id: &SessionId, no: GateNo) -> Result<GateRow, Failure> {
+pub(super) async fn find(host: &Arc<Host>, id: &SessionId, no: GateNo) -> Result<GateRow, Failure> {
     let session = id.clone();
     let gate = resolve::read(host, move |store| store.gate(&session, no)).await?;
     let missing = || Failure::new(ErrorCode::GateNotFound, format!("session {id} never had a gate {no}"));
@@ -104,8 +127,6 @@ async fn find(host: &Arc<Host>, id: &SessionId, no: GateNo) -> Result<GateRow, F
 
 /// A gate that has closed tells how.
 fn stale(refused: crate::session::Refused, known: &GateRow) -> Failure {
-    use lockkeeper_core::gate::GateState;
-    use lockkeeper_core::session::Rejection;
     let failure = match &known.gate.state {
         GateState::Delivered { verdict } => {
             let rejection = Rejection::GateDecided { gate: known.gate.no, by: verdict.by.clone() };
@@ -113,10 +134,10 @@ fn stale(refused: crate::session::Refused, known: &GateRow) -> Failure {
         }
         GateState::Withdrawn { why, .. } => {
             let why = match why {
-                lockkeeper_core::gate::Withdrawal::ByAgent => "the agent took its question back",
-                lockkeeper_core::gate::Withdrawal::Interrupted => "its turn was interrupted",
-                lockkeeper_core::gate::Withdrawal::Stopped => "the session was stopped",
-                lockkeeper_core::gate::Withdrawal::ProcessGone => "the process that asked is gone",
+                Withdrawal::ByAgent => "the agent took its question back",
+                Withdrawal::Interrupted => "its turn was interrupted",
+                Withdrawal::Stopped => "the session was stopped",
+                Withdrawal::ProcessGone => "the process that asked is gone",
             };
             Failure::new(
                 ErrorCode::GateNotOpen,

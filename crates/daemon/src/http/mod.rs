@@ -1,5 +1,6 @@
 //! The HTTP face: routes, and nothing that decides.
 
+mod always;
 mod answer;
 mod caller;
 mod claims;
@@ -55,6 +56,8 @@ fn router(host: Arc<Host>) -> Router {
         .route("/sessions/{session}/claims/{claim}", get(claims::get))
         .route("/gates", get(gates::list))
         .route("/rules", get(rules::list).post(rules::add))
+        .route("/rules/{rule}", delete(rules::remove))
+        .route("/gates/{gate}/rules", get(always::offer))
         .route("/webhooks/deliveries", get(webhooks::deliveries))
         .route("/events", get(events::all));
     let plain = Router::new()
@@ -78,7 +81,6 @@ fn router(host: Arc<Host>) -> Router {
         .route("/sessions/{session}/claims/{claim}", put(claims::renew).delete(claims::end))
         .route("/gates/{gate}/decision", post(gates::decide))
         .route("/rules/test", post(rules::test))
-        .route("/rules/{rule}", delete(rules::remove))
         .route("/webhooks", get(webhooks::list))
         .route("/webhooks/{webhook}/test", post(webhooks::test))
         .route("/agents", get(system::agents))

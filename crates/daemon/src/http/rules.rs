@@ -8,29 +8,39 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use lockkeeper_agents::registry;
 use lockkeeper_api::{
-    ErrorCode, PlacedRating, PlacedRule, RuleAdded, RuleFile, RuleList, RuleQuery, RuleSays, RuleTest,
-    Ruling, RulingPart,
+    ErrorCode, PlacedRating, PlacedRule, RuleAdded, RuleFile, RuleList, RuleOwner, RuleQuery, RuleSays,
+    RuleTest, Ruling, RulingPart,
 };
 use lockkeeper_core::json::Json as Text;
 use lockkeeper_core::manner::Handshake;
 use lockkeeper_core::policy::{self, Effect, Layer, RuleSpec, Subject};
+use lockkeeper_core::session::{Command, Event, Request, State as SessionState};
 
 use super::answer::{self, Answer, Failure, Json, Query};
-use super::{Peer, resolve};
+use super::{Peer, always, resolve};
 use crate::host::Host;
 use crate::rules::{self, Change, RuleFileState};
 
 pub(super) async fn list(State(host): State<Arc<Host>>, Query(query): Query<RuleQuery>) -> Answer {
-    let workspace = match &query.session {
-        Some(session) => Some(workspace_of(&host, session).await?),
+    let state = match &query.session {
+        Some(session) => Some(host.look(&resolve::session(&host, session).await?).await?),
         None => None,
     };
     let cursor = host.store.head();
     let reader = host.clone();
     let list = tokio::task::spawn_blocking(move || {
         let mut files = reader.rules.files();
-        files.extend(workspace.map(|workspace| of_workspace(&workspace)));
-        told(&files)
+        files.extend(state.iter().map(|state| of_workspace(Path::new(&state.profile.dir))));
+        let mut list = told(&files);
+        list.rules.extend(state.iter().flat_map(|state| &state.rules).map(|rule| PlacedRule {
+            id: rule.id.clone(),
+            layer: Layer::Session,
+            file: None,
+            line: None,
+            by: Some(rule.by.clone()),
+            rule: rule.spec.clone(),
+        }));
+        list
     });
     answer::json(super::OK, &list.await.map_err(|error| defect(&error))?, cursor)
 }
@@ -38,39 +48,83 @@ pub(super) async fn list(State(host): State<Arc<Host>>, Query(query): Query<Rule
 pub(super) async fn add(
     State(host): State<Arc<Host>>,
     ConnectInfo(peer): ConnectInfo<Peer>,
+    Query(owner): Query<RuleOwner>,
     Json { value: rule, .. }: Json<RuleSpec>,
 ) -> Answer {
     peer.may_decide()?;
+    if let Some(session) = &owner.session {
+        return add_to(&host, &peer, session, rule).await;
+    }
     let cursor = host.store.head();
     let partly = if rule.effect == Effect::Allow { Vec::new() } else { unguarded(&host).await? };
-    let writer = host.clone();
-    let added =
-        tokio::task::spawn_blocking(move || writer.rules.add(&rule)).await.map_err(|error| defect(&error))?;
-    let id = added.map_err(|change| unchanged(&change))?;
+    let id = write(&host, vec![rule]).await?.join(", ");
     tracing::info!(rule = id, by = %peer, "a rule was added");
-    let added = RuleAdded { id, file: host.rules.own().display().to_string(), partly };
+    let added = RuleAdded { id, file: Some(host.rules.own().display().to_string()), partly };
     answer::json(StatusCode::CREATED, &added, cursor)
+}
+
+/// Gives a session a rule.
+async fn add_to(host: &Arc<Host>, peer: &Peer, session: &str, rule: RuleSpec) -> Answer {
+    let id = resolve::session(host, session).await?;
+    let tightens = rule.effect != Effect::Allow;
+    let placer = host.clone();
+    let rules = tokio::task::spawn_blocking(move || placer.rules.placed(&rule));
+    let command = Command::AddRules { rules: rules.await.map_err(|error| defect(&error))? };
+    let request = Request { by: peer.to_string(), command };
+    let done = host.command(&id, request, None).await?;
+    let added: Vec<&str> = done
+        .events
+        .iter()
+        .filter_map(|envelope| {
+            let Event::RuleAdded { rule } = &envelope.event else { return None };
+            Some(rule.id.as_str())
+        })
+        .collect();
+    let added = added.join(", ");
+    let partly = if tightens && is_unguarded(&done.state) { vec![called(&done.state)] } else { Vec::new() };
+    answer::json(StatusCode::CREATED, &RuleAdded { id: added, file: None, partly }, done.cursor)
+}
+
+/// Writes rules of the user; tells what they are called.
+pub(super) async fn write(host: &Arc<Host>, rules: Vec<RuleSpec>) -> Result<Vec<String>, Failure> {
+    let writer = host.clone();
+    let added = tokio::task::spawn_blocking(move || writer.rules.add(&rules)).await;
+    added.map_err(|error| defect(&error))?.map_err(|change| unchanged(&change))
+}
+
+/// Takes rules of the user out.
+pub(super) async fn take_out(host: &Arc<Host>, rules: Vec<String>) -> Result<(), Failure> {
+    let writer = host.clone();
+    let removed = tokio::task::spawn_blocking(move || writer.rules.remove(&rules)).await;
+    removed.map_err(|error| defect(&error))?.map_err(|change| unchanged(&change))
 }
 
 pub(super) async fn remove(
     State(host): State<Arc<Host>>,
     ConnectInfo(peer): ConnectInfo<Peer>,
     Name(id): Name<String>,
+    Query(owner): Query<RuleOwner>,
 ) -> Result<Response, Failure> {
     peer.may_decide()?;
-    let (writer, rule) = (host.clone(), id.clone());
-    let removed = tokio::task::spawn_blocking(move || writer.rules.remove(&rule))
-        .await
-        .map_err(|error| defect(&error))?;
-    removed.map_err(|change| unchanged(&change))?;
+    if let Some(session) = &owner.session {
+        let session = resolve::session(&host, session).await?;
+        let request = Request { by: peer.to_string(), command: Command::RemoveRule { id } };
+        host.command(&session, request, None).await?;
+        return Ok(StatusCode::NO_CONTENT.into_response());
+    }
+    take_out(&host, vec![id.clone()]).await?;
     tracing::info!(rule = id, by = %peer, "a rule was removed");
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
 pub(super) async fn test(State(host): State<Arc<Host>>, Json { value, .. }: Json<RuleTest>) -> Answer {
     let cursor = host.store.head();
-    let value = match &value.session {
-        Some(session) => {
+    let state = match &value.session {
+        Some(session) => Some(host.look(&resolve::session(&host, session).await?).await?),
+        None => None,
+    };
+    let value = match &state {
+        Some(state) => {
             let alone = value.agent.is_none()
                 && value.dir.is_none()
                 && value.environment.is_none()
@@ -80,14 +134,12 @@ pub(super) async fn test(State(host): State<Arc<Host>>, Json { value, .. }: Json
                 let detail = "the session says who takes the step: leave out agent, dir, environment, submitter and labels";
                 return Err(Failure::new(ErrorCode::BodyInvalid, detail));
             }
-            let id = resolve::session(&host, session).await?;
-            let profile = host.look(&id).await?.profile.clone();
             RuleTest {
-                agent: Some(profile.agent.clone()),
-                dir: Some(profile.dir.clone()),
-                environment: profile.environment.clone(),
-                submitter: profile.submitter.clone(),
-                labels: profile.labels.clone(),
+                agent: Some(state.profile.agent.clone()),
+                dir: Some(state.profile.dir.clone()),
+                environment: state.profile.environment.clone(),
+                submitter: state.profile.submitter.clone(),
+                labels: state.profile.labels.clone(),
                 ..value
             }
         }
@@ -123,14 +175,13 @@ pub(super) async fn test(State(host): State<Arc<Host>>, Json { value, .. }: Json
             environment: environment.as_deref(),
             submitter: submitter.as_deref(),
         };
-        reader.rules.policy_at_launch(&dir).rule_on(&subject, &tool_use)
+        let policy = match &state {
+            Some(state) => Arc::new(always::policy_of(&reader, state)),
+            None => reader.rules.policy_at_launch(&dir),
+        };
+        policy.rule_on(&subject, &tool_use)
     });
     answer::json(super::OK, &shown(&ruling.await.map_err(|error| defect(&error))?), cursor)
-}
-
-async fn workspace_of(host: &Arc<Host>, session: &str) -> Result<PathBuf, Failure> {
-    let id = resolve::session(host, session).await?;
-    Ok(PathBuf::from(&host.look(&id).await?.profile.dir))
 }
 
 /// The living sessions whose agents were not told to announce what they do.
@@ -138,12 +189,19 @@ async fn unguarded(host: &Arc<Host>) -> Result<Vec<String>, Failure> {
     let mut found = Vec::new();
     for handle in host.awake() {
         let Ok(state) = host.look(&handle).await else { continue };
-        let attempt = state.process.attempt();
-        if attempt.is_some_and(|attempt| attempt.manner.handshake == Handshake::Initialize) {
-            found.push(state.profile.name.as_ref().map_or_else(|| state.id.to_string(), ToString::to_string));
+        if is_unguarded(&state) {
+            found.push(called(&state));
         }
     }
     Ok(found)
+}
+
+fn is_unguarded(state: &SessionState) -> bool {
+    state.process.attempt().is_some_and(|attempt| attempt.manner.handshake == Handshake::Initialize)
+}
+
+fn called(state: &SessionState) -> String {
+    state.profile.name.as_ref().map_or_else(|| state.id.to_string(), ToString::to_string)
 }
 
 fn of_workspace(workspace: &Path) -> RuleFileState {
@@ -161,8 +219,8 @@ fn told(files: &[RuleFileState]) -> RuleList {
         let path = path.display().to_string();
         list.rules.extend(file.rules.iter().filter_map(|placed| {
             let id = placed.first()?.id.clone();
-            let (file, line, rule) = (path.clone(), line(placed.line), placed.spec.clone());
-            Some(PlacedRule { id, layer: *layer, file, line, rule })
+            let (file, line, rule) = (Some(path.clone()), Some(line(placed.line)), placed.spec.clone());
+            Some(PlacedRule { id, layer: *layer, file, line, by: None, rule })
         }));
         list.ratings.extend(file.ratings.iter().filter_map(|placed| {
             let id = placed.first()?.id.clone();
@@ -195,7 +253,7 @@ fn shown(ruling: &policy::Ruling) -> Ruling {
     }
 }
 
-fn unchanged(change: &Change) -> Failure {
+pub(super) fn unchanged(change: &Change) -> Failure {
     let code = match change {
         Change::Bad(_) | Change::File(_) => ErrorCode::RuleInvalid,
         Change::Taken(_) => ErrorCode::RuleNameTaken,
@@ -205,6 +263,6 @@ fn unchanged(change: &Change) -> Failure {
     Failure::new(code, change.to_string())
 }
 
-fn defect(error: &tokio::task::JoinError) -> Failure {
+pub(super) fn defect(error: &tokio::task::JoinError) -> Failure {
     Failure::new(ErrorCode::Internal, error.to_string())
 }

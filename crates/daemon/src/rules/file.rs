@@ -92,9 +92,8 @@ pub(crate) fn parse(
     for spanned in written.rule {
         let line = line_of(spanned.span().start);
         let spec = spanned.into_inner();
-        let made = places(spec.path.as_deref(), home)
-            .into_iter()
-            .map(|path| RuleSpec { path, ..spec.clone() }.compile(layer, &line.to_string()).map(Arc::new))
+        let made = placed(&spec, home)
+            .map(|spec| spec.compile(layer, &line.to_string()).map(Arc::new))
             .collect::<Result<_, _>>()
             .map_err(|error| bad(line, error))?;
         file.rules.push(Placed { line, spec, made });
@@ -102,9 +101,9 @@ pub(crate) fn parse(
     for spanned in written.rating {
         let line = line_of(spanned.span().start);
         let spec = spanned.into_inner();
-        let made = places(spec.path.as_deref(), home)
-            .into_iter()
-            .map(|path| RatingSpec { path, ..spec.clone() }.compile(layer, &line.to_string()).map(Arc::new))
+        let made = both(spec.path.as_deref(), spec.workspace.as_deref(), home)
+            .map(|(path, workspace)| RatingSpec { path, workspace, ..spec.clone() })
+            .map(|spec| spec.compile(layer, &line.to_string()).map(Arc::new))
             .collect::<Result<_, _>>()
             .map_err(|error| bad(line, error))?;
         file.ratings.push(Placed { line, spec, made });
@@ -124,6 +123,26 @@ fn names_are_unique(file: &RuleFile, path: &Path) -> Result<(), RulesError> {
         }
     }
     Ok(())
+}
+
+/// The same rule with its paths as they are and where they lead.
+pub(crate) fn placed(spec: &RuleSpec, home: Option<&Path>) -> impl Iterator<Item = RuleSpec> {
+    both(spec.path.as_deref(), spec.workspace.as_deref(), home).map(|(path, workspace)| RuleSpec {
+        path,
+        workspace,
+        ..spec.clone()
+    })
+}
+
+fn both(
+    path: Option<&str>,
+    workspace: Option<&str>,
+    home: Option<&Path>,
+) -> impl Iterator<Item = (Option<String>, Option<String>)> {
+    let workspaces = places(workspace, home);
+    places(path, home)
+        .into_iter()
+        .flat_map(move |path| workspaces.clone().into_iter().map(move |workspace| (path.clone(), workspace)))
 }
 
 /// The patterns that a path in a rule means: with the home directory in it, and where its beginning leads.

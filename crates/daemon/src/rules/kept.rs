@@ -1,5 +1,6 @@
 //! The rules that hold now: the administrator's and the user's, looked at again when their files change.
 
+use std::collections::BTreeSet;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -66,7 +67,7 @@ pub(crate) enum Change {
 
 #[derive(Serialize)]
 struct Written<'a> {
-    rule: [&'a RuleSpec; 1],
+    rule: &'a [RuleSpec],
 }
 
 /// Reads the rules of the administrator, and those of the user, which are beside the configuration `config`, and keeps
@@ -137,56 +138,72 @@ impl Rules {
         })
     }
 
-    /// Writes a rule below those of the user; tells what it is called.
-    pub(crate) fn add(&self, spec: &RuleSpec) -> Result<String, Change> {
+    /// Writes rules below those of the user, all or none; tells what they are called.
+    pub(crate) fn add(&self, specs: &[RuleSpec]) -> Result<Vec<String>, Change> {
         let mut kept = self.look();
         let [_, (_, path)] = &self.files;
         let [_, user] = &mut *kept;
         if let Some(error) = &user.error {
             return Err(error.clone().into());
         }
-        let called =
-            |id: &str| user.file.rules.iter().filter_map(|rule| rule.first()).any(|rule| rule.id == id);
-        // One that stays whatever is written before it.
-        let names = (0..=user.file.rules.len()).map(|no| format!("r{}", no + 1));
-        let free = || names.clone().find(|name| !called(&format!("{}:{name}", Layer::User)));
-        let spec = RuleSpec { name: spec.name.clone().or_else(free), ..spec.clone() };
-        let id = spec.compile(Layer::User, "0")?.id;
-        if called(&id) {
-            return Err(Change::Taken(id));
+        let there = user.file.rules.iter().filter_map(|rule| rule.first()).map(|rule| rule.id.clone());
+        let mut called: BTreeSet<String> = there.collect();
+        let mut named = Vec::with_capacity(specs.len());
+        let mut ids = Vec::with_capacity(specs.len());
+        for spec in specs {
+            // A name that stays whatever is written before it.
+            let numbered = (1..=called.len() + 1).map(|no| format!("r{no}"));
+            let free = || numbered.clone().find(|name| !called.contains(&format!("{}:{name}", Layer::User)));
+            let spec = RuleSpec { name: spec.name.clone().or_else(free), ..spec.clone() };
+            let id = spec.compile(Layer::User, "0")?.id;
+            if !called.insert(id.clone()) {
+                return Err(Change::Taken(id));
+            }
+            ids.push(id);
+            named.push(spec);
         }
         let unwritable = |why: io::Error| Change::Unwritable { path: path.clone(), why };
         let mut text = text_of(path).map_err(unwritable)?;
-        if !text.is_empty() && !text.ends_with('\n') {
-            text.push('\n');
+        if !text.is_empty() {
+            text.push_str(if text.ends_with('\n') { "\n" } else { "\n\n" });
         }
-        let rule = toml::to_string(&Written { rule: [&spec] })
+        let rules = toml::to_string(&Written { rule: &named })
             .map_err(|error| unwritable(io::Error::other(error)))?;
-        let text = if text.is_empty() { rule } else { format!("{text}\n{rule}") };
+        text.push_str(&rules);
         let file = file::parse(&text, path, Layer::User, self.home.as_deref())?;
         write(path, &text).map_err(unwritable)?;
         *user = Kept { seen: seen(path), file: Arc::new(file), error: None };
-        Ok(id)
+        Ok(ids)
     }
 
-    /// Takes a rule of the user out of their file, whose other lines stay as they are.
-    pub(crate) fn remove(&self, id: &str) -> Result<(), Change> {
+    /// The same rule with its paths as they are and where they lead, for a place that is no file.
+    pub(crate) fn placed(&self, spec: &RuleSpec) -> Vec<RuleSpec> {
+        file::placed(spec, self.home.as_deref()).collect()
+    }
+
+    /// Takes rules of the user out of their file, all or none. Its other lines stay as they are.
+    pub(crate) fn remove(&self, ids: &[String]) -> Result<(), Change> {
         let mut kept = self.look();
         let [_, (_, path)] = &self.files;
         let [_, user] = &mut *kept;
         if let Some(error) = &user.error {
             return Err(error.clone().into());
         }
-        let called = |rule: &file::Placed<_, lockkeeper_core::policy::Rule>| {
-            rule.first().is_some_and(|rule| rule.id == id)
-        };
-        let at = user.file.rules.iter().position(called).ok_or_else(|| Change::Unknown(id.to_owned()))?;
+        let mut places = Vec::with_capacity(ids.len());
+        for id in ids {
+            let mut rules = user.file.rules.iter();
+            let at = rules.position(|rule| rule.first().is_some_and(|rule| rule.id == *id));
+            places.push(at.ok_or_else(|| Change::Unknown(id.clone()))?);
+        }
+        places.sort_unstable();
         let unwritable = |why: io::Error| Change::Unwritable { path: path.clone(), why };
         let text = text_of(path).map_err(unwritable)?;
         let mut document: toml_edit::DocumentMut =
             text.parse().map_err(|error| unwritable(io::Error::other(error)))?;
         if let Some(rules) = document.get_mut("rule").and_then(toml_edit::Item::as_array_of_tables_mut) {
-            rules.remove(at);
+            for at in places.into_iter().rev() {
+                rules.remove(at);
+            }
         }
         let text = document.to_string();
         let file = file::parse(&text, path, Layer::User, self.home.as_deref())?;

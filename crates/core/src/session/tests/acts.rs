@@ -8,7 +8,7 @@ use crate::gate::{Ask, Decision};
 use crate::id::{AttemptNo, ClaimNo, ControlNo, GateNo, PromptNo, TurnNo};
 use crate::item::ToolOutcome;
 use crate::json::Json;
-use crate::policy::ToolKind;
+use crate::policy::{Effect, ToolKind};
 use crate::prompt::{Class, OnPreempt};
 use crate::session::*;
 use crate::turn::{Ending, TurnBy, Usage};
@@ -41,6 +41,10 @@ pub(super) enum Act {
     Decide(u32, Choice),
     Bypass(u64),
     EndBypass,
+    /// A rule about `git`.
+    Rule(Effect),
+    /// The rule so many before the next one.
+    TakeRule(u32),
     SetModel(u8),
     SetMode(u8),
     Rename,
@@ -68,6 +72,8 @@ pub(super) enum Act {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Choice {
     Allow,
+    /// From now on.
+    Always,
     Deny,
     Edit,
     Answer,
@@ -179,6 +185,8 @@ impl World {
             | Act::Decide(..)
             | Act::Bypass(_)
             | Act::EndBypass
+            | Act::Rule(_)
+            | Act::TakeRule(_)
             | Act::SetModel(_)
             | Act::SetMode(_)
             | Act::Rename
@@ -212,15 +220,24 @@ impl World {
             Act::Decide(back, choice) => {
                 let json = || Json::parse("{}").unwrap();
                 let decision = match choice {
-                    Choice::Allow => Decision::Allow,
+                    Choice::Allow | Choice::Always => Decision::Allow,
                     Choice::Deny => Decision::Deny { message: "no".to_owned() },
                     Choice::Edit => Decision::Edit { input: json() },
                     Choice::Answer => Decision::Answer { answers: json() },
                 };
-                Command::Decide { gate: GateNo(state.next_gate.0.saturating_sub(*back)), decision }
+                let always = match choice {
+                    Choice::Always => Always::Session(vec![about("make", Effect::Allow)]),
+                    Choice::Allow | Choice::Deny | Choice::Edit | Choice::Answer => Always::Once,
+                };
+                Command::Decide { gate: GateNo(state.next_gate.0.saturating_sub(*back)), decision, always }
             }
             Act::Bypass(ms) => Command::Bypass { kinds: vec![ToolKind::Execute], ms: *ms },
             Act::EndBypass => Command::EndBypass,
+            Act::Rule(effect) => Command::AddRules { rules: vec![about("git *", *effect)] },
+            Act::TakeRule(back) => {
+                let no = state.next_rule.0.saturating_sub(*back);
+                Command::RemoveRule { id: format!("session:r{no}") }
+            }
             Act::SetModel(n) => Command::Set { model: Some(format!("model-{n}")), mode: None },
             Act::SetMode(n) => Command::Set { model: None, mode: Some(format!("mode-{n}")) },
             Act::Rename => Command::Describe {

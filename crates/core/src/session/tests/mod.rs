@@ -25,6 +25,7 @@ mod names;
 mod preempt;
 mod queue;
 mod random;
+mod rules;
 mod settings;
 mod turns;
 mod world;

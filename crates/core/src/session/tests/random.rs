@@ -7,6 +7,7 @@ use super::acts::{Act, Choice, How, What};
 use super::laws;
 use super::world::*;
 use crate::agent::TaskKind;
+use crate::policy::Effect;
 use crate::prompt::{Class, OnPreempt};
 use crate::session::*;
 use crate::turn::TurnBy;
@@ -79,7 +80,7 @@ fn class() -> impl Strategy<Value = Class> {
 fn act() -> impl Strategy<Value = Act> {
     let on_preempt = prop::sample::select(vec![OnPreempt::Continue, OnPreempt::Hold, OnPreempt::Drop]);
     let keep = prop::sample::select(vec![Keep::Last, Keep::All]);
-    let choice = prop_oneof![3 => Just(Choice::Allow), 2 => Just(Choice::Deny), 1 => Just(Choice::Edit), 1 => Just(Choice::Answer)];
+    let choice = prop_oneof![3 => Just(Choice::Allow), 2 => Just(Choice::Deny), 1 => Just(Choice::Always), 1 => Just(Choice::Edit), 1 => Just(Choice::Answer)];
     let ms = prop::sample::select(vec![1, 100, 250, 5_000, 30_000, 700_000, 10_000_000]);
     prop_oneof![
         4 => class().prop_map(Act::Prompt),
@@ -103,6 +104,8 @@ fn act() -> impl Strategy<Value = Act> {
         4 => (0..4_u32, choice).prop_map(|(back, choice)| Act::Decide(back, choice)),
         1 => prop::sample::select(vec![0, 1_000, 600_000]).prop_map(Act::Bypass),
         1 => Just(Act::EndBypass),
+        1 => prop::sample::select(Effect::ALL.to_vec()).prop_map(Act::Rule),
+        1 => (0..3_u32).prop_map(Act::TakeRule),
         1 => (0..3_u8).prop_map(Act::SetModel),
         1 => (0..3_u8).prop_map(Act::SetMode),
         1 => Just(Act::Rename),

@@ -13,9 +13,9 @@ use crate::manner::{Handshake, Manner, Resumes, Rung, Scope};
 use crate::policy::{Effect, Layer, Policy, RuleSpec, ToolKind, ToolUse};
 use crate::prompt::{Class, OnPreempt};
 use crate::session::{
-    Command, Deadline, Duty, Env, Envelope, Event, Exit, ExitHint, ExitStatus, ExitVerdict, Input, Lifetime,
-    NewClaim, NewPrompt, NewSession, Observation, Op, ProcessIdentity, Rejection, Request, SpawnError, State,
-    Status, Why, create, deadline, duties, step,
+    Always, Command, Deadline, Duty, Env, Envelope, Event, Exit, ExitHint, ExitStatus, ExitVerdict, Input,
+    Lifetime, NewClaim, NewPrompt, NewSession, Observation, Op, ProcessIdentity, Rejection, Request,
+    SpawnError, State, Status, Why, create, deadline, duties, step,
 };
 use crate::time::{AwakeMs, BootId, Stamp};
 use crate::turn::{Ending, Outcome, TurnBy, Usage};
@@ -62,11 +62,15 @@ pub(super) fn new_prompt(text: &str, class: Class) -> NewPrompt {
     NewPrompt::new(text, class)
 }
 
+/// A rule about a command.
+pub(super) fn about(command: &str, effect: Effect) -> RuleSpec {
+    RuleSpec { command: Some(command.to_owned()), ..RuleSpec::new(effect) }
+}
+
 /// `git` goes on by itself, `rm` does not happen.
 fn policy() -> Arc<Policy> {
     let rule = |effect, command: &str| {
-        let spec = RuleSpec { command: Some(command.to_owned()), ..RuleSpec::new(effect) };
-        Arc::new(spec.compile(Layer::User, command.split(' ').next().unwrap()).unwrap())
+        Arc::new(about(command, effect).compile(Layer::User, command.split(' ').next().unwrap()).unwrap())
     };
     let rules = vec![rule(Effect::Allow, "git *"), rule(Effect::Deny, "rm *")];
     Arc::new(Policy { workspace: "/work".into(), rules, ratings: Vec::new() })
@@ -275,7 +279,7 @@ impl World {
     }
 
     pub(super) fn decide(&mut self, gate: u32, decision: Decision) -> Result<(), Rejection> {
-        self.command("ann", Command::Decide { gate: GateNo(gate), decision })
+        self.command("ann", Command::Decide { gate: GateNo(gate), decision, always: Always::Once })
     }
 
     pub(super) fn set_model(&mut self, model: &str) {

@@ -262,6 +262,8 @@ fn is_essential(request: &Request) -> bool {
         | Command::RenewClaim { .. }
         | Command::Resume
         | Command::Bypass { .. }
+        | Command::AddRules { .. }
+        | Command::RemoveRule { .. }
         | Command::Set { .. }
         | Command::Describe { .. } => false,
     }

@@ -18,6 +18,7 @@ for_both_versions!(
     a_subagents_tools_are_held_up_too,
     what_waits_for_a_rule_survives_a_kill_of_the_daemon,
     an_interrupt_and_a_stop_let_nothing_go_that_waits_for_a_rule,
+    what_is_allowed_for_good_is_not_asked_again,
 );
 
 /// Has these rules hold for what is started from now on.
@@ -214,5 +215,30 @@ fn an_interrupt_and_a_stop_let_nothing_go_that_waits_for_a_rule(lab: &Lab<'_>) -
             assert!(!lab.home.workspace().join(name).exists(), "{act} {name}");
         }
     }
+    Ok(())
+}
+
+fn what_is_allowed_for_good_is_not_asked_again(lab: &Lab<'_>) -> Fallible {
+    let (one, other) = (lab.home.workspace().join("one"), lab.home.workspace().join("other"));
+    let touch = |path: &std::path::Path| bash(&format!("touch {}", path.display()));
+    let (session, mut watch) = asking(lab, lab.kept(), &format!("{} ;; SAY end", touch(&one)))?;
+    let gate = format!("{}.g1", session.id);
+    let offer = lab.home.api().get(&format!("/v1/gates/{gate}/rules?scope=session"))?;
+    let always = json!({"scope": "session", "rules": offer["rules"]});
+    session.decide(&gate, &json!({"decision": "allow", "always": always}))?.good()?;
+    watch.status("idle")?;
+    fs::remove_file(&one)?;
+    lab.home.crash_and_start()?;
+    watch.reconnect()?;
+    session.prompt(&format!("{} ;; {} ;; SAY end", touch(&one), touch(&other)))?;
+    watch.status("running")?;
+    watch.status("awaiting_input")?;
+    ensure!(one.exists() && !other.exists(), "the first goes on, and only that");
+    let gates = session.gates("all")?;
+    let by = |no: u64| gates.iter().find(|gate| gate["no"] == no).map(|gate| gate["rule"].clone());
+    assert_eq!((by(2), by(3)), (Some(json!("session:r1")), Some(json!("agent"))));
+    session.allow()?;
+    watch.status("idle")?;
+    ensure!(other.exists(), "it was allowed");
     Ok(())
 }

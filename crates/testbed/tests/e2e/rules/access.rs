@@ -46,6 +46,8 @@ fn a_program_that_an_agent_runs_decides_no_gate_changes_no_rule_and_sets_no_mode
             ("POST", gate, json!({"decision": "allow"})),
             ("POST", "/v1/rules".to_owned(), json!({"effect": "allow", "tool": "Write"})),
             ("DELETE", "/v1/rules/user:look".to_owned(), json!({})),
+            ("POST", format!("/v1/rules?session={}", agent.id), json!({"effect": "allow", "tool": "Write"})),
+            ("DELETE", format!("/v1/rules/session:r1?session={}", agent.id), json!({})),
             ("PATCH", agent.path("/settings"), json!({"mode": "bypassPermissions"})),
             ("PATCH", other.path("/settings"), json!({"mode": "bypassPermissions", "model": "m"})),
             ("POST", agent.path("/bypass"), json!({"for_ms": 60_000})),

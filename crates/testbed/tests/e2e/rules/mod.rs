@@ -1,6 +1,7 @@
 //! Rules: which steps of an agent go on, wait or do not happen, whatever its own rules say.
 
 mod access;
+mod always;
 mod api;
 mod bypass;
 mod files;

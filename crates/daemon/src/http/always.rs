@@ -1,0 +1,112 @@
+//! Rules that are made of a decision: which they would be, and that they do what they are for.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use axum::extract::{Path as Name, State};
+use lockkeeper_agents::registry;
+use lockkeeper_api::{AlwaysRequest, ErrorCode, RuleOffer, RuleOfferQuery};
+use lockkeeper_core::gate::{Gate, GateKind, SessionRule};
+use lockkeeper_core::id::GateNo;
+use lockkeeper_core::policy::{Effect, Policy, RuleScope, RuleSpec, ToolUse};
+use lockkeeper_core::session::{Always, State as SessionState};
+
+use super::answer::{self, Answer, Failure, Query};
+use super::{gates, resolve, rules};
+use crate::host::Host;
+use crate::rules::lead;
+use crate::session::attach::attempt_dir;
+
+pub(super) async fn offer(
+    State(host): State<Arc<Host>>,
+    Name(gate): Name<String>,
+    Query(RuleOfferQuery { scope }): Query<RuleOfferQuery>,
+) -> Answer {
+    let (id, no): (_, GateNo) = resolve::inner(&host, &gate).await?;
+    let known = gates::find(&host, &id, no).await?.gate;
+    let state = host.look(&id).await?;
+    let cursor = host.store.head();
+    let reader = host.clone();
+    let found = tokio::task::spawn_blocking(move || {
+        let (policy, tool_use) = step(&reader, &state, &known)?;
+        let rules = policy.narrowest(&state.subject(), &tool_use, scope);
+        rules.map_err(|error| Failure::new(ErrorCode::AlwaysImpossible, error.to_string()))
+    });
+    let found = found.await.map_err(|error| rules::defect(&error))??;
+    let file = match scope {
+        RuleScope::Session => None,
+        RuleScope::Workspace | RuleScope::User => Some(host.rules.own().display().to_string()),
+    };
+    answer::json(super::OK, &RuleOffer { gate: no.of(&id), scope, rules: found, file }, cursor)
+}
+
+/// Writes what a decision says of the steps to come where it belongs, unless it would not do what it is for.
+pub(super) async fn prepare(
+    host: &Arc<Host>,
+    state: Arc<SessionState>,
+    gate: Gate,
+    always: AlwaysRequest,
+) -> Result<Always, Failure> {
+    let reader = host.clone();
+    let AlwaysRequest { scope, rules: specs } = always;
+    let checked = tokio::task::spawn_blocking(move || {
+        let placed: Vec<RuleSpec> = specs.iter().flat_map(|spec| reader.rules.placed(spec)).collect();
+        let mut made = Vec::with_capacity(placed.len());
+        for spec in &placed {
+            if spec.effect != Effect::Allow {
+                let detail = format!(
+                    "a rule that is made of a decision allows, and this one has the effect {}",
+                    spec.effect
+                );
+                return Err(Failure::new(ErrorCode::RuleInvalid, detail));
+            }
+            let rule = spec.compile(scope.layer(), "always");
+            made.push(rule.map_err(|error| Failure::new(ErrorCode::RuleInvalid, error.to_string()))?);
+        }
+        let (policy, tool_use) = step(&reader, &state, &gate)?;
+        let ruling = policy.with(made).rule_on(&state.subject(), &tool_use);
+        let waits =
+            ruling.parts.iter().find(|part| !matches!(part.effect, Some(Effect::Allow | Effect::Notify)));
+        match waits {
+            None => Ok((specs, placed)),
+            Some(part) => {
+                let detail = format!("with these rules {} would still wait or be denied", part.what);
+                Err(Failure::new(ErrorCode::AlwaysImpossible, detail))
+            }
+        }
+    });
+    let (specs, placed) = checked.await.map_err(|error| rules::defect(&error))??;
+    if specs.is_empty() {
+        return Ok(Always::Once);
+    }
+    match scope {
+        RuleScope::Session => Ok(Always::Session(placed)),
+        RuleScope::Workspace | RuleScope::User => Ok(Always::Written(rules::write(host, specs).await?)),
+    }
+}
+
+/// The rules that hold for a session. Reads files.
+pub(super) fn policy_of(host: &Host, state: &SessionState) -> Policy {
+    let workspace = Path::new(&state.profile.dir);
+    let policy = match state.process.attempt() {
+        Some(attempt) => {
+            host.rules.policy(workspace, &attempt_dir(&host.paths.session_dir(&state.id), attempt.no))
+        }
+        None => host.rules.policy_at_launch(workspace),
+    };
+    policy.with(state.rules.iter().filter_map(SessionRule::compile))
+}
+
+/// What waits at a gate, and the rules that hold for it.
+fn step(host: &Host, state: &SessionState, gate: &Gate) -> Result<(Policy, ToolUse), Failure> {
+    let agent = state.profile.agent.as_str();
+    if gate.ask.kind != GateKind::Permission {
+        let detail = format!("gate {} asks for no permission, and rules are about permissions", gate.no);
+        return Err(Failure::new(ErrorCode::AlwaysImpossible, detail));
+    }
+    let adapter = registry::find(agent)
+        .ok_or_else(|| Failure::new(ErrorCode::AgentUnknown, format!("there is no agent {agent}")))?;
+    let mut tool_use = adapter.tool_use(&gate.ask.tool, &gate.ask.input);
+    lead(&mut tool_use, Path::new(&state.profile.dir), host.rules.home());
+    Ok((policy_of(host, state), tool_use))
+}
