@@ -9,6 +9,7 @@
 
 mod agent;
 mod attempt;
+mod audit;
 mod claim;
 mod cursor;
 mod daemon;
@@ -40,6 +41,7 @@ pub mod client;
 
 pub use agent::AgentInfo;
 pub use attempt::Attempt;
+pub use audit::{AuditEntry, AuditListQuery};
 pub use claim::{Claim, ClaimQuery, ClaimRenewal, ClaimRequest, ClaimWait};
 pub use cursor::{BadCursor, Cursor};
 pub use daemon::{
@@ -54,6 +56,7 @@ pub use gate::{
 pub use item::{Item, ItemKind};
 pub use list::List;
 pub use lockkeeper_core::{
+    audit::{AuditRecord, FIRST as AUDIT_FIRST, link as audit_link},
     claim::{Claim as EventClaim, ClaimEnd, ClaimState},
     gate::{Decision, Gate as EventGate, GateKind, Through, Verdict, Withdrawal},
     id::{self, BadName},

@@ -4,13 +4,14 @@
 use utoipa::OpenApi;
 
 use crate::{
-    AgentInfo, Attempt, BypassRequest, Claim, ClaimQuery, ClaimRenewal, ClaimRequest, ClaimWait, Created,
-    DaemonStatus, DecisionRequest, Delivery, DeliveryQuery, Event, EventPage, EventQuery, Frame, FullSession,
-    Gap, Gate, GateFilter, GateQuery, Heartbeat, InterruptReceipt, InterruptRequest, Item, ItemQuery,
-    JournalQuery, JournalStream, List, Live, NewSession, PauseRequest, Problem, PromptEdit, PromptReceipt,
-    PromptRequest, QueuedPrompt, Ready, RuleAdded, RuleList, RuleOffer, RuleOfferQuery, RuleOwner, RuleQuery,
-    RuleTest, Ruling, Session, SessionPatch, SessionQuery, SettingsRequest, StopReceipt, StopRequest, Turn,
-    UnpauseReceipt, Version, WaitFor, WaitQuery, Webhook, WebhookTest, WebhookTrial, Why,
+    AgentInfo, Attempt, AuditEntry, AuditListQuery, BypassRequest, Claim, ClaimQuery, ClaimRenewal,
+    ClaimRequest, ClaimWait, Created, DaemonStatus, DecisionRequest, Delivery, DeliveryQuery, Event,
+    EventPage, EventQuery, Frame, FullSession, Gap, Gate, GateFilter, GateQuery, Heartbeat, InterruptReceipt,
+    InterruptRequest, Item, ItemQuery, JournalQuery, JournalStream, List, Live, NewSession, PauseRequest,
+    Problem, PromptEdit, PromptReceipt, PromptRequest, QueuedPrompt, Ready, RuleAdded, RuleList, RuleOffer,
+    RuleOfferQuery, RuleOwner, RuleQuery, RuleTest, Ruling, Session, SessionPatch, SessionQuery,
+    SettingsRequest, StopReceipt, StopRequest, Turn, UnpauseReceipt, Version, WaitFor, WaitQuery, Webhook,
+    WebhookTest, WebhookTrial, Why,
 };
 
 #[derive(OpenApi)]
@@ -64,6 +65,7 @@ use crate::{
         add_rule,
         remove_rule,
         test_rules,
+        audit,
         webhooks,
         deliveries,
         test_webhook,
@@ -349,6 +351,11 @@ paths! {
     #[utoipa::path(post, path = "/v1/rules/test", tag = "rules", request_body = RuleTest,
         responses((status = 200, body = Ruling)))]
     test_rules;
+
+    /// Lists the audit from its beginning, of any length.
+    #[utoipa::path(get, path = "/v1/audit", tag = "gates", params(AuditListQuery),
+        responses((status = 200, body = List<AuditEntry>)))]
+    audit;
 
     /// Lists the webhooks of the configuration, by name.
     #[utoipa::path(get, path = "/v1/webhooks", tag = "webhooks", responses((status = 200, body = List<Webhook>)))]

@@ -56,6 +56,7 @@ Gates:
   answer      Answer an agent's questions
   bypass      Let steps go on for a while that would wait at a gate
   rules       List, try and change the rules about what agents may do
+  audit       Tell who let what happen, and what became of it
 
 Sessions:
   rename      Give a session another name
@@ -112,6 +113,7 @@ enum Verb {
     Doctor(c::doctor::Args),
     Daemon(c::daemon::Args),
     Rules(c::rules::Args),
+    Audit(c::audit::Args),
     Webhook(c::webhook::Args),
     Completion(c::completion::Args),
     Version(c::version::Args),
@@ -207,6 +209,7 @@ async fn command(verb: Option<Verb>, context: &Context) -> Outcome {
         Verb::Doctor(args) => c::doctor::run(args, context).await,
         Verb::Daemon(args) => c::daemon::run(args, context).await,
         Verb::Rules(args) => c::rules::run(args, context).await,
+        Verb::Audit(args) => c::audit::run(args, context).await,
         Verb::Webhook(args) => c::webhook::run(args, context).await,
         Verb::Version(args) => c::version::run(args, context).await,
         Verb::Completion(args) => c::completion::run(&args),

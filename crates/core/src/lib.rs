@@ -6,6 +6,7 @@
 
 pub mod admission;
 pub mod agent;
+pub mod audit;
 pub mod claim;
 pub mod gate;
 pub mod hash;
@@ -16,6 +17,7 @@ pub mod limits;
 pub mod manner;
 pub mod policy;
 pub mod prompt;
+pub mod redact;
 pub mod session;
 pub mod time;
 pub mod turn;

@@ -87,6 +87,9 @@ pub const COMMAND_LINE_DEPTH: usize = 24;
 /// wrapper whose options are not known has more than one reading: without a bound, the work doubles with each.
 pub const COMMAND_LINE_WORK_BYTES: usize = 16 * COMMAND_LINE_BYTES;
 
+/// Bytes of a tool's input and of a reason that a record of the audit keeps: enough to know what it was about.
+pub const AUDIT_BYTES: usize = 1024;
+
 /// Rules of one session: they are looked at for each of its steps, and what is to hold for longer is in a file.
 pub const SESSION_RULES: usize = 64;
 

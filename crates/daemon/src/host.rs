@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use lockkeeper_agents::{Adapter, registry};
+use lockkeeper_core::audit::AuditRecord;
 use lockkeeper_core::id::SessionId;
 use lockkeeper_core::manner::Manner;
 use lockkeeper_core::session::{Envelope, Request, State};
@@ -411,6 +412,30 @@ impl Host {
         self.sessions.forget(&state.id);
         remove_files(self.paths.session_dir(&state.id)).await;
         Ok(())
+    }
+
+    /// Adds a record to the audit that belongs to no session.
+    pub(crate) async fn record(&self, record: &AuditRecord) -> Result<(), Refused> {
+        let (sender, receiver) = oneshot::channel();
+        let done = move |result: Result<Vec<Appended>, StoreError>| {
+            // See `append`.
+            let _ = sender.send(result);
+        };
+        self.store.record(record, Box::new(done));
+        let recorded = receiver.await.map_err(|_| Refused::GoingDown)?;
+        match recorded.map_err(|error| Refused::Store(Arc::new(error)))?.pop() {
+            Some(Appended::Ok { .. }) => Ok(()),
+            Some(Appended::Full) => Err(Refused::Store(Arc::new(StoreError::Full))),
+            Some(
+                Appended::Conflict { .. }
+                | Appended::Fenced
+                | Appended::NameTaken { .. }
+                | Appended::KeyTaken(_)
+                | Appended::Refused { .. }
+                | Appended::Unknown,
+            )
+            | None => Err(Refused::GoingDown),
+        }
     }
 
     /// Tells those who watch of the tombstone, which the store made.

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use lockkeeper_agents::{Adapter, registry};
+use lockkeeper_core::audit::audit_created;
 use lockkeeper_core::id::SessionId;
 use lockkeeper_core::session::{Env, Envelope, NewSession, Rejection, State, create};
 use lockkeeper_store::{Append, Appended, Cursor, StoreError};
@@ -130,6 +131,8 @@ impl Host {
         }
         let body_hash = key.as_ref().map(|key| key.body_hash.clone()).unwrap_or_default();
         let mut append = Append::of(self.epoch, &state, events.clone());
+        append.audit =
+            events.first().and_then(|created| audit_created(&state, created)).into_iter().collect();
         append.keys = key.map(|key| key.kept(&state, &events)).unwrap_or_default();
         let answer = append.keys.first().map(|key| key.response.clone());
         let store = |error: StoreError| Err(Refused::Store(Arc::new(error)));

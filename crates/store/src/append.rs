@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use lockkeeper_core::audit::AuditRecord;
 use lockkeeper_core::gate::Gate;
 use lockkeeper_core::id::{AttemptNo, SessionId};
 use lockkeeper_core::session::{Envelope, State};
@@ -46,6 +47,8 @@ pub struct Append {
     pub row: SessionRow,
     /// The gates that these events changed, as they are afterwards; closed ones too, which the state then no longer has.
     pub gates: Vec<Gate>,
+    /// What the audit keeps of these events.
+    pub audit: Vec<AuditRecord>,
     /// How far the agent's output is taken in, if that changed.
     pub ingested: Option<Ingested>,
     /// Answers to be given again when the same request comes again.
@@ -69,6 +72,7 @@ impl Append {
             events,
             row: SessionRow::of(state),
             gates: Vec::new(),
+            audit: Vec::new(),
             ingested: None,
             keys: Vec::new(),
             snapshot: None,

@@ -11,6 +11,7 @@
 #![expect(clippy::doc_markdown, reason = "SQLite is a name, not code")]
 
 mod append;
+mod audit;
 mod cursor;
 mod error;
 pub mod limits;
@@ -23,6 +24,7 @@ mod store;
 mod writer;
 
 pub use append::{Append, Appended, Done, Epoch, Ingested, KeyEntry, Removal};
+pub use audit::{AuditEntry, AuditPage, AuditQuery};
 pub use cursor::Cursor;
 pub use error::StoreError;
 pub use memory::MemoryStore;

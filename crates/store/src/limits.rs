@@ -32,6 +32,9 @@ pub const PAGE_SCAN: usize = 50_000;
 /// Sessions or gates in one view, whatever is asked for.
 pub const VIEW_ROWS: usize = 100_000;
 
+/// Records of the audit in one page, whatever is asked for: of a kilobyte each.
+pub const PAGE_RECORDS: usize = 2000;
+
 /// Candidates that an ambiguous reference lists.
 pub const CANDIDATES: usize = 10;
 

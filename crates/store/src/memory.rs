@@ -9,15 +9,19 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use lockkeeper_core::audit::{AuditRecord, FIRST, link};
 use lockkeeper_core::gate::Gate;
 use lockkeeper_core::id::{GateNo, SessionId};
 use lockkeeper_core::session::{State, Status};
 
 use crate::append::{Append, Appended, Done, Epoch, Ingested, KeyEntry, Removal};
+use crate::audit::{AuditEntry, AuditPage, AuditQuery, printed, removed};
 use crate::cursor::Cursor;
 use crate::error::StoreError;
 use crate::limits;
-use crate::prepare::{Change, Prepared, REMOVED, SNAPSHOT_FORMAT, prepare, read_snapshot, tombstone};
+use crate::prepare::{
+    Change, Prepared, REMOVED, SNAPSHOT_FORMAT, prepare, read_snapshot, recorded, tombstone,
+};
 use crate::query::{
     EventQuery, Found, GateFilter, GatePage, GateRow, RawEvent, RawPage, View, ViewFilter, bounded,
     may_begin_id,
@@ -51,6 +55,7 @@ struct Data {
     /// How many keys there have been.
     keys_stored: u64,
     facts: BTreeMap<&'static str, String>,
+    audit: Vec<(Option<SessionId>, AuditEntry)>,
 }
 
 struct Session {
@@ -134,6 +139,10 @@ impl Engine for MemoryEngine {
             Change::Refused(why) => Appended::Refused { why: why.clone() },
             Change::Append(append) => data.append(append),
             Change::Remove(removal) => data.remove(removal),
+            Change::Record(record) => {
+                data.record(None, record);
+                Appended::Ok { last: data.head(), seq: 0 }
+            }
             Change::ForgetKeys { before_wall_ms } => {
                 data.keys.retain(|_, key| key.wall >= *before_wall_ms);
                 Appended::Ok { last: data.head(), seq: 0 }
@@ -207,7 +216,17 @@ impl Data {
         Appended::Ok { last: self.head(), seq: append.seq() }
     }
 
+    fn record(&mut self, session: Option<&SessionId>, record: &str) {
+        let before = self.audit.last().map_or(FIRST, |(_, last)| &last.hash);
+        let hash = link(before, record);
+        let entry = AuditEntry { no: self.audit.len() as u64 + 1, record: record.to_owned(), hash };
+        self.audit.push((session.cloned(), entry));
+    }
+
     fn store(&mut self, append: &Prepared) {
+        for record in &append.audit {
+            self.record(Some(&append.session), record);
+        }
         let at = *self.index.entry(append.session.clone()).or_insert(self.sessions.len());
         if at == self.sessions.len() {
             let id = append.session.clone();
@@ -278,6 +297,9 @@ impl Data {
             self.events[pos] = None;
         }
         session.log.push(self.events.len());
+        // Nothing that is printed here can fail to be.
+        let record = printed(&removed(removal)).unwrap_or_default();
+        self.record(Some(&removal.session), &record);
         self.gates.retain(|gate| gate.session != removal.session);
         self.events.push(Some(RawEvent {
             cursor: Cursor(self.events.len() as u64 + 1),
@@ -362,6 +384,10 @@ impl Store for MemoryStore {
 
     fn remove(&self, removal: Removal, done: Done) {
         self.writer.submit(vec![Change::Remove(removal)], done);
+    }
+
+    fn record(&self, record: &AuditRecord, done: Done) {
+        self.writer.submit(vec![recorded(record)], done);
     }
 
     fn forget_keys(&self, before_wall_ms: i64, done: Done) {
@@ -462,6 +488,19 @@ impl Store for MemoryStore {
         let more = gates.len() > limit;
         gates.truncate(limit);
         Ok(GatePage { cursor: data.head(), gates, more })
+    }
+
+    fn audit(&self, query: &AuditQuery) -> Result<AuditPage, StoreError> {
+        let data = lock(&self.data);
+        let limit = bounded(query.limit, limits::PAGE_RECORDS);
+        let meant = |(session, entry): &&(Option<SessionId>, AuditEntry)| {
+            entry.no > query.after && query.session.as_ref().is_none_or(|id| session.as_ref() == Some(id))
+        };
+        let found = data.audit.iter().filter(meant).take(limit + 1);
+        let mut entries: Vec<AuditEntry> = found.map(|(_, entry)| entry.clone()).collect();
+        let more = entries.len() > limit;
+        entries.truncate(limit);
+        Ok(AuditPage { entries, more })
     }
 
     fn ingested(&self, id: &SessionId) -> Result<Option<Ingested>, StoreError> {

@@ -2,12 +2,14 @@
 
 use std::collections::BTreeSet;
 
+use lockkeeper_core::audit::AuditRecord;
 use lockkeeper_core::gate::GateState;
 use lockkeeper_core::id::{GateNo, SessionId};
 use lockkeeper_core::session::{Envelope, Event, State};
 use serde::Serialize;
 
 use crate::append::{Append, Epoch, Ingested, KeyEntry, Removal};
+use crate::audit::printed;
 use crate::limits;
 use crate::row::SessionRow;
 
@@ -22,6 +24,8 @@ pub(crate) const SNAPSHOT_FORMAT: i64 = 2;
 pub(crate) enum Change {
     Append(Box<Prepared>),
     Remove(Removal),
+    /// A record of the audit that belongs to no session, printed.
+    Record(String),
     ForgetKeys {
         before_wall_ms: i64,
     },
@@ -37,7 +41,7 @@ impl Change {
     pub(crate) fn essential(&self) -> bool {
         match self {
             Self::Append(append) => append.essential,
-            Self::Remove(_) | Self::ForgetKeys { .. } | Self::KeepFact { .. } => true,
+            Self::Remove(_) | Self::Record(_) | Self::ForgetKeys { .. } | Self::KeepFact { .. } => true,
             Self::Refused(_) => false,
         }
     }
@@ -45,6 +49,7 @@ impl Change {
     pub(crate) fn bytes(&self) -> usize {
         match self {
             Self::Append(append) => append.bytes,
+            Self::Record(record) => record.len(),
             Self::KeepFact { value, .. } => value.as_ref().map_or(0, String::len),
             Self::Remove(_) | Self::ForgetKeys { .. } | Self::Refused(_) => 0,
         }
@@ -54,7 +59,7 @@ impl Change {
         match self {
             Self::Append(append) => append.events.len(),
             Self::Remove(_) => 1,
-            Self::ForgetKeys { .. } | Self::KeepFact { .. } | Self::Refused(_) => 0,
+            Self::Record(_) | Self::ForgetKeys { .. } | Self::KeepFact { .. } | Self::Refused(_) => 0,
         }
     }
 }
@@ -68,6 +73,7 @@ pub(crate) struct Prepared {
     pub row: SessionRow,
     pub row_json: String,
     pub gates: Vec<GateLine>,
+    pub audit: Vec<String>,
     pub ingested: Option<Ingested>,
     pub keys: Vec<KeyEntry>,
     pub snapshot: Option<String>,
@@ -101,6 +107,14 @@ pub(crate) struct GateLine {
     pub body: String,
 }
 
+/// A record that belongs to no session.
+pub(crate) fn recorded(record: &AuditRecord) -> Change {
+    match printed(record) {
+        Ok(record) => Change::Record(record),
+        Err(why) => Change::Refused(why),
+    }
+}
+
 /// Checks an append against itself and prints it.
 pub(crate) fn prepare(append: Append) -> Change {
     match checked(append) {
@@ -111,7 +125,8 @@ pub(crate) fn prepare(append: Append) -> Change {
 
 fn checked(append: Append) -> Result<Prepared, String> {
     check(&append)?;
-    let Append { session, epoch, expected, events, row, gates, ingested, keys, snapshot, essential } = append;
+    let Append { session, epoch, expected, events, row, gates, audit, ingested, keys, snapshot, essential } =
+        append;
     let mut bytes = 0;
     let mut lines = Vec::with_capacity(events.len());
     for envelope in events {
@@ -128,8 +143,10 @@ fn checked(append: Append) -> Result<Prepared, String> {
             Ok(GateLine { no: gate.no, open, body: print(gate, "a gate")? })
         })
         .collect::<Result<Vec<_>, String>>()?;
+    let audit = audit.iter().map(printed).collect::<Result<Vec<_>, String>>()?;
     let snapshot = snapshot.map(|state| print(&*state, "the snapshot")).transpose()?;
     bytes += row_json.len() + gates.iter().map(|gate| gate.body.len()).sum::<usize>();
+    bytes += audit.iter().map(String::len).sum::<usize>();
     bytes += keys.iter().map(|key| key.response.len() + key.key.len() + key.scope.len()).sum::<usize>();
     bytes += snapshot.as_ref().map_or(0, String::len);
     Ok(Prepared {
@@ -140,6 +157,7 @@ fn checked(append: Append) -> Result<Prepared, String> {
         row,
         row_json,
         gates,
+        audit,
         ingested,
         keys,
         snapshot,

@@ -1,10 +1,12 @@
 //! The trait that every engine implements.
 
+use lockkeeper_core::audit::AuditRecord;
 use lockkeeper_core::gate::Gate;
 use lockkeeper_core::id::{GateNo, SessionId};
 use lockkeeper_core::session::State;
 
 use crate::append::{Append, Done, Epoch, Ingested, KeyEntry, Removal};
+use crate::audit::{AuditPage, AuditQuery};
 use crate::cursor::Cursor;
 use crate::error::StoreError;
 use crate::query::{EventQuery, Found, GateFilter, GatePage, Page, RawPage, View, ViewFilter};
@@ -35,6 +37,9 @@ pub trait Store: Send + Sync {
 
     /// Removes a session; like a submission of one item. Its id is never free again.
     fn remove(&self, removal: Removal, done: Done);
+
+    /// Adds a record to the audit that belongs to no session. Like a submission of one essential item.
+    fn record(&self, record: &AuditRecord, done: Done);
 
     /// Forgets idempotency keys stored with events before this wall time (milliseconds since 1970).
     fn forget_keys(&self, before_wall_ms: i64, done: Done);
@@ -94,6 +99,9 @@ pub trait Store: Send + Sync {
 
     /// Lists gates.
     fn gates(&self, filter: &GateFilter) -> Result<GatePage, StoreError>;
+
+    /// Reads a part of the audit.
+    fn audit(&self, query: &AuditQuery) -> Result<AuditPage, StoreError>;
 
     /// How far the output of a session's process is taken in.
     fn ingested(&self, id: &SessionId) -> Result<Option<Ingested>, StoreError>;

@@ -22,13 +22,13 @@ pub use http::RawBody;
 pub use stream::EventStream;
 
 use crate::{
-    AgentInfo, Attempt, BypassRequest, Claim, ClaimQuery, ClaimRenewal, ClaimRequest, Created, DaemonStatus,
-    DecisionRequest, Delivery, DeliveryQuery, EventPage, EventQuery, FullSession, Gate, GateQuery,
-    InnerReference, InterruptReceipt, InterruptRequest, Item, ItemQuery, JournalQuery, List, NewSession,
-    PauseRequest, PromptEdit, PromptReceipt, PromptRequest, QueuedPrompt, Reference, RuleAdded, RuleList,
-    RuleOffer, RuleOfferQuery, RuleOwner, RuleQuery, RuleScope, RuleSpec, RuleTest, Ruling, Session,
-    SessionPatch, SessionQuery, SettingsRequest, StopReceipt, StopRequest, Turn, UnpauseReceipt, Version,
-    WaitQuery, Webhook, WebhookTest, WebhookTrial, Why, headers, limits,
+    AgentInfo, Attempt, AuditEntry, AuditListQuery, BypassRequest, Claim, ClaimQuery, ClaimRenewal,
+    ClaimRequest, Created, DaemonStatus, DecisionRequest, Delivery, DeliveryQuery, EventPage, EventQuery,
+    FullSession, Gate, GateQuery, InnerReference, InterruptReceipt, InterruptRequest, Item, ItemQuery,
+    JournalQuery, List, NewSession, PauseRequest, PromptEdit, PromptReceipt, PromptRequest, QueuedPrompt,
+    Reference, RuleAdded, RuleList, RuleOffer, RuleOfferQuery, RuleOwner, RuleQuery, RuleScope, RuleSpec,
+    RuleTest, Ruling, Session, SessionPatch, SessionQuery, SettingsRequest, StopReceipt, StopRequest, Turn,
+    UnpauseReceipt, Version, WaitQuery, Webhook, WebhookTest, WebhookTrial, Why, headers, limits,
 };
 use http::{Call, Deadline};
 
@@ -330,6 +330,11 @@ impl Client {
     /// `POST /v1/gates/{gate}/decision`
     pub async fn decide(&self, gate: &InnerReference<GateNo>, decision: &DecisionRequest) -> Answer<Gate> {
         self.post(&format!("/v1/gates/{gate}/decision"), decision).await
+    }
+
+    /// `GET /v1/audit`
+    pub async fn audit(&self, query: &AuditListQuery) -> Answer<List<AuditEntry>> {
+        self.get(&with_query("/v1/audit", query)).await
     }
 
     /// `GET /v1/webhooks`

@@ -5,6 +5,7 @@ pub(crate) mod allow;
 mod always;
 pub(crate) mod answer;
 pub(crate) mod attach;
+pub(crate) mod audit;
 pub(crate) mod bypass;
 pub(crate) mod claim;
 pub(crate) mod claims;

@@ -160,6 +160,7 @@ impl View {
             | EventBody::SignalSent { .. }
             | EventBody::ConversationKnown { .. }
             | EventBody::GateDelivered { .. }
+            | EventBody::GateOutcome { .. }
             | EventBody::ControlAnswered { .. }
             | EventBody::ControlExpired { .. }
             | EventBody::SettingsWanted { .. }

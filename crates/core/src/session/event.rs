@@ -449,6 +449,13 @@ events! {
         /// Why.
         why: Withdrawal,
     }
+    /// What was decided about has ended.
+    "gate.outcome" GateOutcome {
+        /// The gate.
+        gate: GateNo,
+        /// How its tool ended.
+        outcome: ToolOutcome,
+    }
     /// The session has a rule of its own.
     "rule.added" RuleAdded {
         /// Which.

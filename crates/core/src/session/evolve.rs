@@ -93,6 +93,7 @@ impl State {
             gates: BTreeMap::new(),
             bypass: None,
             rules: Vec::new(),
+            gated: BTreeMap::new(),
             controls: BTreeMap::new(),
             wanted: None,
             conversation: Conversation::None,
@@ -154,6 +155,9 @@ impl State {
             Event::Held { by } => self.held = Some(by.clone()),
             Event::Released { .. } => self.held = None,
             Event::ResumeAsked { .. } => self.launch_wanted = true,
+            Event::GateOutcome { gate, .. } => {
+                self.gated.remove(gate);
+            }
             Event::RuleAdded { rule } => {
                 self.next_rule = rule.no.next();
                 self.rules.push(SessionRule::clone(rule));
@@ -408,6 +412,12 @@ impl State {
             Event::GateOpened { gate } => {
                 self.next_gate = gate.no.next();
                 self.gates.insert(gate.no, (**gate).clone());
+                if let Some(call) = &gate.ask.call {
+                    if self.gated.len() == limits::OPEN_TOOLS {
+                        self.gated.pop_first();
+                    }
+                    self.gated.insert(gate.no, call.clone());
+                }
                 self.touch(at);
             }
             Event::GateDecided { gate, verdict, write } => {
@@ -508,6 +518,7 @@ impl State {
         self.interrupt = None;
         self.closing = None;
         self.gates.clear();
+        self.gated.clear();
         self.controls.clear();
         self.open_tools.clear();
         self.tasks.clear();

@@ -1,6 +1,7 @@
 //! Taking in what the world did.
 
 use std::cmp::Ordering;
+use std::sync::Arc;
 
 use super::decide::Step;
 use super::end::{Closing, End, EndReason};
@@ -206,7 +207,7 @@ impl Step<'_> {
             }
             AgentSays::ToolEnded { call, outcome, text } => {
                 let turn = self.speaking_turn();
-                self.emit(Event::ToolEnded { turn, call, outcome, text });
+                self.tool_ended(turn, call, outcome, text);
             }
             AgentSays::Asked { ask, tool_use } => self.asked(attempt, ask, &tool_use),
             AgentSays::AskWithdrawn { request } => self.ask_withdrawn(&request),
@@ -347,7 +348,17 @@ impl Step<'_> {
         let turn = self.speaking_turn();
         let open: Vec<ItemKey> = self.state.open_tools.keys().cloned().collect();
         for call in open {
-            self.emit(Event::ToolEnded { turn, call, outcome, text: "".into() });
+            self.tool_ended(turn, call, outcome, "".into());
+        }
+    }
+
+    /// A tool ended, and with it what was asked at gates about it.
+    fn tool_ended(&mut self, turn: Option<TurnNo>, call: ItemKey, outcome: ToolOutcome, text: Arc<str>) {
+        let about = self.state.gated.iter().filter(|(_, of)| **of == call).map(|(gate, _)| *gate);
+        let gates: Vec<GateNo> = about.collect();
+        self.emit(Event::ToolEnded { turn, call, outcome, text });
+        for gate in gates {
+            self.emit(Event::GateOutcome { gate, outcome });
         }
     }
 

@@ -59,6 +59,9 @@ pub struct State {
     pub launch_wanted: bool,
     /// Gates that are open, or decided and on their way.
     pub gates: BTreeMap<GateNo, Gate>,
+    /// The tool calls that gates are, or were, about and that have not ended.
+    #[serde(default)]
+    pub gated: BTreeMap<GateNo, ItemKey>,
     /// For a while steps go on that would be asked about.
     #[serde(default)]
     pub bypass: Option<Bypass>,

@@ -57,7 +57,7 @@ pub(crate) fn level(state: &mut State) {
 pub(crate) fn told_apart_by(state: &State) -> String {
     let State {
         life, settled_since_boot, process, turn, own_turn, interrupt, closing, queue, claims, held, launch_wanted,
-        gates, wanted, conversation, open_tools, crashes, backoff_until, cut, next_turn, next_prompt, next_gate,
+        gates, gated, wanted, conversation, open_tools, crashes, backoff_until, cut, next_turn, next_prompt, next_gate,
         next_claim, next_attempt, status,
         // Nothing here changes these.
         id: _, profile: _, created: _, using_model: _, using_mode: _, tasks: _, opened_after: _, last_task_ended: _, limited_until: _, bypass: _, rules: _, next_rule: _,
@@ -83,7 +83,7 @@ pub(crate) fn told_apart_by(state: &State) -> String {
         (no, outbox, sent.len(), stdin_closed)
     });
     let doing = (life, settled_since_boot, coming, attempt, turn, own_turn, interrupt, closing, status.status);
-    let waiting = (queue, claims, held, launch_wanted, gates, wanted, open_tools, crashes.len(), backoff_until);
+    let waiting = (queue, claims, held, launch_wanted, gates, gated, wanted, open_tools, crashes.len(), backoff_until);
     let counted = (conversation, cut, next_turn, next_prompt, next_gate, next_claim, next_attempt);
     serde_json::to_string(&(doing, waiting, counted)).unwrap()
 }

@@ -12,7 +12,7 @@ use lockkeeper_core::policy::{Effect, Policy, RuleScope, RuleSpec, ToolUse};
 use lockkeeper_core::session::{Always, State as SessionState};
 
 use super::answer::{self, Answer, Failure, Query};
-use super::{gates, resolve, rules};
+use super::{Peer, gates, resolve, rules};
 use crate::host::Host;
 use crate::rules::lead;
 use crate::session::attach::attempt_dir;
@@ -46,6 +46,7 @@ pub(super) async fn prepare(
     state: Arc<SessionState>,
     gate: Gate,
     always: AlwaysRequest,
+    peer: &Peer,
 ) -> Result<Always, Failure> {
     let reader = host.clone();
     let AlwaysRequest { scope, rules: specs } = always;
@@ -81,7 +82,7 @@ pub(super) async fn prepare(
     }
     match scope {
         RuleScope::Session => Ok(Always::Session(placed)),
-        RuleScope::Workspace | RuleScope::User => Ok(Always::Written(rules::write(host, specs).await?)),
+        RuleScope::Workspace | RuleScope::User => Ok(Always::Written(rules::write(host, peer, specs).await?)),
     }
 }
 

@@ -94,7 +94,7 @@ pub(super) async fn decide(
         // A rule would stay behind if nothing came of the decision, so that is looked at first.
         Some(always) if decision == Decision::Allow && known.gate.state == GateState::Open => {
             let state = host.look(&id).await?;
-            always::prepare(&host, state, known.gate.clone(), always).await?
+            always::prepare(&host, state, known.gate.clone(), always, &peer).await?
         }
         Some(_) if decision != Decision::Allow => {
             let detail = "always goes with the decision allow alone";
@@ -110,7 +110,7 @@ pub(super) async fn decide(
     let done = host.command(&id, Request { by: peer.to_string(), command }, None).await;
     if done.is_err() && !written.is_empty() {
         // Somebody was faster: what was to go with this decision does not hold.
-        rules::take_out(&host, written).await?;
+        rules::take_out(&host, &peer, written).await?;
     }
     let done = done.map_err(|refused| stale(refused, &known))?;
     let row = SessionRow::of(&done.state);

@@ -2,6 +2,7 @@
 
 mod always;
 mod answer;
+mod audit;
 mod caller;
 mod claims;
 mod convert;
@@ -58,6 +59,7 @@ fn router(host: Arc<Host>) -> Router {
         .route("/rules", get(rules::list).post(rules::add))
         .route("/rules/{rule}", delete(rules::remove))
         .route("/gates/{gate}/rules", get(always::offer))
+        .route("/audit", get(audit::list))
         .route("/webhooks/deliveries", get(webhooks::deliveries))
         .route("/events", get(events::all));
     let plain = Router::new()

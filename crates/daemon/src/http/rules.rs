@@ -11,6 +11,7 @@ use lockkeeper_api::{
     ErrorCode, PlacedRating, PlacedRule, RuleAdded, RuleFile, RuleList, RuleOwner, RuleQuery, RuleSays,
     RuleTest, Ruling, RulingPart,
 };
+use lockkeeper_core::audit::AuditRecord;
 use lockkeeper_core::json::Json as Text;
 use lockkeeper_core::manner::Handshake;
 use lockkeeper_core::policy::{self, Effect, Layer, RuleSpec, Subject};
@@ -57,8 +58,7 @@ pub(super) async fn add(
     }
     let cursor = host.store.head();
     let partly = if rule.effect == Effect::Allow { Vec::new() } else { unguarded(&host).await? };
-    let id = write(&host, vec![rule]).await?.join(", ");
-    tracing::info!(rule = id, by = %peer, "a rule was added");
+    let id = write(&host, &peer, vec![rule]).await?.join(", ");
     let added = RuleAdded { id, file: Some(host.rules.own().display().to_string()), partly };
     answer::json(StatusCode::CREATED, &added, cursor)
 }
@@ -86,17 +86,37 @@ async fn add_to(host: &Arc<Host>, peer: &Peer, session: &str, rule: RuleSpec) ->
 }
 
 /// Writes rules of the user; tells what they are called.
-pub(super) async fn write(host: &Arc<Host>, rules: Vec<RuleSpec>) -> Result<Vec<String>, Failure> {
-    let writer = host.clone();
-    let added = tokio::task::spawn_blocking(move || writer.rules.add(&rules)).await;
-    added.map_err(|error| defect(&error))?.map_err(|change| unchanged(&change))
+pub(super) async fn write(
+    host: &Arc<Host>,
+    peer: &Peer,
+    rules: Vec<RuleSpec>,
+) -> Result<Vec<String>, Failure> {
+    let (writer, specs) = (host.clone(), rules.clone());
+    let added = tokio::task::spawn_blocking(move || writer.rules.add(&specs)).await;
+    let ids = added.map_err(|error| defect(&error))?.map_err(|change| unchanged(&change))?;
+    for (id, spec) in ids.iter().zip(rules) {
+        tracing::info!(rule = id, by = %peer, "a rule was written");
+        let record = AuditRecord { spec: Some(spec), ..record(host, peer, "rule.written", id) };
+        host.record(&record).await?;
+    }
+    Ok(ids)
 }
 
 /// Takes rules of the user out.
-pub(super) async fn take_out(host: &Arc<Host>, rules: Vec<String>) -> Result<(), Failure> {
-    let writer = host.clone();
-    let removed = tokio::task::spawn_blocking(move || writer.rules.remove(&rules)).await;
-    removed.map_err(|error| defect(&error))?.map_err(|change| unchanged(&change))
+pub(super) async fn take_out(host: &Arc<Host>, peer: &Peer, rules: Vec<String>) -> Result<(), Failure> {
+    let (writer, ids) = (host.clone(), rules.clone());
+    let removed = tokio::task::spawn_blocking(move || writer.rules.remove(&ids)).await;
+    removed.map_err(|error| defect(&error))?.map_err(|change| unchanged(&change))?;
+    for id in &rules {
+        tracing::info!(rule = id, by = %peer, "a rule was taken out");
+        host.record(&record(host, peer, "rule.taken_out", id)).await?;
+    }
+    Ok(())
+}
+
+fn record(host: &Host, peer: &Peer, what: &str, rule: &str) -> AuditRecord {
+    let record = AuditRecord::new(host.clock.now().wall_ms, what, Some(peer.to_string()));
+    AuditRecord { rule: Some(rule.to_owned()), ..record }
 }
 
 pub(super) async fn remove(
@@ -112,8 +132,7 @@ pub(super) async fn remove(
         host.command(&session, request, None).await?;
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
-    take_out(&host, vec![id.clone()]).await?;
-    tracing::info!(rule = id, by = %peer, "a rule was removed");
+    take_out(&host, &peer, vec![id]).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 

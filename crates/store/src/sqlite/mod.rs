@@ -18,15 +18,17 @@ use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use lockkeeper_core::audit::AuditRecord;
 use lockkeeper_core::gate::Gate;
 use lockkeeper_core::id::{GateNo, SessionId};
 use lockkeeper_core::session::State;
 use rusqlite::Connection;
 
 use crate::append::{Append, Done, Epoch, Ingested, KeyEntry, Removal};
+use crate::audit::{AuditPage, AuditQuery};
 use crate::cursor::Cursor;
 use crate::error::StoreError;
-use crate::prepare::{Change, prepare};
+use crate::prepare::{Change, prepare, recorded};
 use crate::query::{EventQuery, Found, GateFilter, GatePage, RawPage, View, ViewFilter};
 use crate::row::SessionRow;
 use crate::store::{Health, Integrity, Store};
@@ -124,6 +126,10 @@ impl Store for SqliteStore {
         self.writer.submit(vec![Change::Remove(removal)], done);
     }
 
+    fn record(&self, record: &AuditRecord, done: Done) {
+        self.writer.submit(vec![recorded(record)], done);
+    }
+
     fn forget_keys(&self, before_wall_ms: i64, done: Done) {
         self.writer.submit(vec![Change::ForgetKeys { before_wall_ms }], done);
     }
@@ -170,6 +176,10 @@ impl Store for SqliteStore {
 
     fn gates(&self, filter: &GateFilter) -> Result<GatePage, StoreError> {
         self.read(|tx| read::gates(tx, filter))
+    }
+
+    fn audit(&self, query: &AuditQuery) -> Result<AuditPage, StoreError> {
+        self.read(|tx| Ok(read::audit(tx, query)?))
     }
 
     fn ingested(&self, id: &SessionId) -> Result<Option<Ingested>, StoreError> {

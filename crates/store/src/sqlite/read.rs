@@ -1,5 +1,6 @@
 //! Reading: short queries, each in one transaction of a connection of [`Readers`](super::readers::Readers).
 
+mod audit;
 mod events;
 mod gates;
 mod sessions;
@@ -8,6 +9,7 @@ mod states;
 use lockkeeper_core::id::{AttemptNo, SessionId};
 use rusqlite::{Connection, OptionalExtension, Row};
 
+pub(super) use audit::audit;
 pub(super) use events::events;
 pub(super) use gates::{gate, gates};
 pub(super) use sessions::{find, living, session_row, view};

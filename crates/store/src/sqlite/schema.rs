@@ -4,11 +4,11 @@
 pub(super) const APPLICATION_ID: i64 = 0x6c6b_7374;
 
 /// The newest version of the schema: the number of steps.
-pub(super) const VERSION: i64 = 1;
+pub(super) const VERSION: i64 = 2;
 
 /// What each version of the schema adds to the one before. A step is never changed once it is out; its number is the
 /// version that it leads to, kept in `user_version`.
-pub(super) const STEPS: [&str; 1] = [
+pub(super) const STEPS: [&str; 2] = [
     // 1
     "
     CREATE TABLE meta(
@@ -102,5 +102,16 @@ pub(super) const STEPS: [&str; 1] = [
         format INTEGER NOT NULL,
         state TEXT NOT NULL
     );
+    ",
+    // 2
+    "
+    -- Only ever added to, also when sessions are removed.
+    CREATE TABLE audit(
+        no INTEGER PRIMARY KEY,
+        session INTEGER,
+        record TEXT NOT NULL,
+        hash TEXT NOT NULL -- of the hash before it and the record
+    );
+    CREATE INDEX audit_session ON audit(session, no) WHERE session IS NOT NULL;
     ",
 ];

@@ -9,6 +9,7 @@
 )]
 
 mod acts;
+mod audit;
 mod boot;
 mod claims;
 mod crashes;

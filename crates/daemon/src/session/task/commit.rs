@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use lockkeeper_core::audit::audit;
 use lockkeeper_core::session::{Envelope, Event, State};
 use lockkeeper_core::turn::Outcome;
 use lockkeeper_holder::frames;
@@ -80,6 +81,7 @@ impl Task {
             epoch: self.host.epoch,
             expected: self.state.seq,
             gates: rows::gates(&self.state, &decided.events),
+            audit: audit(&self.state, &decided.events),
             row: SessionRow::of(&decided.scratch),
             events: decided.events.clone(),
             ingested: position,

@@ -1,5 +1,6 @@
 //! What one item of a commit writes.
 
+use lockkeeper_core::audit::{FIRST, link};
 use lockkeeper_core::id::{SessionId, SessionName};
 use lockkeeper_core::time::{BootId, Stamp};
 use rusqlite::{ErrorCode, OptionalExtension, params};
@@ -7,6 +8,7 @@ use sha2::{Digest, Sha256};
 
 use super::{Purge, SqliteEngine};
 use crate::append::{Appended, KeyEntry, Removal};
+use crate::audit::{printed, removed};
 use crate::cursor::Cursor;
 use crate::limits;
 use crate::prepare::{Prepared, REMOVED, SNAPSHOT_FORMAT, tombstone};
@@ -152,6 +154,9 @@ impl SqliteEngine {
                        ON CONFLICT DO UPDATE SET open = excluded.open, body = excluded.body";
             self.conn.prepare_cached(sql)?.execute(params![pk, gate.no.0, gate.open, gate.body])?;
         }
+        for record in &append.audit {
+            self.record(Some(pk), record)?;
+        }
         if let Some(at) = &append.ingested {
             let sql =
                 "INSERT OR REPLACE INTO ingested(session, attempt, upto, out_carry, err_carry, rebuild_from)
@@ -204,8 +209,26 @@ impl SqliteEngine {
             self.conn.execute(&format!("DELETE FROM {table} WHERE session = ?"), [pk])?;
         }
         self.insert(pk, seq, &removal.at, REMOVED, &tombstone(&removal.by))?;
+        let record = printed(&removed(removal));
+        let unprinted = |why: String| rusqlite::Error::ToSqlConversionFailure(why.into());
+        self.record(Some(pk), &record.map_err(unprinted)?)?;
         self.purge = Purge::More;
         Ok(Appended::Ok { last: Cursor(self.head), seq })
+    }
+
+    pub(super) fn record_alone(&self, record: &str) -> rusqlite::Result<Appended> {
+        self.record(None, record)?;
+        Ok(Appended::Ok { last: Cursor(self.head), seq: 0 })
+    }
+
+    fn record(&self, session: Option<i64>, record: &str) -> rusqlite::Result<()> {
+        let last = "SELECT no, hash FROM audit ORDER BY no DESC LIMIT 1";
+        let last: Option<(i64, String)> =
+            self.conn.prepare_cached(last)?.query_row([], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
+        let (no, before) = last.unwrap_or_else(|| (0, FIRST.to_owned()));
+        let insert = "INSERT INTO audit(no, session, record, hash) VALUES (?1, ?2, ?3, ?4)";
+        self.conn.prepare_cached(insert)?.execute(params![no + 1, session, record, link(&before, record)])?;
+        Ok(())
     }
 
     pub(super) fn forget_keys(&self, before_wall_ms: i64) -> rusqlite::Result<Appended> {

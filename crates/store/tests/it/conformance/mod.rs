@@ -1,6 +1,7 @@
 //! What every engine must do. Each test runs once per engine.
 
 mod appends;
+mod audit;
 mod beside;
 mod reads;
 mod removal;
@@ -87,6 +88,12 @@ conformance! {
         the_ingest_position_moves_with_the_events
         a_snapshot_and_the_rest_are_the_whole_fold
         random_histories_fold_to_their_rows
+    }
+    audit {
+        records_are_stored_with_their_events_and_each_follows_the_one_before
+        records_stay_when_their_session_is_removed
+        what_is_refused_leaves_no_record
+        pages_of_the_audit_lead_to_its_end
     }
     removal {
         a_removed_session_leaves_its_tombstone_only

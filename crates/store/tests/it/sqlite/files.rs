@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-use lockkeeper_store::StoreError;
+use lockkeeper_store::{AuditQuery, Store as _, StoreError};
 use rusqlite::Connection;
 
 use super::{bytes_of, child, fill, open, place, refused, wait_for};
@@ -16,9 +16,27 @@ fn a_newer_schema_is_refused_and_left_alone() {
     Connection::open(&path).unwrap().pragma_update(None, "user_version", 99).unwrap();
     let before = bytes_of(dir.path());
     let error = refused(&path);
-    assert_eq!(error, StoreError::Newer { found: 99, known: 1 });
+    assert_eq!(error, StoreError::Newer { found: 99, known: 2 });
     assert!(error.to_string().contains("newer lk"), "{error}");
     assert_eq!(bytes_of(dir.path()), before);
+}
+
+#[test]
+fn an_older_schema_becomes_the_present_one_and_keeps_what_it_holds() {
+    let (_dir, path) = place();
+    fill(&path);
+    let old = Connection::open(&path).unwrap();
+    old.execute_batch("DROP TABLE audit; PRAGMA user_version = 1;").unwrap();
+    let events =
+        |conn: &Connection| conn.query_row("SELECT count(*) FROM events", [], |row| row.get::<_, i64>(0));
+    let before = events(&old).unwrap();
+    drop(old);
+    let store = open(&path);
+    assert!(store.audit(&AuditQuery::default()).unwrap().entries.is_empty());
+    drop(store);
+    let new = Connection::open(&path).unwrap();
+    let version = new.pragma_query_value(None, "user_version", |row| row.get::<_, i64>(0));
+    assert_eq!((events(&new).unwrap(), version.unwrap()), (before, 2));
 }
 
 #[test]

@@ -3,6 +3,7 @@
 mod access;
 mod always;
 mod api;
+mod audit;
 mod bypass;
 mod files;
 mod pending;

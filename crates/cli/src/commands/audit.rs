@@ -1,0 +1,199 @@
+//! `lk audit`: who let what happen, when and why, and what became of it.
+
+mod export;
+mod verify;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use clap::Subcommand;
+use lockkeeper_api::client::ClientError;
+use lockkeeper_api::id::{GateNo, SessionId};
+use lockkeeper_api::{AuditEntry, AuditListQuery, AuditRecord, Reference, Time, ToolOutcome};
+
+use crate::context::Context;
+use crate::cut;
+use crate::escape;
+use crate::exit;
+use crate::failure::Outcome;
+use crate::format::Shown;
+use crate::refs;
+use crate::start;
+use crate::style::{Ink, Style};
+use crate::table::{Cell, Table};
+
+/// Tell who let what happen, and what became of it
+///
+/// Every decision at a gate, by whom or by which rule it was made, and whatever changes what agents may do. Records stay when
+/// sessions are removed. See docs/audit.md.
+#[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    action: Option<Action>,
+    #[command(flatten)]
+    list: List,
+}
+
+#[derive(Debug, clap::Args)]
+struct List {
+    /// Only of this session; one that was removed is named by its whole id
+    #[arg(short, long, value_name = "REF")]
+    session: Option<Reference>,
+    #[command(flatten)]
+    shown: Shown,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// List decisions and changes of what may be done, the oldest first
+    Ls(List),
+    /// Write all records, each with its hash
+    Export {
+        /// Only of this session; one that was removed is named by its whole id
+        #[arg(short, long, value_name = "REF")]
+        session: Option<Reference>,
+        /// The form: jsonl, which can be verified, or csv
+        #[arg(short, long, value_enum, default_value = "jsonl", value_name = "FORMAT")]
+        output: export::Form,
+    },
+    /// Tell whether a record was altered or removed
+    Verify {
+        /// What was exported as jsonl, - for standard input [default: what the daemon has]
+        #[arg(value_name = "FILE")]
+        file: Option<PathBuf>,
+        /// This hash, noted at an earlier time, has to be among those of the records
+        #[arg(long, value_name = "HASH")]
+        includes: Option<String>,
+    },
+}
+
+/// Runs the command.
+pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
+    match args.action {
+        None => list(&args.list, context).await,
+        Some(Action::Ls(of)) => list(&of, context).await,
+        Some(Action::Export { session, output }) => {
+            let Some(entries) = read(session.as_ref(), context).await? else { return Ok(exit::OK) };
+            export::run(&entries, output, context)?;
+            Ok(exit::OK)
+        }
+        Some(Action::Verify { file: Some(file), includes }) => {
+            verify::run(&verify::read(&file)?, includes.as_deref(), context)
+        }
+        Some(Action::Verify { file: None, includes }) => {
+            let entries = context.client.audit(&AuditListQuery::default()).await?.items;
+            verify::run(&entries, includes.as_deref(), context)
+        }
+    }
+}
+
+/// The records; none where no daemon runs, which it says.
+async fn read(session: Option<&Reference>, context: &Context) -> Outcome<Option<Vec<AuditEntry>>> {
+    let query = AuditListQuery { after: None, session: session.map(ToString::to_string) };
+    match context.client.audit(&query).await {
+        Ok(list) => Ok(Some(list.items)),
+        Err(ClientError::NoDaemon { .. }) => {
+            context.out.note(format!("no daemon runs; {}", start::advice("`lk daemon start` starts one")));
+            Ok(None)
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+async fn list(of: &List, context: &Context) -> Outcome {
+    let Some(entries) = read(of.session.as_ref(), context).await? else {
+        of.shown.nothing(context)?;
+        return Ok(exit::OK);
+    };
+    of.shown.list(context, &entries, || table(&lines(&entries), of.shown, context.out.style))?;
+    Ok(exit::OK)
+}
+
+/// What belongs together, in a line: a gate with its decision and what became of it, or a change of what may be done.
+#[derive(Debug)]
+struct Line {
+    record: AuditRecord,
+    outcome: Option<ToolOutcome>,
+}
+
+fn lines(entries: &[AuditEntry]) -> Vec<Line> {
+    let mut lines: Vec<Line> = Vec::new();
+    let mut gates: BTreeMap<(SessionId, GateNo), usize> = BTreeMap::new();
+    for record in entries.iter().filter_map(AuditEntry::read) {
+        let of_gate = record.what.starts_with("gate.");
+        let key = record.session.clone().zip(record.gate).filter(|_| of_gate);
+        let known = key.as_ref().and_then(|key| gates.get(key)).and_then(|at| lines.get_mut(*at));
+        match (record.what.as_str(), known) {
+            ("gate.outcome", Some(line)) => line.outcome = record.outcome,
+            ("gate.decided" | "gate.withdrawn", Some(line)) => line.record = record,
+            ("gate.delivered" | "gate.outcome", _) => {}
+            _ => {
+                gates.extend(key.map(|key| (key, lines.len())));
+                lines.push(Line { record, outcome: None });
+            }
+        }
+    }
+    lines
+}
+
+fn table(lines: &[Line], shown: Shown, style: Style) -> Table {
+    const INPUT: usize = 120;
+    let head = ["AGE", "WHO", "WHAT", "SESSION", "TOOL", "INPUT", "RISK", "RULE", "OUTCOME"];
+    let mut table = Table::new(&head, &["INPUT", "SESSION"], &["RULE", "RISK", "INPUT", "SESSION"]);
+    let ids: Vec<&str> =
+        lines.iter().filter_map(|line| line.record.session.as_ref()).map(SessionId::as_str).collect();
+    for Line { record, outcome } in lines {
+        let session = match (&record.name, &record.session) {
+            (Some(name), _) => name.to_string(),
+            (None, Some(id)) => refs::short_id(id.as_str(), ids.iter().copied()).to_owned(),
+            (None, None) => String::new(),
+        };
+        let text = |text: &Option<String>| text.clone().unwrap_or_default();
+        let input =
+            record.input.as_deref().map(|input| cut::summary(input, INPUT, style)).unwrap_or_default();
+        table.row([
+            shown.times().show(Time::from_wall_ms(record.at_ms)).into(),
+            text(&record.by).into(),
+            what(record),
+            match record.gate {
+                Some(gate) if record.what.starts_with("gate.") => format!("{session}.{gate}").into(),
+                Some(_) | None => session.into(),
+            },
+            text(&record.tool).into(),
+            input.into(),
+            text(&record.risk).into(),
+            text(&record.rule).into(),
+            outcome.map(outcome_word).unwrap_or_default().into(),
+        ]);
+    }
+    table
+}
+
+/// What was done, in a word or three.
+fn what(record: &AuditRecord) -> Cell {
+    let text = match (record.what.as_str(), record.decision.as_deref()) {
+        ("gate.opened", _) => return Cell::inked("open", Ink::Yellow),
+        ("gate.withdrawn", _) => "closed".to_owned(),
+        (_, Some("allow")) if !record.rules.is_empty() => "allowed for good".to_owned(),
+        (_, Some("allow")) => "allowed".to_owned(),
+        (_, Some("edit")) => "allowed with changes".to_owned(),
+        (_, Some("deny")) => return Cell::inked("denied", Ink::Red),
+        (_, Some("answer")) => "answered".to_owned(),
+        ("settings.wanted" | "session.created", _) => {
+            format!("mode {}", escape::line(record.mode.as_deref().unwrap_or_default()))
+        }
+        (other, _) => other.to_owned(),
+    };
+    text.into()
+}
+
+fn outcome_word(outcome: ToolOutcome) -> &'static str {
+    match outcome {
+        ToolOutcome::Ok => "ok",
+        ToolOutcome::Failed => "failed",
+        ToolOutcome::Denied => "denied",
+        ToolOutcome::Cut => "cut",
+        ToolOutcome::Unknown => "unknown",
+    }
+}

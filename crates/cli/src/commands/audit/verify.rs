@@ -1,0 +1,122 @@
+//! `lk audit verify`: whether a record was altered or removed.
+
+use std::io::{self, BufRead as _, BufReader};
+use std::path::Path;
+
+use anyhow::Context as _;
+use lockkeeper_api::{AUDIT_FIRST, AuditEntry};
+
+use crate::context::Context;
+use crate::exit;
+use crate::failure::{Failure, Outcome};
+
+/// What was exported to a file.
+pub(super) fn read(file: &Path) -> Outcome<Vec<AuditEntry>> {
+    let name = file.display();
+    let open = || std::fs::File::open(file).with_context(|| format!("failed to read {name}"));
+    let reader: Box<dyn io::Read> =
+        if file.as_os_str() == "-" { Box::new(io::stdin()) } else { Box::new(open()?) };
+    let mut entries = Vec::new();
+    for (no, line) in (1..).zip(BufReader::new(reader).lines()) {
+        let line: String = line.with_context(|| format!("failed to read {name}"))?;
+        if line.trim().is_empty() {
+            continue;
+        }
+        let entry = serde_json::from_str(&line).map_err(|error| {
+            Failure::usage(format!("{name}:{no}: this is no record: {error}"))
+                .next("`lk audit export` writes what can be verified")
+        })?;
+        entries.push(entry);
+    }
+    Ok(entries)
+}
+
+/// Looks at all of them.
+pub(super) fn run(entries: &[AuditEntry], includes: Option<&str>, context: &Context) -> Outcome {
+    let last = chain(entries).map_err(|why| Failure::new(exit::FAILED, why))?;
+    if let Some(hash) = includes
+        && !entries.iter().any(|entry| entry.hash == hash)
+    {
+        let why =
+            format!("no record has the hash {hash}: what was there at that time is not all there any more");
+        return Err(Failure::new(exit::FAILED, why));
+    }
+    let Some(last) = last else {
+        context.out.line("there are no records")?;
+        return Ok(exit::OK);
+    };
+    context.out.line(format!("{} records, none altered or missing up to {}", entries.len(), last.no))?;
+    context.out.line(format!("the last one's hash is {}", last.hash))?;
+    if includes.is_none() {
+        context.out.note(
+            "note that hash elsewhere: with --includes it shows later whether the end was cut off or all was written anew",
+        );
+    }
+    Ok(exit::OK)
+}
+
+/// The last record, if each follows the one before; else what is wrong.
+fn chain(entries: &[AuditEntry]) -> Result<Option<&AuditEntry>, String> {
+    let (mut no, mut hash) = (0, AUDIT_FIRST);
+    for entry in entries {
+        if entry.no != no + 1 {
+            let what = if no == 0 {
+                "the first records are".to_owned()
+            } else {
+                format!("what follows record {no} is")
+            };
+            return Err(format!("{what} missing: the next one is {}", entry.no));
+        }
+        if !entry.follows(hash) {
+            return Err(format!(
+                "record {} is not as it was written, or follows another one than it did",
+                entry.no
+            ));
+        }
+        (no, hash) = (entry.no, &entry.hash);
+    }
+    Ok(entries.last())
+}
+
+#[cfg(test)]
+mod tests {
+    use lockkeeper_api::Json;
+    use lockkeeper_api::audit_link;
+
+    use super::*;
+
+    fn written(records: &[&str]) -> Result<Vec<AuditEntry>, Box<dyn std::error::Error>> {
+        let mut entries: Vec<AuditEntry> = Vec::new();
+        for record in records {
+            let before = entries.last().map_or(AUDIT_FIRST, |last| &last.hash);
+            let hash = audit_link(before, record);
+            entries.push(AuditEntry { no: entries.len() as u64 + 1, record: Json::parse(record)?, hash });
+        }
+        Ok(entries)
+    }
+
+    #[test]
+    fn a_record_that_is_altered_removed_or_moved_shows() -> Result<(), Box<dyn std::error::Error>> {
+        let whole = written(&[r#"{"a":1}"#, r#"{"a":2}"#, r#"{"a":3}"#])?;
+        assert_eq!(chain(&whole)?.map(|last| last.no), Some(3));
+        assert_eq!(chain(&[])?, None);
+        let changed = |change: &dyn Fn(&mut Vec<AuditEntry>)| {
+            let mut entries = whole.clone();
+            change(&mut entries);
+            chain(&entries).err().unwrap_or_default()
+        };
+        let altered = Json::parse(r#"{"a": 2}"#)?;
+        assert!(
+            changed(&|all| all[1].record = altered.clone()).starts_with("record 2 is not as it was written")
+        );
+        assert!(changed(&|all| drop(all.remove(1))).starts_with("what follows record 1 is missing"));
+        assert!(changed(&|all| drop(all.remove(0))).starts_with("the first records are missing"));
+        assert!(changed(&|all| all.swap(1, 2)).starts_with("what follows record 1 is missing"));
+        let renumbered = |all: &mut Vec<AuditEntry>| {
+            all.remove(1);
+            all[1].no = 2;
+        };
+        assert!(changed(&renumbered).starts_with("record 2 is not as it was written"));
+        Ok(())
+    }
+}

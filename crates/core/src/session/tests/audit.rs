@@ -1,0 +1,127 @@
+//! Which records are made of what happens.
+
+use super::world::*;
+use crate::audit::{AuditRecord, audit};
+use crate::gate::{Ask, Decision};
+use crate::id::GateNo;
+use crate::item::ToolOutcome;
+use crate::json::Json;
+use crate::limits;
+use crate::policy::{Effect, ToolKind};
+use crate::session::*;
+
+/// What a step leads to, told in short.
+fn records(w: &mut World, act: impl FnOnce(&mut World)) -> Vec<AuditRecord> {
+    let before = w.state.clone();
+    act(w);
+    audit(&before, &w.last)
+}
+
+fn told(records: &[AuditRecord]) -> Vec<String> {
+    let short = |record: &AuditRecord| {
+        let gate = record.gate.map(|gate| gate.to_string()).unwrap_or_default();
+        let by = record.by.clone().unwrap_or_default();
+        format!("{} {gate} {by}", record.what)
+    };
+    records.iter().map(short).collect()
+}
+
+#[test]
+fn a_decision_and_what_became_of_it_are_recorded_with_who_what_when_why_hash_rule_and_outcome() {
+    let mut w = World::guarded();
+    let opened = records(&mut w, |w| w.says(asking(ask("r1"))));
+    assert_eq!(told(&opened), ["gate.opened g1 "]);
+    let [record] = &opened[..] else { panic!() };
+    let expected = (Some("Bash"), Some("agent"), Some("high"), Some(r#"{"command": "rm x"}"#));
+    let found =
+        (record.tool.as_deref(), record.rule.as_deref(), record.risk.as_deref(), record.input.as_deref());
+    assert_eq!(found, expected);
+    assert_eq!(record.input_hash, Some(crate::hash::sha256(br#"{"command": "rm x"}"#)));
+    let decided = records(&mut w, |w| {
+        let decision = Decision::Deny { message: "not with password=hunter2".to_owned() };
+        w.decide(1, decision).unwrap();
+    });
+    assert_eq!(told(&decided), ["gate.decided g1 ann"]);
+    assert_eq!(decided[0].why.as_deref(), Some("not with password=[redacted]"));
+    assert_eq!((decided[0].tool.as_deref(), &decided[0].input_hash), (Some("Bash"), &record.input_hash));
+    assert_eq!(told(&records(&mut w, World::writes)), ["gate.delivered g1 ann"]);
+    let ended = records(&mut w, |w| {
+        let call = "toolu_1".parse().unwrap();
+        w.says(crate::agent::AgentSays::ToolEnded { call, outcome: ToolOutcome::Denied, text: "".into() });
+    });
+    assert_eq!(
+        (told(&ended), ended[0].outcome),
+        (vec!["gate.outcome g1 ".to_owned()], Some(ToolOutcome::Denied))
+    );
+    assert!(w.state.gated.is_empty());
+}
+
+#[test]
+fn what_rules_decide_and_whatever_changes_who_may_is_recorded_too() {
+    let mut w = World::guarded();
+    let ruled = records(&mut w, |w| w.says(asking_to_run(ask("r1"), "git status")));
+    assert_eq!(told(&ruled), ["gate.opened g1 ", "gate.decided g1 user:git"]);
+    w.writes();
+    let bypass = records(&mut w, |w| w.asks(Command::Bypass { kinds: vec![ToolKind::Execute], ms: 60_000 }));
+    assert_eq!((told(&bypass), bypass[0].for_ms), (vec!["bypass.began  ann".to_owned()], Some(60_000)));
+    assert_eq!(
+        told(&records(&mut w, |w| w.says(asking(ask("r2"))))),
+        ["gate.opened g2 ", "gate.decided g2 ann"]
+    );
+    assert_eq!(told(&records(&mut w, |w| w.asks(Command::EndBypass))), ["bypass.ended  ann"]);
+    let rule = Command::AddRules { rules: vec![about("make", Effect::Ask)] };
+    assert_eq!(told(&records(&mut w, |w| w.asks(rule))), ["rule.added  ann"]);
+    let id = "session:r1".to_owned();
+    assert_eq!(told(&records(&mut w, |w| w.asks(Command::RemoveRule { id }))), ["rule.removed  ann"]);
+    let plan = Command::Set { model: None, mode: Some("plan".to_owned()) };
+    let mode = records(&mut w, |w| w.asks(plan));
+    assert_eq!(
+        (told(&mode), mode[0].mode.as_deref()),
+        (vec!["settings.wanted  ann".to_owned()], Some("plan"))
+    );
+    let model = Command::Set { model: Some("m".to_owned()), mode: None };
+    assert_eq!(told(&records(&mut w, |w| w.asks(model))), Vec::<String>::new());
+}
+
+#[test]
+fn a_gate_that_closes_undecided_is_recorded_with_its_reason() {
+    let mut w = World::guarded();
+    w.says(asking(ask("r1")));
+    let cut = records(&mut w, World::interrupt);
+    assert_eq!(told(&cut), ["gate.withdrawn g1 "]);
+    assert_eq!(cut[0].withdrawn, Some(crate::gate::Withdrawal::Interrupted));
+}
+
+#[test]
+fn a_record_keeps_the_beginning_of_an_input_and_of_no_secret() {
+    let record = |input: &str| {
+        let mut w = World::guarded();
+        let input = Json::parse(input).unwrap();
+        let opened = records(&mut w, |w| w.says(asking(Ask { input, ..ask("r1") })));
+        opened[0].input.clone().unwrap()
+    };
+    let long = record(&format!(r#"{{"content":"{}"}}"#, "ä".repeat(1_000_000)));
+    assert!(long.len() <= limits::AUDIT_BYTES + 3 && long.ends_with('…'), "{} bytes", long.len());
+    // One that stands where it is cut.
+    for before in limits::AUDIT_BYTES - 60..limits::AUDIT_BYTES {
+        let cut = record(&format!(
+            r#"{{"c":"{} sk-ant-0123456789abcdefghij {}"}}"#,
+            "x".repeat(before),
+            "y".repeat(9000)
+        ));
+        assert!(!cut.contains("sk-a"), "{cut}");
+    }
+}
+
+#[test]
+fn a_gate_whose_tool_nobody_saw_end_has_an_unknown_outcome() {
+    let mut w = World::guarded();
+    w.starts_tool("toolu_1");
+    w.says(asking(ask("r1")));
+    w.decide(1, Decision::Allow).unwrap();
+    w.writes();
+    let lost = records(&mut w, World::holder_lost);
+    let outcome =
+        lost.iter().find(|record| record.what == "gate.outcome").map(|record| (record.gate, record.outcome));
+    assert_eq!(outcome, Some((Some(GateNo(1)), Some(ToolOutcome::Unknown))));
+}

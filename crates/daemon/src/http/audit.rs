@@ -1,0 +1,65 @@
+//! The audit.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use lockkeeper_api::{AuditEntry, AuditListQuery};
+use lockkeeper_core::id::SessionId;
+use lockkeeper_store::AuditQuery;
+
+use super::answer::{self, Answer, Failure, Query, wire_cursor};
+use super::pieces::{self, Array, Pieces};
+use super::resolve;
+use crate::host::Host;
+
+pub(super) async fn list(State(host): State<Arc<Host>>, Query(query): Query<AuditListQuery>) -> Answer {
+    let session = match &query.session {
+        Some(session) => Some(meant(&host, session).await?),
+        None => None,
+    };
+    let cursor = host.store.head();
+    let mut filter = AuditQuery { after: query.after.unwrap_or(0), session, limit: 0 };
+    let (mut entries, mut more) = page(&host, &mut filter).await?;
+    let reader = host.clone();
+    let write = async move |mut out: Pieces| {
+        out.text(r#"{"items":"#);
+        let mut items = Array::begin(&mut out);
+        loop {
+            items.put(&entries)?;
+            items.flow().await?;
+            if !more {
+                break;
+            }
+            (entries, more) = page(&reader, &mut filter).await?;
+        }
+        items.end();
+        out.text(r#","cursor":"#);
+        out.json(&wire_cursor(cursor))?;
+        out.text("}");
+        out.finish().await
+    };
+    Ok(answer::at(cursor, pieces::answer(&host, answer::JSON, write)))
+}
+
+/// Some records, and whether there are more; the query goes on behind them.
+async fn page(host: &Arc<Host>, query: &mut AuditQuery) -> Result<(Vec<AuditEntry>, bool), Failure> {
+    let asked = query.clone();
+    let page = resolve::read(host, move |store| store.audit(&asked)).await?;
+    query.after = page.entries.last().map_or(query.after, |last| last.no);
+    let entry = |entry: lockkeeper_store::AuditEntry| -> Result<AuditEntry, Failure> {
+        Ok(AuditEntry {
+            no: entry.no,
+            record: lockkeeper_core::json::Json::parse(&entry.record)?,
+            hash: entry.hash,
+        })
+    };
+    Ok((page.entries.into_iter().map(entry).collect::<Result<_, _>>()?, page.more))
+}
+
+/// A session, also one that was removed.
+async fn meant(host: &Arc<Host>, text: &str) -> Result<SessionId, Failure> {
+    match resolve::session(host, text).await {
+        Ok(id) => Ok(id),
+        Err(failure) => text.parse().map_err(|_| failure),
+    }
+}

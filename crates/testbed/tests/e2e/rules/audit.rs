@@ -1,0 +1,221 @@
+//! The audit: what is kept of decisions, on real processes.
+
+use std::fs;
+use std::process::{Command, Stdio};
+
+use serde_json::{Value, json};
+
+use super::{VERSIONS, asked, asking, kept, with_rules, write};
+use crate::support::{Fallible, Home, ensure};
+
+const NO_EDITS: &str = "[[rule]]\nname = \"no-edits\"\neffect = \"deny\"\ntool = \"Edit\"\n";
+
+fn entries(home: &Home, query: &str) -> Fallible<Vec<Value>> {
+    let list = home.api().get(&format!("/v1/audit{query}"))?;
+    Ok(list["items"].as_array().cloned().unwrap_or_default())
+}
+
+/// What was recorded, with the gate and who did it.
+fn told(entries: &[Value]) -> Vec<String> {
+    let text = |value: &Value| value.as_str().unwrap_or("-").to_owned();
+    let line = |entry: &Value| {
+        let record = &entry["record"];
+        let gate = record["gate"].as_u64().map_or_else(|| "-".to_owned(), |no| format!("g{no}"));
+        let by = text(&record["by"]);
+        // The name of this user.
+        let by = if by == "-" || by.contains(':') { by } else { "user".to_owned() };
+        format!("{} {gate} {by}", text(&record["what"]))
+    };
+    entries.iter().map(line).collect()
+}
+
+/// Runs lk; its exit code, standard output and standard error.
+fn lk(home: &Home, arguments: &[&str]) -> Fallible<(i32, String, String)> {
+    let output = home.lk(arguments).output()?;
+    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+    Ok((output.status.code().unwrap_or(-1), text(output.stdout), text(output.stderr)))
+}
+
+#[test]
+fn every_decision_is_recorded_with_what_became_of_it_and_outlives_its_session() -> Fallible {
+    with_rules(NO_EDITS, |home| {
+        let made = home.workspace().join("made");
+        let script = format!(
+            "{} ;; {} ;; TOOL Edit {} ;; SAY end",
+            asked("export API_TOKEN=abcdefgh && make"),
+            asked("make install"),
+            json!({"file_path": made, "old_string": "a", "new_string": "b"}),
+        );
+        let (session, mut watch) = asking(home, VERSIONS[1], &script)?;
+        session.allow()?;
+        watch.status("awaiting_input")?;
+        let no = json!({"decision": "deny", "message": "not today"});
+        session.decide(&format!("{}.g2", session.id), &no)?.good()?;
+        watch.status("idle")?;
+        let all = entries(home, "")?;
+        let expected = [
+            "gate.opened g1 -",
+            "gate.decided g1 user",
+            "gate.delivered g1 user",
+            "gate.outcome g1 -",
+            "gate.opened g2 -",
+            "gate.decided g2 user",
+            "gate.delivered g2 user",
+            "gate.outcome g2 -",
+            "gate.opened g3 -",
+            "gate.decided g3 user:no-edits",
+            "gate.delivered g3 user:no-edits",
+            "gate.outcome g3 -",
+        ];
+        assert_eq!(told(&all), expected);
+        let record = |at: usize| &all[at]["record"];
+        let gates = session.gates("all")?;
+        let first = gates.iter().find(|gate| gate["no"] == 1).cloned().unwrap_or_default();
+        assert_eq!((&record(1)["input_hash"], &record(1)["rule"]), (&first["input_hash"], &first["rule"]));
+        assert_eq!(record(0)["input"], r#"{"command":"export API_TOKEN=[redacted] && make"}"#);
+        assert_eq!((&record(3)["outcome"], &record(7)["outcome"]), (&json!("ok"), &json!("denied")));
+        assert_eq!((&record(5)["decision"], &record(5)["why"]), (&json!("deny"), &json!("not today")));
+        assert_eq!((&record(9)["through"], &record(11)["outcome"]), (&json!("rule"), &json!("denied")));
+
+        // A crash loses and repeats nothing, and a removal takes nothing away.
+        home.crash_and_start()?;
+        assert_eq!(entries(home, "")?, all);
+        session.act("stop")?;
+        session.wait("end")?;
+        home.api().send("DELETE", &session.path(""), &[], None)?.good()?;
+        let after = entries(home, &format!("?session={}", session.id))?;
+        assert_eq!(after[..all.len()], all);
+        assert_eq!(told(&after[all.len()..]), ["session.removed - user"]);
+        Ok(())
+    })
+}
+
+#[test]
+fn what_changes_what_agents_may_do_is_recorded() -> Fallible {
+    with_rules("", |home| {
+        let session = home.session(&kept(VERSIONS[0]).with("mode", "plan"))?;
+        home.api().post(&session.path("/bypass"), &json!({"for_ms": 60_000}))?;
+        home.api().json("DELETE", &session.path("/bypass"), &json!({}))?.good()?;
+        home.api().post("/v1/rules", &json!({"effect": "deny", "tool": "Bash", "name": "no"}))?;
+        home.api().send("DELETE", "/v1/rules/user:no", &[], None)?;
+        let own = format!("/v1/rules?session={}", session.id);
+        home.api().post(&own, &json!({"effect": "deny", "tool": "Bash"}))?;
+        home.api().send("DELETE", &format!("/v1/rules/session:r1?session={}", session.id), &[], None)?;
+        home.api().json("PATCH", &session.path("/settings"), &json!({"mode": "default"}))?.good()?;
+        let all = entries(home, "")?;
+        let expected = [
+            "session.created - user",
+            "bypass.began - user",
+            "bypass.ended - user",
+            "rule.written - user",
+            "rule.taken_out - user",
+            "rule.added - user",
+            "rule.removed - user",
+            "settings.wanted - user",
+        ];
+        assert_eq!(told(&all), expected);
+        assert_eq!(
+            (&all[0]["record"]["mode"], &all[7]["record"]["mode"]),
+            (&json!("plan"), &json!("default"))
+        );
+        assert_eq!(all[3]["record"]["spec"], json!({"name": "no", "effect": "deny", "tool": "Bash"}));
+        Ok(())
+    })
+}
+
+#[test]
+fn an_altered_and_a_removed_record_show() -> Fallible {
+    with_rules("", |home| {
+        let (code, said, _) = lk(home, &["audit", "verify"])?;
+        assert_eq!((code, said.as_str()), (0, "there are no records\n"));
+        let (session, mut watch) =
+            asking(home, VERSIONS[0], &format!("{} ;; SAY end", asked("rm '\u{202e}x'")))?;
+        session.allow()?;
+        watch.status("idle")?;
+        let (code, said, note) = lk(home, &["audit", "verify"])?;
+        ensure!(code == 0 && said.starts_with("4 records, none altered or missing up to 4\n"), "{said}");
+        ensure!(note.contains("note that hash elsewhere"), "{note}");
+        let hash = said.trim_end().rsplit(' ').next().unwrap_or_default().to_owned();
+
+        let (_, exported, _) = lk(home, &["audit", "export"])?;
+        let file = home.path("audit.jsonl");
+        fs::write(&file, &exported)?;
+        let verify = |arguments: &[&str]| lk(home, &[&["audit", "verify"], arguments].concat());
+        let name = file.display().to_string();
+        assert_eq!(verify(&[&name, "--includes", &hash])?.0, 0);
+        // As anybody can check without us.
+        let lines: Vec<Value> = exported.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
+        let raw = exported
+            .lines()
+            .next()
+            .and_then(|line| line.split_once(r#""record":"#))
+            .map_or("", |(_, rest)| rest);
+        let record = raw.rsplit_once(r#","hash":"#).map_or("", |(record, _)| record);
+        let shell =
+            format!("printf '%s\\n%s' {} '{}' | sha256sum", "0".repeat(64), record.replace('\'', r"'\''"));
+        let sum = Command::new("sh").args(["-c", &shell]).stdin(Stdio::null()).output()?;
+        let sum = String::from_utf8_lossy(&sum.stdout).into_owned();
+        ensure!(sum.starts_with(lines[0]["hash"].as_str().unwrap_or("none")), "{sum}");
+
+        fs::write(&file, exported.replacen(r#""decision":"allow""#, r#""decision":"deny""#, 1))?;
+        let (code, _, said) = verify(&[&name])?;
+        ensure!(code == 1 && said.contains("record 2 is not as it was written"), "{code} {said}");
+        let without: Vec<&str> =
+            exported.lines().enumerate().filter(|(at, _)| *at != 1).map(|(_, line)| line).collect();
+        fs::write(&file, without.join("\n"))?;
+        let (code, _, said) = verify(&[&name])?;
+        ensure!(code == 1 && said.contains("what follows record 1 is missing"), "{code} {said}");
+        // The end that is cut off is known by its hash alone.
+        let shorter: Vec<&str> = exported.lines().take(3).collect();
+        fs::write(&file, shorter.join("\n"))?;
+        assert_eq!(verify(&[&name])?.0, 0);
+        let (code, _, said) = verify(&[&name, "--includes", &hash])?;
+        ensure!(code == 1 && said.contains("no record has the hash"), "{said}");
+        fs::write(&file, "{}\n")?;
+        let (code, _, said) = verify(&[&name])?;
+        ensure!(code == 2 && said.contains("audit.jsonl:1: this is no record"), "{said}");
+
+        // What somebody changes in the database.
+        home.stop_daemon()?;
+        let database = home.data().join("lockkeeper.db");
+        ensure!(database.exists(), "there is no {}", database.display());
+        let sql = rusqlite::Connection::open(&database)?;
+        sql.execute("UPDATE audit SET record = replace(record, '\"allow\"', '\"deny\"') WHERE no = 2", [])?;
+        drop(sql);
+        home.start()?;
+        let (code, _, said) = lk(home, &["audit", "verify"])?;
+        ensure!(code == 1 && said.contains("record 2 is not as it was written"), "{code} {said}");
+        Ok(())
+    })
+}
+
+#[test]
+fn the_audit_is_listed_for_people_and_exported_for_spreadsheets() -> Fallible {
+    with_rules("", |home| {
+        let (session, mut watch) = asking(
+            home,
+            VERSIONS[0],
+            &format!("{} ;; {} ;; SAY end", asked("make x"), write(&home.workspace().join("f"))),
+        )?;
+        session.allow()?;
+        watch.status("idle")?;
+        let (code, shown, _) = lk(home, &["audit"])?;
+        ensure!(code == 0 && shown.lines().count() == 2, "{shown}");
+        for part in
+            ["WHO", "allowed", "Bash", "make x", "high", "agent", "ok", &format!("{}.g1", &session.id[..6])]
+        {
+            ensure!(shown.contains(part), "{part:?} is not in {shown}");
+        }
+        let (code, csv, _) = lk(home, &["audit", "export", "-o", "csv", "-s", &session.id])?;
+        ensure!(code == 0 && csv.starts_with("no,at,what,by,session,"), "{csv}");
+        assert_eq!(csv.matches("\r\n").count(), 5, "{csv}");
+        let (code, _, said) = lk(home, &["audit", "-s", "nobody"])?;
+        ensure!(code == 3 && said.contains("no session is called nobody"), "{code} {said}");
+        home.api().send("GET", "/v1/audit?befor=1", &[], None)?.is_problem(400, "query_invalid")?;
+        home.stop_daemon()?;
+        let (code, shown, said) = lk(home, &["audit", "export"])?;
+        ensure!(code == 0 && shown.is_empty() && said.contains("no daemon runs"), "{code} {said}");
+        assert_eq!(lk(home, &["audit", "verify"])?.0, 5);
+        Ok(())
+    })
+}
