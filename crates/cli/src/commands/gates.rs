@@ -1,24 +1,32 @@
-//! `lk gates`: lists gates.
+//! `lk gates`: lists gates, or shows some of them whole.
 
 use lockkeeper_api::client::ClientError;
 use lockkeeper_api::{Gate, GateFilter, GateQuery};
 
 use crate::clock::Times;
 use crate::context::Context;
+use crate::escape;
 use crate::exit;
 use crate::failure::Outcome;
-use crate::format::{Format, Shown};
+use crate::format::{Format, Series, Shown};
+use crate::held;
 use crate::refs;
 use crate::start;
 use crate::style::{Ink, Style};
 use crate::table::{Cell, Table};
-use crate::view;
+use crate::view::{self, Size};
 
-/// List gates
+/// List gates, or show some of them whole
+///
+/// Without a name this lists the open gates. A gate that is named is shown with all of its input, however long that is,
+/// as `lk run` and `lk attach` show it before somebody decides.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
+    /// Gates to show whole: SESSION.g1, or a session with one open gate
+    #[arg(value_name = "GATE")]
+    gates: Vec<String>,
     /// List closed gates too
-    #[arg(short, long)]
+    #[arg(short, long, conflicts_with = "gates")]
     all: bool,
     #[command(flatten)]
     shown: Shown,
@@ -26,6 +34,9 @@ pub(crate) struct Args {
 
 /// Runs the command.
 pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
+    if !args.gates.is_empty() {
+        return show(&args.gates, args.shown, context).await;
+    }
     let query = GateQuery { state: args.all.then_some(GateFilter::All), session: None };
     let gates = match context.client.gates(&query).await {
         Ok(list) => list.items,
@@ -41,6 +52,41 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
         context.out.note(if args.all { "there are no gates" } else { "no gate is open" });
     }
     Ok(exit::OK)
+}
+
+/// Shows gates whole.
+async fn show(names: &[String], shown: Shown, context: &Context) -> Outcome {
+    let mut done = Series::new(context, shown);
+    let all = async {
+        for name in names {
+            let gate = refs::gate(context, name).await?;
+            done.push(gate, |gate| whole(gate, shown.times(), context))?;
+        }
+        Ok(exit::OK)
+    };
+    let code = all.await;
+    done.finish()?;
+    code
+}
+
+/// The box of a gate, and below it what can be done about it or what was.
+fn whole(gate: &Gate, times: Times, context: &Context) -> String {
+    let style = context.out.style;
+    let drawn = view::draw_gate(gate, &held::by_file_of(gate), Size::Whole, context.out.width, style);
+    format!("{}{}\n", drawn.text, style.dim(&format!("{} {}", style.signs().dot, standing(gate, times))))
+}
+
+fn standing(gate: &Gate, times: Times) -> String {
+    if let Some(decision) = &gate.decision {
+        let told = decision.message.as_ref().map(|message| format!(": {}", escape::line(message)));
+        let (past, by) = (decision.decision.past(), escape::line(&decision.by));
+        return format!("{past} by {by} {}{}", times.ago(decision.at), told.unwrap_or_default());
+    }
+    if let Some(withdrawn) = &gate.withdrawn {
+        return format!("closed {}: {}", times.ago(withdrawn.at), view::withdrawal(withdrawn.why));
+    }
+    let expires = gate.expires.map(|at| format!(", expires {}", times.ahead(at))).unwrap_or_default();
+    format!("open {}{expires}: {}", times.lasting(gate.opened), refs::ways(gate))
 }
 
 /// The table of gates.
