@@ -137,6 +137,21 @@ fn is_unsafe(c: char) -> bool {
             | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
 }
 
+/// What a terminal must never get from an agent: what moves, hides, turns round and piles up; and what is shown for it.
+#[cfg(test)]
+pub(crate) const HOSTILE: [(&str, &str); 9] = [
+    ("\u{202e}", "\\u{202e}"),
+    ("\u{2066}", "\\u{2066}"),
+    ("\u{1b}[2J", "\\e[2J"),
+    ("\r", "\\r"),
+    ("\u{8}", "\\u{8}"),
+    ("\u{200b}", "\\u{200b}"),
+    ("\u{e0041}", "\\u{e0041}"),
+    ("\u{9b}1A", "\\u{9b}1A"),
+    // One mark too many.
+    ("e\u{301}\u{301}\u{301}\u{301}\u{301}", "e\u{301}\u{301}\u{301}\u{301}\\u{301}"),
+];
+
 #[cfg(test)]
 mod tests {
     use super::*;

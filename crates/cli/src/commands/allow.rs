@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use lockkeeper_api::{Decision, DecisionRequest, Gate, Json};
 
 use crate::context::Context;
-use crate::escape;
+use crate::cut;
 use crate::exit;
 use crate::failure::{Failure, Outcome};
 use crate::format::{Series, Shown};
@@ -75,7 +75,7 @@ pub(super) fn sentence(gate: &Gate, style: Style) -> String {
     const INPUT: usize = 100;
     let word = gate.decision.as_ref().map_or("decided", |decision| decision.decision.past());
     let input = view::tool_summary(&gate.tool, &gate.input, &gate.dir, INPUT, style);
-    let what = format!("{}  {input}", escape::line(&gate.tool));
+    let what = format!("{}  {input}", cut::summary(&gate.tool, INPUT, style));
     format!("{} {word}: {}\n", refs::gate_title(gate), what.trim_end())
 }
 

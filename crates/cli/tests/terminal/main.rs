@@ -301,6 +301,33 @@ fn the_list_is_drawn_again_when_something_happens() -> Result {
     Ok(())
 }
 
+#[test]
+fn gates_that_come_and_go_are_drawn_and_ring_once() -> Result {
+    let home = Home::new()?;
+    home.lk(&["run", "-d", "--keep", "-a", "demo", "--name", "one", "add a test"])?;
+    home.lk(&["wait", "one", "--for", "input"])?;
+    let mut screen = Screen::open(&home.command(&["gates", "--watch"]))?;
+    screen.wait_for("one      Write  lockkeeper_demo_test.sh  medium  agent  open")?;
+    // What was open before calls nobody.
+    assert!(!screen.text().contains('\x07'), "{:?}", screen.text());
+    home.lk(&["run", "-d", "--keep", "-a", "demo", "--name", "two", "add a test"])?;
+    screen.wait_for("two      Write")?;
+    screen.wait_for("\x07")?;
+    home.lk(&["deny", "one"])?;
+    home.lk(&["daemon", "stop"])?;
+    screen.wait_for("no daemon runs; waiting for one")?;
+    home.lk(&["daemon", "start"])?;
+    // The one that is left has called before.
+    screen.wait_for("two      Write")?;
+    home.lk(&["deny", "two"])?;
+    screen.wait_for("no gate is open")?;
+    screen.type_in("\x03")?;
+    assert_eq!(screen.end()?, 0);
+    assert_eq!(screen.text().matches('\x07').count(), 1, "{:?}", screen.text());
+    assert!(screen.text().ends_with("\x1b[?25h\x1b[?1049l"), "the terminal is as it was");
+    Ok(())
+}
+
 /// Not a test: the process between a test and `lk`, which takes the terminal. See [`screen`].
 #[test]
 fn take_the_terminal() -> Result {

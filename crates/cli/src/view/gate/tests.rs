@@ -1,34 +1,16 @@
 //! What people see of a gate, and what they never do.
 
-use lockkeeper_api::id::SessionId;
-use lockkeeper_api::{Cursor, Event, EventBody, Json, Time};
 use serde_json::{Value, json};
 use unicode_width::UnicodeWidthStr as _;
 
 use super::*;
-use crate::view::tests::{gate, session};
+use crate::escape::HOSTILE;
+use crate::view::tests::api_gate;
 use crate::view::tool_summary;
 
 type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error>>;
 
 const PLAIN: Style = Style { colour: false, unicode: true };
-
-/// A gate about this input, as the API tells it.
-fn api_gate(tool: &str, input: &str) -> Result<Gate> {
-    let text = gate(1, "permission", tool, &json!({"marker": 1})).to_string();
-    let text = text.replace(r#"{"marker":1}"#, input);
-    let event = Event {
-        cursor: Cursor::at(1),
-        session: SessionId::from_random(7),
-        seq: 1,
-        at: Time::from_wall_ms(0),
-        kind: "gate.opened".to_owned(),
-        data: Json::parse(&text)?,
-    };
-    let EventBody::GateOpened { gate } = event.body()? else { return Err("no gate".into()) };
-    let session = session()?;
-    Ok(Gate::new(&session.id, session.name.as_ref(), &session.agent, &session.dir, &gate))
-}
 
 fn drawn(tool: &str, input: &Value, held: &Held, size: Size) -> Result<String> {
     Ok(draw(&api_gate(tool, &input.to_string())?, held, size, Some(72), PLAIN).text)
@@ -133,20 +115,6 @@ fn the_signs_of_a_change_are_there_without_colour_and_in_every_row() -> Result {
     assert!(coloured.contains("\u{1b}[31m-ooo") && coloured.contains("\u{1b}[32m+nnn"), "{coloured}");
     Ok(())
 }
-
-/// What a terminal must never get from an agent: what moves, hides, turns round and piles up.
-const HOSTILE: [(&str, &str); 9] = [
-    ("\u{202e}", "\\u{202e}"),
-    ("\u{2066}", "\\u{2066}"),
-    ("\u{1b}[2J", "\\e[2J"),
-    ("\r", "\\r"),
-    ("\u{8}", "\\u{8}"),
-    ("\u{200b}", "\\u{200b}"),
-    ("\u{e0041}", "\\u{e0041}"),
-    ("\u{9b}1A", "\\u{9b}1A"),
-    // One mark too many.
-    ("e\u{301}\u{301}\u{301}\u{301}\u{301}", "e\u{301}\u{301}\u{301}\u{301}\\u{301}"),
-];
 
 #[test]
 fn nothing_that_a_terminal_obeys_gets_into_a_box() -> Result {
