@@ -104,7 +104,7 @@ impl Follower<'_> {
             Reply::Whole => {
                 let (gate, style) = (asking.gate(), self.screen.style);
                 let held = held::by_file_of(gate);
-                let drawn = view::draw_gate(gate, &held, Size::Whole, self.context.out.width, style);
+                let drawn = view::draw_gate(gate, &held, Size::Whole, self.context.out.width_now(), style);
                 self.screen.show(&drawn.text)?;
                 let question = asking.question(style);
                 self.asking = Some(asking);
@@ -120,6 +120,7 @@ impl Follower<'_> {
 
     fn ask_next(&mut self) -> Outcome<()> {
         let Some(gate) = self.track.next_gate() else { return Ok(()) };
+        self.view.resize(self.context.out.width_now());
         let text = self.view.gate_again(&gate, &held::by_file_of(&gate));
         self.screen.show(&text)?;
         self.ask(gate)

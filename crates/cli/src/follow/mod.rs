@@ -172,6 +172,7 @@ impl Follower<'_> {
     }
 
     async fn frame(&mut self, frame: &Frame) -> Outcome<Option<u8>> {
+        self.view.resize(self.context.out.width_now());
         let opened = match frame {
             Frame::Event(event) => self.track.event(event),
             Frame::Ready(ready) => self.track.snapshot(&ready.snapshot),

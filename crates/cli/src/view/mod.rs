@@ -112,6 +112,11 @@ impl View {
         }
     }
 
+    /// Takes in how wide the terminal is, if it is for one: what is drawn for a wider one leaves its box.
+    pub(crate) fn resize(&mut self, columns: Option<usize>) {
+        self.columns = columns;
+    }
+
     /// Takes in a turn that began before the view does.
     pub(crate) fn join(&mut self, turn: &TurnNow) {
         self.began.insert(turn.no, turn.started);

@@ -175,6 +175,26 @@ fn what_a_box_leaves_out_is_shown_by_a_key() -> Result {
 }
 
 #[test]
+fn a_box_is_as_wide_as_the_terminal_is_then() -> Result {
+    let home = Home::new()?;
+    home.lk(&["run", "-d", "--keep", "-a", "demo", "--name", "fix", "add a test"])?;
+    home.lk(&["wait", "fix", "--for", "input"])?;
+    home.lk(&["deny", "fix"])?;
+    home.lk(&["wait", "fix"])?;
+    let mut screen = Screen::open(&home.command(&["attach", "fix"]))?;
+    screen.wait_for("fix is idle")?;
+    screen.resize(30)?;
+    home.lk(&["send", "fix", "again"])?;
+    screen.wait_for(QUESTION)?;
+    let text = screen.text();
+    let rows: Vec<&str> = text.lines().filter(|row| row.starts_with(['╭', '│', '┆'])).collect();
+    assert!(rows.len() > 10 && rows.iter().all(|row| row.chars().count() <= 30), "{text}");
+    screen.type_in("d no\n")?;
+    screen.wait_for("✓ completed")?;
+    Ok(())
+}
+
+#[test]
 fn a_gate_of_the_past_is_nobodys_question() -> Result {
     let home = Home::new()?;
     let args = ["run", "-a", "demo", "--key", "k", "--allow", "*", "add a test"];
