@@ -50,7 +50,7 @@ Look:
   wait        Wait until sessions are idle, ask something, or end
 
 Gates:
-  gates       List gates
+  gates       List gates, or show some of them whole
   allow       Let a step go on
   deny        Refuse a step
   answer      Answer an agent's questions

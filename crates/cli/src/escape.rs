@@ -1,8 +1,15 @@
 //! What comes from an agent never reaches the terminal as it is: control, bidirectional and zero-width characters are
-//! written out, so that nothing can move the cursor, hide, or read in another order than it stands.
+//! written out, so that nothing can move the cursor, hide, or read in another order than it stands. So are marks that
+//! would pile up on one character, or stand on something that is not the agent's.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
+
+use unicode_width::UnicodeWidthChar as _;
+
+/// Characters without a width of their own that one character may bear: accents, points and vowels of those languages
+/// that have most of them. A terminal draws more over the lines around.
+pub(crate) const MARKS: usize = 4;
 
 /// Escapes text of several lines: line ends and tabs stay; a carriage return before a line end goes.
 pub(crate) fn block(text: &str) -> Cow<'_, str> {
@@ -17,14 +24,16 @@ pub(crate) fn line(text: &str) -> Cow<'_, str> {
 /// Writes the characters of JSON text that a terminal might obey as `\u` escapes, which mean the same. White space
 /// between tokens, the only place where JSON may hold a control character, becomes spaces, but for line ends.
 pub(crate) fn json(text: &str) -> Cow<'_, str> {
-    if !text.chars().any(|c| is_unsafe(c) && c != '\n') {
+    if !text.chars().any(|c| is_unsafe(c) && c != '\n' || is_mark(c)) {
         return Cow::Borrowed(text);
     }
     let mut out = String::with_capacity(text.len());
+    let mut pile = Pile::new(false);
     for c in text.chars() {
+        let piled = pile.is_too_high(c);
         match c {
             '\t' | '\r' => out.push(' '),
-            c if is_unsafe(c) && c != '\n' => {
+            c if piled || is_unsafe(c) && c != '\n' => {
                 for unit in c.encode_utf16(&mut [0; 2]) {
                     // Writing to a String cannot fail.
                     let _ = write!(out, "\\u{unit:04x}");
@@ -41,19 +50,22 @@ pub(crate) fn json_line(text: &str) -> String {
     json(text).replace('\n', " ")
 }
 
-fn escape(text: &str, keep: fn(char) -> bool, drop_returns: bool) -> Cow<'_, str> {
-    if !text.chars().any(|c| is_unsafe(c) && !keep(c)) {
+fn escape(text: &str, keep: fn(char) -> bool, is_block: bool) -> Cow<'_, str> {
+    if !text.chars().any(|c| is_unsafe(c) && !keep(c) || is_mark(c)) {
         return Cow::Borrowed(text);
     }
     let mut out = String::with_capacity(text.len() + 8);
     let mut chars = text.chars().peekable();
     let mut before = ' ';
+    // A text of several lines may come in pieces.
+    let mut pile = Pile::new(is_block);
     while let Some(c) = chars.next() {
-        if drop_returns && c == '\r' && chars.peek() == Some(&'\n') {
+        if is_block && c == '\r' && chars.peek() == Some(&'\n') {
             continue;
         }
         let before = std::mem::replace(&mut before, c);
-        if !is_unsafe(c) || keep(c) || chooses_look(before, c) {
+        let piled = pile.is_too_high(c);
+        if !piled && (!is_unsafe(c) || keep(c)) || chooses_look(before, c) {
             out.push(c);
             continue;
         }
@@ -67,6 +79,36 @@ fn escape(text: &str, keep: fn(char) -> bool, drop_returns: bool) -> Cow<'_, str
         }
     }
     Cow::Owned(out)
+}
+
+/// The marks that the last character bears.
+struct Pile {
+    marks: usize,
+    /// Whether there is a character that may bear any.
+    bears: bool,
+}
+
+impl Pile {
+    /// Before a text; whether there is a character that its first mark may stand on.
+    fn new(bears: bool) -> Self {
+        Self { marks: 0, bears }
+    }
+
+    /// Takes in a character; tells whether it is a mark that is one too many, or has nothing to stand on.
+    fn is_too_high(&mut self, c: char) -> bool {
+        if is_mark(c) {
+            self.marks += 1;
+            return !self.bears || self.marks > MARKS;
+        }
+        // What is written out bears nothing: a mark would stand on the writing.
+        *self = Self::new(!c.is_whitespace() && !is_unsafe(c));
+        false
+    }
+}
+
+/// Whether a terminal draws a character onto the one before it.
+fn is_mark(c: char) -> bool {
+    !c.is_ascii() && !is_unsafe(c) && c.width() == Some(0)
 }
 
 /// Whether a character only says how the symbol before it looks: as text or as an emoji. Anywhere else it hides.
@@ -95,6 +137,21 @@ fn is_unsafe(c: char) -> bool {
             | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
 }
 
+/// What a terminal must never get from an agent: what moves, hides, turns round and piles up; and what is shown for it.
+#[cfg(test)]
+pub(crate) const HOSTILE: [(&str, &str); 9] = [
+    ("\u{202e}", "\\u{202e}"),
+    ("\u{2066}", "\\u{2066}"),
+    ("\u{1b}[2J", "\\e[2J"),
+    ("\r", "\\r"),
+    ("\u{8}", "\\u{8}"),
+    ("\u{200b}", "\\u{200b}"),
+    ("\u{e0041}", "\\u{e0041}"),
+    ("\u{9b}1A", "\\u{9b}1A"),
+    // One mark too many.
+    ("e\u{301}\u{301}\u{301}\u{301}\u{301}", "e\u{301}\u{301}\u{301}\u{301}\\u{301}"),
+];
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -114,6 +171,28 @@ mod tests {
             assert_eq!(line(text), expected);
         }
         assert_eq!(block("a\tb\r\nc\rd"), "a\tb\nc\\rd");
+    }
+
+    #[test]
+    fn marks_do_not_pile_up_and_stand_on_nothing_else() {
+        let letter = format!("e{}", "\u{301}".repeat(MARKS));
+        assert_eq!(line(&letter), letter);
+        let flood = format!("{letter}{}b", "\u{301}".repeat(2));
+        assert_eq!(line(&flood), format!("{letter}\\u{{301}}\\u{{301}}b"));
+        // It would stand on the frame of a box, or on a sign: a minus with a stroke through it looks like a plus.
+        assert_eq!(line("\u{20d2}a"), "\\u{20d2}a");
+        assert_eq!(line("a \u{301}"), "a \\u{301}");
+        assert_eq!(line("\u{202e}\u{301}"), "\\u{202e}\\u{301}");
+        assert_eq!(block("a\n\u{301}"), "a\n\\u{301}");
+        assert_eq!(block("\u{301}ta"), "\u{301}ta", "the letter may have come before");
+        // What people write stays as it is.
+        for text in ["e\u{301}te\u{301}", "ที่นี่", "שָׁלוֹם", "नमस्ते", "Việt"]
+        {
+            assert_eq!(line(text), text);
+        }
+        let text = serde_json::Value::from(flood).to_string();
+        let escaped = json(&text);
+        assert_eq!(escaped, format!("\"{letter}\\u0301\\u0301b\""));
     }
 
     #[test]

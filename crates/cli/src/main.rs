@@ -16,6 +16,7 @@ mod exit;
 mod failure;
 mod follow;
 mod format;
+mod held;
 mod out;
 mod probe;
 mod program;

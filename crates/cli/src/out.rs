@@ -17,7 +17,7 @@ pub(crate) struct Out {
     pub(crate) style: Style,
     /// What everything else may look like.
     pub(crate) note_style: Style,
-    /// Columns of the terminal; `None` if standard output is none.
+    /// Columns of the terminal when this began; `None` if standard output is none.
     pub(crate) width: Option<usize>,
 }
 
@@ -37,6 +37,12 @@ impl Out {
             note_style: Style { colour: io::stderr().is_terminal() && may_colour, unicode },
             width,
         }
+    }
+
+    /// Columns of the terminal at this moment, for whoever writes for long: people change its size.
+    pub(crate) fn width_now(&self) -> Option<usize> {
+        self.width
+            .map(|known| terminal_size::terminal_size().map_or(known, |(width, _)| usize::from(width.0)))
     }
 
     /// Writes data, with a line end.

@@ -83,6 +83,11 @@ pub(crate) fn advice(outside: &str) -> &str {
     if entry::attempt().is_some() { ELSEWHERE } else { outside }
 }
 
+/// Says to whoever only looks that there is nothing to look at.
+pub(crate) fn note_no_daemon(context: &Context) {
+    context.out.note(format!("no daemon runs; {}", advice("`lk run` starts one")));
+}
+
 /// None of our variables reaches an agent, so that one that it was started with is not where its daemon is.
 const ELSEWHERE: &str = "this runs inside an agent, whose daemon may have another LK_HOME; none reaches an agent: LK_HOME=DIR lk …";
 

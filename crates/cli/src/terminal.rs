@@ -4,12 +4,14 @@
 //! that nobody allows a step that they have not seen.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufRead as _, BufReader, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::{env, thread};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::termios::{QueueSelector, tcflush, tcgetpgrp};
 use tokio::sync::mpsc;
 
@@ -22,7 +24,13 @@ pub(crate) struct Terminal {
     /// Lines that were read, at most one per request.
     lines: mpsc::Receiver<Option<String>>,
     asked: bool,
+    /// Shared with the reader, who has it from the look at the terminal until the line is among the others. So whoever
+    /// else has it knows that what was typed is in the terminal, in here, or among the lines, and nowhere in between.
+    begun: Arc<Mutex<Begun>>,
 }
+
+/// The beginning of a line: what was typed before the key that hands it over without ending it (Ctrl-D).
+type Begun = Vec<u8>;
 
 impl Terminal {
     /// Opens the terminal; `None` if there is none, or if this process is in its background.
@@ -31,30 +39,29 @@ impl Terminal {
         if tcgetpgrp(&tty).ok()? != rustix::process::getpgrp() {
             return None;
         }
-        let mut reader = BufReader::new(tty.try_clone().ok()?);
+        let reader = tty.try_clone().ok()?;
         let (asks, asked) = sync_channel::<()>(1);
         let (found, lines) = mpsc::channel(1);
+        let begun = Arc::new(Mutex::new(Begun::new()));
+        let shared = Arc::clone(&begun);
         // Reading a terminal cannot be given up, so it has a thread of its own, which ends with the process.
         thread::Builder::new()
             .name("terminal".to_owned())
             .spawn(move || {
                 while asked.recv().is_ok() {
-                    let mut line = String::new();
-                    let read = reader.read_line(&mut line).ok().filter(|bytes| *bytes > 0);
-                    if found
-                        .blocking_send(read.map(|_| line.trim_end_matches(['\r', '\n']).to_owned()))
-                        .is_err()
-                    {
+                    if !read_line(&reader, &shared, &found) {
                         return;
                     }
                 }
             })
             .ok()?;
-        Some(Self { tty, asks, lines, asked: false })
+        Some(Self { tty, asks, lines, asked: false, begun })
     }
 
     /// Throws away what was typed so far. Called when all that a question is about has been shown.
     pub(crate) fn forget_typed(&mut self) {
+        let mut begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner);
+        begun.clear();
         // A terminal that cannot do it has nothing to throw away.
         let _ = tcflush(&self.tty, QueueSelector::IFlush);
         if self.lines.try_recv().is_ok() {
@@ -70,6 +77,56 @@ impl Terminal {
         let line = self.lines.recv().await;
         self.asked = false;
         line.flatten()
+    }
+}
+
+/// Hands over one line, or `None` at the end of input; tells whether anybody took it.
+fn read_line(mut tty: &File, begun: &Mutex<Begun>, found: &mpsc::Sender<Option<String>>) -> bool {
+    let mut piece = [0; 4096];
+    loop {
+        // Waits without the lock, and reads with it only what is there: it may have been thrown away in between.
+        let (read, mut begun) = match look(tty, None) {
+            Look::Blind => (tty.read(&mut piece), begun.lock().unwrap_or_else(PoisonError::into_inner)),
+            Look::Nothing => continue,
+            Look::Ready => {
+                let begun = begun.lock().unwrap_or_else(PoisonError::into_inner);
+                if look(tty, Some(&Timespec::default())) == Look::Nothing {
+                    continue;
+                }
+                (tty.read(&mut piece), begun)
+            }
+        };
+        let Some(count @ 1..) = read.ok() else {
+            return found.blocking_send(None).is_ok();
+        };
+        begun.extend(&piece[..count]);
+        if begun.ends_with(b"\n") {
+            let line = String::from_utf8_lossy(&std::mem::take(&mut *begun)).into_owned();
+            // There is room: one line at most was asked for.
+            return found.blocking_send(Some(line.trim_end_matches(['\r', '\n']).to_owned())).is_ok();
+        }
+    }
+}
+
+/// What a look at the terminal tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Look {
+    /// There is something to read, or the terminal is gone.
+    Ready,
+    /// There is nothing.
+    Nothing,
+    /// That cannot be told: macOS does not let a program wait for `/dev/tty`.
+    Blind,
+}
+
+/// Looks at the terminal until there is something to read, or for so long.
+fn look(tty: &File, within: Option<&Timespec>) -> Look {
+    let mut looks = [PollFd::new(tty, PollFlags::IN)];
+    match poll(&mut looks, within) {
+        Ok(0) | Err(rustix::io::Errno::INTR) => Look::Nothing,
+        Ok(_) if looks[0].revents().contains(PollFlags::NVAL) => Look::Blind,
+        Ok(_) => Look::Ready,
+        Err(_) => Look::Blind,
     }
 }
 

@@ -68,6 +68,7 @@ fn every_command_that_looks_prints_one_document() -> Result {
         &["queue", "fix", "ls"],
         &["claims", "fix"],
         &["gates"],
+        &["gates", "fix", "fix.g1"],
         &["agents"],
         &["doctor"],
         &["version"],

@@ -7,6 +7,7 @@ use lockkeeper_api::{Decision, DecisionRequest, Gate, Json};
 
 use super::always;
 use crate::context::Context;
+use crate::cut;
 use crate::escape;
 use crate::exit;
 use crate::failure::{Failure, Outcome};
@@ -86,7 +87,7 @@ pub(super) fn sentence(gate: &Gate, style: Style) -> String {
     const INPUT: usize = 100;
     let word = gate.decision.as_ref().map_or("decided", |decision| decision.decision.past());
     let input = view::tool_summary(&gate.tool, &gate.input, &gate.dir, INPUT, style);
-    let what = format!("{}  {input}", escape::line(&gate.tool));
+    let what = format!("{}  {input}", cut::summary(&gate.tool, INPUT, style));
     let rules = gate.decision.as_ref().map(|decision| decision.rules.join(", "));
     let rules = rules.filter(|rules| !rules.is_empty());
     let lasting = rules.map(|rules| format!("; from now on by {}", escape::line(&rules))).unwrap_or_default();

@@ -1,10 +1,10 @@
 //! `lk ls`: lists sessions.
 
 use lockkeeper_api::client::ClientError;
-use lockkeeper_api::{Session, SessionQuery};
+use lockkeeper_api::{Session, SessionQuery, Status};
 
 use super::daemon::pause;
-use super::watch;
+use super::watch::{self, Watched};
 use crate::clock::Times;
 use crate::context::Context;
 use crate::exit;
@@ -38,7 +38,7 @@ pub(crate) struct Args {
 pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
     let query = SessionQuery { all: args.all.then_some(true), ..filters(&args.filter)? };
     if args.watch {
-        return watch::run(&query, args.shown, context).await;
+        return watch::run(&Sessions { query: &query, shown: args.shown }, context).await;
     }
     let Some(list) = listed(context, &query).await? else {
         args.shown.nothing(context)?;
@@ -60,8 +60,41 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
     Ok(exit::OK)
 }
 
+/// The list that is drawn again.
+struct Sessions<'a> {
+    query: &'a SessionQuery,
+    shown: Shown,
+}
+
+impl Watched for Sessions<'_> {
+    type Item = Session;
+
+    const KINDS: Option<&'static str> = None;
+
+    async fn list(&self, context: &Context) -> Result<Vec<Session>, ClientError> {
+        Ok(context.client.sessions(self.query).await?.items)
+    }
+
+    fn table(&self, items: &[Session]) -> Table {
+        table(items, self.shown.times())
+    }
+
+    fn nothing(&self) -> &'static str {
+        none_listed(self.query)
+    }
+
+    /// What a session waits for changes without an event of its own: the host is another's.
+    fn may_change(session: &Session) -> bool {
+        session.status == Status::Queued
+    }
+
+    fn calls(_: &[Session], _: &[Session]) -> bool {
+        false
+    }
+}
+
 /// What an empty list means.
-pub(super) fn none_listed(query: &SessionQuery) -> &'static str {
+fn none_listed(query: &SessionQuery) -> &'static str {
     if query.status.is_some() || query.agent.is_some() || query.label.is_some() {
         "no session fits the filter"
     } else if query.all == Some(true) {
@@ -76,7 +109,7 @@ pub(crate) async fn listed(context: &Context, query: &SessionQuery) -> Outcome<O
     match context.client.sessions(query).await {
         Ok(list) => Ok(Some(list.items)),
         Err(ClientError::NoDaemon { .. }) => {
-            context.out.note(format!("no daemon runs; {}", start::advice("`lk run` starts one")));
+            start::note_no_daemon(context);
             Ok(None)
         }
         Err(error) => Err(error.into()),

@@ -1,4 +1,4 @@
-//! `lk ls --watch`: the list of sessions, drawn again whenever something happens.
+//! `lk ls --watch` and `lk gates --watch`: a list that is drawn again whenever something happens.
 //!
 //! It has a screen of its own, as pagers do, and gives the terminal back as it was.
 
@@ -6,32 +6,68 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use lockkeeper_api::client::{ClientError, EventStream};
-use lockkeeper_api::{EventQuery, Frame, Session, SessionQuery, Status};
+use lockkeeper_api::{EventQuery, Frame};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::ls;
 use crate::context::Context;
 use crate::exit;
 use crate::failure::{Failure, Outcome};
-use crate::format::Shown;
 use crate::out::Out;
+use crate::start;
 use crate::style::Style;
+use crate::table::Table;
 
-/// The shortest time between two looks at the sessions: a busy agent has many events a second.
+/// The shortest time between two looks at what is listed: a busy agent has many events a second.
 const BEAT: Duration = Duration::from_millis(250);
 /// Beats after which the times are drawn anew.
 const BEATS_A_SECOND: u32 = 4;
 
+/// Rings the bell of the terminal.
+const BELL: &str = "\x07";
+
+/// What is listed.
+pub(super) trait Watched {
+    /// One row.
+    type Item;
+
+    /// Kinds of events after which the list may be another; all kinds if nothing is said.
+    const KINDS: Option<&'static str>;
+
+    /// The list as it is.
+    async fn list(&self, context: &Context) -> Result<Vec<Self::Item>, ClientError>;
+
+    /// The list as people read it.
+    fn table(&self, items: &[Self::Item]) -> Table;
+
+    /// What it means that there is nothing.
+    fn nothing(&self) -> &'static str;
+
+    /// Whether what is told of an item may change without an event of its own.
+    fn may_change(item: &Self::Item) -> bool;
+
+    /// Whether somebody who looks elsewhere is to be called, now that the list is another.
+    fn calls(before: &[Self::Item], now: &[Self::Item]) -> bool;
+}
+
 /// Watches until somebody leaves.
-pub(super) async fn run(query: &SessionQuery, shown: Shown, context: &Context) -> Outcome {
+pub(super) async fn run<W: Watched>(watched: &W, context: &Context) -> Outcome {
     if !context.out.terminal {
         return Err(Failure::usage("--watch needs a terminal")
             .next("`lk events -f -o jsonl` tells programs what happens"));
     }
-    let Some(sessions) = ls::listed(context, query).await? else { return Ok(exit::OK) };
-    let stream = context.client.subscribe(None, &EventQuery::default()).await?;
-    let mut list = List { query, shown, context, sessions, stream, state: State::Present };
+    let items = match watched.list(context).await {
+        Ok(items) => items,
+        Err(ClientError::NoDaemon { .. }) => {
+            start::note_no_daemon(context);
+            return Ok(exit::OK);
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let query = EventQuery { kind: W::KINDS.map(str::to_owned), ..EventQuery::default() };
+    let stream = context.client.subscribe(None, &query).await?;
+    // Something may have happened in between.
+    let mut list = List { watched, context, items, stream, state: State::Stale, calls: false };
     let mut interrupts = signal(SignalKind::interrupt())?;
     let mut ends = signal(SignalKind::terminate())?;
     let mut resized = signal(SignalKind::window_change())?;
@@ -60,13 +96,14 @@ pub(super) async fn run(query: &SessionQuery, shown: Shown, context: &Context) -
     }
 }
 
-struct List<'a> {
-    query: &'a SessionQuery,
-    shown: Shown,
+struct List<'a, W: Watched> {
+    watched: &'a W,
     context: &'a Context,
-    sessions: Vec<Session>,
+    items: Vec<W::Item>,
     stream: EventStream,
     state: State,
+    /// Whether the next drawing calls somebody.
+    calls: bool,
 }
 
 /// How the list stands to what is true.
@@ -79,7 +116,7 @@ enum State {
     Away,
 }
 
-impl List<'_> {
+impl<W: Watched> List<'_, W> {
     fn frame(&mut self, frame: Result<Frame, ClientError>) -> Outcome<()> {
         match frame {
             Ok(Frame::Event(_) | Frame::Ready(_) | Frame::Gap(_)) => self.state = State::Stale,
@@ -90,15 +127,14 @@ impl List<'_> {
         Ok(())
     }
 
-    /// What a session waits for changes without an event of its own: the host is another's.
+    /// What is told may have changed without an event.
     fn doubt(&mut self) {
-        let waits = self.sessions.iter().any(|session| session.status == Status::Queued);
-        if waits && self.state == State::Present {
+        if self.items.iter().any(W::may_change) && self.state == State::Present {
             self.state = State::Stale;
         }
     }
 
-    /// Asks for the sessions if they may have changed; tells whether there is something to draw.
+    /// Asks for the list if it may have changed; tells whether there is something to draw.
     async fn look(&mut self) -> Outcome<bool> {
         match self.state {
             State::Present => return Ok(false),
@@ -109,32 +145,36 @@ impl List<'_> {
                 Err(error) => return Err(error.into()),
             },
         }
-        match self.context.client.sessions(self.query).await {
-            Ok(list) => (self.sessions, self.state) = (list.items, State::Present),
+        match self.watched.list(self.context).await {
+            Ok(items) => {
+                self.calls |= W::calls(&self.items, &items);
+                (self.items, self.state) = (items, State::Present);
+            }
             Err(error) if error.is_gone() => self.state = State::Away,
             Err(error) => return Err(error.into()),
         }
         Ok(true)
     }
 
-    fn draw(&self) -> Outcome<()> {
+    fn draw(&mut self) -> Outcome<()> {
         let size = terminal_size::terminal_size();
         let (columns, rows) =
             size.map_or((80, 24), |(width, height)| (usize::from(width.0), usize::from(height.0)));
         let style = self.context.out.style;
-        let table = ls::table(&self.sessions, self.shown.times()).render(style, Some(columns));
+        let table = self.watched.table(&self.items).render(style, Some(columns));
         let note = match self.state {
             State::Away => "no daemon runs; waiting for one",
-            State::Present | State::Stale if self.sessions.is_empty() => ls::none_listed(self.query),
+            State::Present | State::Stale if self.items.is_empty() => self.watched.nothing(),
             State::Present | State::Stale => "",
         };
-        self.context.out.raw(screen(&table, note, rows, style).as_bytes())?;
+        let bell = if std::mem::take(&mut self.calls) { BELL } else { "" };
+        self.context.out.raw(format!("{}{bell}", screen(&table, note, rows, style)).as_bytes())?;
         Ok(())
     }
 }
 
 /// A whole screen: as much of the table as fits, and a last line. Every line is cleared behind its text.
-fn screen(table: &str, note: &str, rows: usize, style: Style) -> String {
+pub(super) fn screen(table: &str, note: &str, rows: usize, style: Style) -> String {
     let room = rows.saturating_sub(1).max(1);
     let lines: Vec<&str> = table.lines().collect();
     let shown = if lines.len() > room { room.saturating_sub(1) } else { lines.len() };

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::io;
 
+use lockkeeper_api::id::GateNo;
 use lockkeeper_api::{Decision, Gate, GateKind, Json};
 use serde_json::{Map, Value};
 
@@ -17,10 +18,14 @@ use crate::view;
 pub(super) struct Asking {
     gate: Gate,
     stage: Stage,
+    /// Whether something of it is missing on the screen.
+    is_cut: bool,
 }
 
 #[derive(Debug)]
 enum Stage {
+    /// Does whoever is there see that this is another gate? The name is that of the one before.
+    Change(GateNo, Box<Stage>),
     /// What to do?
     Choice,
     /// Why not?
@@ -36,6 +41,8 @@ pub(super) enum Reply {
     Decide(Decision),
     /// No decision now.
     Leave,
+    /// All of the gate is wanted.
+    Whole,
     /// Another line is needed; the text says which.
     Again(String),
 }
@@ -46,18 +53,25 @@ pub(crate) const DENIED: &str = "The user denied this.";
 const HELP: &str = "  a          allow it as it is
   d [WHY]    deny it; the agent is told why
   e          change the input in $EDITOR, then allow that
+  v          view all of it
   s          leave it open for now
   ?          show this, and the exact bytes of the input
 ";
 
 impl Asking {
-    pub(super) fn new(gate: Gate) -> Self {
+    pub(super) fn new(gate: Gate, is_cut: bool) -> Self {
         let stage = if gate.kind == GateKind::Question && !view::questions(&gate).is_empty() {
             Stage::Questions(Vec::new())
         } else {
             Stage::Choice
         };
-        Self { gate, stage }
+        Self { gate, stage, is_cut }
+    }
+
+    /// The same, after a gate that closed while it stood on the screen: a line that was being typed for that one must not
+    /// decide this one, so the next line decides nothing.
+    pub(super) fn after(self, closed: GateNo) -> Self {
+        Self { stage: Stage::Change(closed, Box::new(self.stage)), ..self }
     }
 
     pub(super) fn gate(&self) -> &Gate {
@@ -71,8 +85,15 @@ impl Asking {
     /// The line that asks, without a line end.
     pub(super) fn question(&self, style: Style) -> String {
         match &self.stage {
+            Stage::Change(closed, _) => {
+                let text = format!("{closed} closed meanwhile; Enter to decide about {}", self.gate.no);
+                format!("{} ", style.bold(&text))
+            }
             Stage::Choice if self.gate.kind == GateKind::Login => {
                 format!("{} ", style.bold("log the agent in, then [a]llow, or [d]eny [s]kip [?]"))
+            }
+            Stage::Choice if self.is_cut => {
+                format!("{} ", style.bold("[a]llow [d]eny [e]dit [v]iew all [s]kip [?]"))
             }
             Stage::Choice => format!("{} ", style.bold("[a]llow [d]eny [e]dit [s]kip [?]")),
             Stage::Reason => format!("{} ", style.bold("why? (what the agent is told)")),
@@ -81,13 +102,23 @@ impl Asking {
                 let text =
                     questions.get(answers.len()).map(|question| cut::summary(&question.text, 60, style));
                 let text = if questions.len() > 1 { text.unwrap_or_default() } else { "answer".to_owned() };
-                format!("{} ", style.bold(&format!("{text} (a number, your own words, or [s]kip)")))
+                format!(
+                    "{} ",
+                    style.bold(&format!(
+                        "{text} (a number, your own words, {}or [s]kip)",
+                        if self.is_cut { "[v]iew all, " } else { "" }
+                    ))
+                )
             }
         }
     }
 
     /// Takes in a line.
     pub(super) async fn reply(&mut self, line: &str, style: Style) -> io::Result<Reply> {
+        if let Stage::Change(_, stage) = &mut self.stage {
+            self.stage = std::mem::replace(stage, Stage::Choice);
+            return Ok(Reply::Again(self.question(style)));
+        }
         if let Stage::Reason = self.stage {
             let message = if line.trim().is_empty() { DENIED } else { line.trim() };
             return Ok(Reply::Decide(Decision::Deny { message: message.to_owned() }));
@@ -95,6 +126,7 @@ impl Asking {
         if let Stage::Questions(answers) = &mut self.stage {
             return Ok(match line.trim() {
                 "s" => Reply::Leave,
+                "v" if self.is_cut => Reply::Whole,
                 "" => Reply::Again(self.question(style)),
                 typed => {
                     let questions = view::questions(&self.gate);
@@ -116,15 +148,16 @@ impl Asking {
             }
             "d" | "deny" => Reply::Decide(Decision::Deny { message: rest.trim().to_owned() }),
             "s" | "skip" if rest.is_empty() => Reply::Leave,
+            "v" | "view" if rest.is_empty() => Reply::Whole,
             "e" | "edit" if rest.is_empty() => self.edit(style).await?,
             "?" => {
                 let mut text = HELP.to_owned();
                 // Writing to a String cannot fail.
-                let _ = writeln!(text, "{}", style.dim(&view::raw_gate(&self.gate)));
+                let _ = writeln!(text, "{}", style.dim(&view::raw_gate(&self.gate, style)));
                 Reply::Again(text + &self.question(style))
             }
             "" => Reply::Again(self.question(style)),
-            _ => Reply::Again(format!("type a, d, e, s or ?\n{}", self.question(style))),
+            _ => Reply::Again(format!("type a, d, e, v, s or ?\n{}", self.question(style))),
         })
     }
 

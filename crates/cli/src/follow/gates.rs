@@ -8,15 +8,24 @@ use super::{AtGate, Follower};
 use crate::escape;
 use crate::exit;
 use crate::failure::Outcome;
+use crate::held;
 use crate::refs;
-use crate::view;
+use crate::view::{self, Size};
 
 impl Follower<'_> {
+    /// Those of the gates that are open: the stream may still be telling of the past.
+    pub(super) async fn open_now(&self, mut gates: Vec<Gate>) -> Outcome<Vec<Gate>> {
+        gates.retain(|gate| self.track.is_open(gate.no));
+        if !gates.is_empty() {
+            let query = GateQuery { session: Some(self.session.id.to_string()), ..GateQuery::default() };
+            let open = self.context.client.gates(&query).await?.items;
+            gates.retain(|gate| open.iter().any(|open| open.no == gate.no));
+        }
+        Ok(gates)
+    }
+
     /// A gate opened, or was open when this began.
     pub(super) async fn gate(&mut self, gate: Gate) -> Outcome<Option<u8>> {
-        if !self.track.is_open(gate.no) || !self.is_open_now(&gate).await? {
-            return Ok(None);
-        }
         let allowed = gate.kind == GateKind::Permission
             && self.plan.allow.iter().any(|tool| tool == "*" || *tool == gate.tool);
         if allowed {
@@ -35,12 +44,6 @@ impl Follower<'_> {
         Ok(None)
     }
 
-    /// The stream may still be telling of the past.
-    async fn is_open_now(&self, gate: &Gate) -> Outcome<bool> {
-        let query = GateQuery { session: Some(gate.session.to_string()), ..GateQuery::default() };
-        Ok(self.context.client.gates(&query).await?.items.iter().any(|open| open.no == gate.no))
-    }
-
     fn leave_at(&mut self, gate: &Gate) -> Outcome<u8> {
         let title = refs::gate_title(gate);
         self.screen.data_alone(&gate.id)?;
@@ -51,7 +54,11 @@ impl Follower<'_> {
 
     /// Puts a gate to whoever is at the terminal. The view has shown it already, unless another one stood in between.
     fn ask(&mut self, gate: Gate) -> Outcome<()> {
-        let asking = Asking::new(gate);
+        let is_cut = self.view.is_cut(gate.no);
+        let asking = match self.closed.take() {
+            Some(closed) => Asking::new(gate, is_cut).after(closed),
+            None => Asking::new(gate, is_cut),
+        };
         let question = asking.question(self.screen.style);
         self.asking = Some(asking);
         self.put(&question)
@@ -94,6 +101,15 @@ impl Follower<'_> {
                 self.track.set_aside(asking.gate().no);
                 self.say(&format!("left open: {}", refs::ways(asking.gate())))?;
             }
+            Reply::Whole => {
+                let (gate, style) = (asking.gate(), self.screen.style);
+                let held = held::by_file_of(gate);
+                let drawn = view::draw_gate(gate, &held, Size::Whole, self.context.out.width_now(), style);
+                self.screen.show(&drawn.text)?;
+                let question = asking.question(style);
+                self.asking = Some(asking);
+                return self.put(&question);
+            }
             Reply::Again(text) => {
                 self.asking = Some(asking);
                 return self.put(&text);
@@ -104,7 +120,9 @@ impl Follower<'_> {
 
     fn ask_next(&mut self) -> Outcome<()> {
         let Some(gate) = self.track.next_gate() else { return Ok(()) };
-        self.screen.show(&view::draw_gate(&gate, self.context.out.width, self.screen.style))?;
+        self.view.resize(self.context.out.width_now());
+        let text = self.view.gate_again(&gate, &held::by_file_of(&gate));
+        self.screen.show(&text)?;
         self.ask(gate)
     }
 
@@ -112,7 +130,7 @@ impl Follower<'_> {
     pub(super) fn drop_closed_question(&mut self) -> Outcome<()> {
         let closed = self.asking.as_ref().is_some_and(|asking| !self.track.is_open(asking.gate().no));
         if closed {
-            self.asking = None;
+            self.closed = self.asking.take().map(|asking| asking.gate().no);
             self.ask_next()?;
         }
         Ok(())

@@ -6,7 +6,7 @@ mod screen;
 mod track;
 
 use lockkeeper_api::client::{ClientError, EventStream};
-use lockkeeper_api::id::TurnNo;
+use lockkeeper_api::id::{GateNo, TurnNo};
 use lockkeeper_api::{Cursor, EventQuery, Frame, InterruptRequest, Item, Reference, Session};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Interval, MissedTickBehavior, interval};
@@ -15,6 +15,7 @@ use crate::away;
 use crate::context::Context;
 use crate::exit;
 use crate::failure::Outcome;
+use crate::held;
 use crate::refs;
 use crate::terminal::Terminal;
 use crate::view::{Messages, Prompts, View};
@@ -110,6 +111,7 @@ pub(crate) async fn follow_on(
         stream,
         terminal,
         asking: None,
+        closed: None,
         interrupts: signal(SignalKind::interrupt())?,
         beat,
         interrupted: None,
@@ -132,6 +134,8 @@ struct Follower<'a> {
     terminal: Option<Terminal>,
     /// The question on the screen.
     asking: Option<Asking>,
+    /// A gate that closed while it was asked about, until the next one is.
+    closed: Option<GateNo>,
     interrupts: Signal,
     beat: Interval,
     /// The turn that Ctrl-C has interrupted.
@@ -168,20 +172,19 @@ impl Follower<'_> {
     }
 
     async fn frame(&mut self, frame: &Frame) -> Outcome<Option<u8>> {
-        let text = self.view.frame(frame);
-        self.screen.show(&text)?;
+        self.view.resize(self.context.out.width_now());
         let opened = match frame {
             Frame::Event(event) => self.track.event(event),
-            Frame::Ready(ready) => {
-                let gates = self.track.snapshot(&ready.snapshot);
-                for gate in &gates {
-                    let text = self.view.gate(gate);
-                    self.screen.show(&text)?;
-                }
-                gates
-            }
+            Frame::Ready(ready) => self.track.snapshot(&ready.snapshot),
             Frame::Live(_) | Frame::Heartbeat(_) | Frame::Gap(_) => Vec::new(),
         };
+        let opened = self.open_now(opened).await?;
+        for gate in &opened {
+            let text = self.view.gate(gate, &held::by_file_of(gate));
+            self.screen.show(&text)?;
+        }
+        let text = self.view.frame(frame);
+        self.screen.show(&text)?;
         for gate in opened {
             if let Some(code) = self.gate(gate).await? {
                 return Ok(Some(code));

@@ -8,7 +8,7 @@ use lockkeeper_api::{
 
 use unicode_width::UnicodeWidthStr as _;
 
-use super::{View, draw_gate, tool_summary};
+use super::{Held, Messages, Size, View, draw_gate, tool_summary};
 use crate::cut;
 use crate::escape;
 use crate::style::{Ink, Style};
@@ -114,19 +114,29 @@ impl View {
         }
         let session = &self.session;
         let shown = Gate::new(&session.id, session.name.as_ref(), &session.agent, &session.dir, gate);
-        self.draw_gate(&shown);
+        // It may be a gate of the past, and the file what was decided about.
+        self.draw_gate(&shown, &Held::Unknown);
         self.gates.insert(gate.no, gate.ask.call.clone());
     }
 
     /// Shows a gate, unless it stands there already.
-    pub(super) fn draw_gate(&mut self, gate: &Gate) {
+    pub(super) fn draw_gate(&mut self, gate: &Gate, held: &Held) {
         if self.gates.contains_key(&gate.no) {
             return;
         }
         self.gates.insert(gate.no, None);
         self.finish_line();
         self.paragraph();
-        self.out.push_str(&draw_gate(gate, self.columns, self.style));
+        // A pipe gets all of it, unless people look at what goes beside it.
+        let size = match (self.columns, self.messages) {
+            (None, Messages::Streamed | Messages::Whole) => Size::Whole,
+            (Some(_), _) | (None, Messages::Hidden) => Size::Bounded,
+        };
+        let drawn = draw_gate(gate, held, size, self.columns, self.style);
+        self.out.push_str(&drawn.text);
+        if drawn.is_cut {
+            self.cut.insert(gate.no);
+        }
         self.last_tool = None;
         self.fresh = false;
     }
@@ -154,13 +164,18 @@ impl View {
     }
 
     pub(super) fn gate_withdrawn(&mut self, gate: GateNo, why: Withdrawal) {
-        let why = match why {
-            Withdrawal::ByAgent => "the agent took its question back",
-            Withdrawal::Interrupted => "the turn was interrupted",
-            Withdrawal::Stopped => "the session was stopped",
-            Withdrawal::ProcessGone => "the agent is gone",
-        };
+        let why = withdrawal(why);
         self.note(Ink::Dim, self.style.signs().cut, &format!("{gate} closed: {why}"));
+    }
+}
+
+/// Why a gate closed without a decision.
+pub(crate) fn withdrawal(why: Withdrawal) -> &'static str {
+    match why {
+        Withdrawal::ByAgent => "the agent took its question back",
+        Withdrawal::Interrupted => "the turn was interrupted",
+        Withdrawal::Stopped => "the session was stopped",
+        Withdrawal::ProcessGone => "the agent is gone",
     }
 }
 

@@ -1,21 +1,61 @@
-//! A gate as people see it before they decide: all of the exact input, escaped and never shortened.
+//! A gate as people see it before they decide: the exact input, escaped, and a change of a file as a change.
+//!
+//! All of it, or as much as fits on a few screens; then the box says how much is missing. Reads no file: what one holds
+//! that would be written is told by whoever looked.
 
-use std::fmt;
+mod change;
+mod diff;
+mod members;
+mod questions;
+mod rows;
 
-use lockkeeper_api::{Gate, GateKind, Json};
-use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
-use serde_json::Value;
-use serde_json::value::RawValue;
-use unicode_width::UnicodeWidthStr as _;
+use std::path::PathBuf;
 
-use crate::cut;
+use lockkeeper_api::{Gate, GateKind};
+
 use crate::escape;
 use crate::refs;
 use crate::style::{Ink, Style};
+use change::Change;
+use members::{Members, draw_json};
+pub(super) use questions::questions_in;
+pub(crate) use questions::{Question, questions};
+use rows::{Rows, Side};
 
-/// The box of a gate, with a line end. On a terminal of so many columns nothing of it stands outside of the box.
-pub(crate) fn draw(gate: &Gate, columns: Option<usize>, style: Style) -> String {
-    let signs = style.signs();
+/// How much of a gate is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Size {
+    /// All, however long it is.
+    Whole,
+    /// As much as somebody can look at, and how much is missing.
+    Bounded,
+}
+
+/// What the file holds that a gate would write.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Held {
+    /// Nobody looked.
+    Unknown,
+    /// There is no such file.
+    Nothing,
+    /// This text.
+    Text(String),
+    /// Something that cannot be shown, for this reason.
+    Hidden(String),
+}
+
+/// A gate that has been drawn.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Drawn {
+    /// The box, with a line end.
+    pub(crate) text: String,
+    /// Whether something of it is missing.
+    pub(crate) is_cut: bool,
+}
+
+/// The box of a gate. On a terminal of so many columns nothing of it stands outside of the box.
+pub(crate) fn draw(gate: &Gate, held: &Held, size: Size, columns: Option<usize>, style: Style) -> Drawn {
+    let dot = style.signs().dot;
     let tool = escape::line(&gate.tool);
     let asks = match gate.kind {
         GateKind::Permission => format!("{tool} asks for permission"),
@@ -23,24 +63,10 @@ pub(crate) fn draw(gate: &Gate, columns: Option<usize>, style: Style) -> String 
         GateKind::Plan => "the agent proposes a plan".to_owned(),
         GateKind::Login => "the agent needs a login".to_owned(),
     };
-    let mut text = String::new();
-    let mut side = |first_sign: &str, ink: Ink, line: &str| {
-        let room = columns.map(|columns| columns.saturating_sub(first_sign.width() + 1).max(1));
-        let pieces = room.map_or_else(|| vec![line], |room| cut::wrap(line, room));
-        for (no, piece) in pieces.into_iter().enumerate() {
-            let sign = style.ink(Ink::Yellow, if no == 0 { first_sign } else { signs.wrapped });
-            text.push_str(&sign);
-            if !piece.is_empty() {
-                text.push(' ');
-                text.push_str(&style.ink(ink, piece));
-            }
-            text.push('\n');
-        }
-    };
-    side(signs.top, Ink::Bold, &format!("{asks} {} {}", signs.dot, refs::gate_title(gate)));
-    for line in input(gate) {
-        side(signs.side, Ink::Plain, &line);
-    }
+    let title = refs::gate_title(gate);
+    let mut rows = Rows::new(size, columns, style);
+    rows.line(Side::TOP, Ink::Bold, &format!("{asks} {dot} {title}"));
+    draw_input(&mut rows, gate, held);
     let mut facts = vec![
         format!("in {}", escape::line(&gate.dir)),
         format!("risk {}", escape::line(&gate.risk)),
@@ -48,133 +74,62 @@ pub(crate) fn draw(gate: &Gate, columns: Option<usize>, style: Style) -> String 
     ];
     let reasons = [&gate.rule_reason, &gate.reason].into_iter().flatten();
     facts.extend(reasons.map(|reason| escape::line(reason).into_owned()));
-    side(signs.side, Ink::Dim, &facts.join(&format!(" {} ", signs.dot)));
-    side(signs.bottom, Ink::Plain, "");
-    text
+    rows.line(Side::PLAIN, Ink::Dim, &facts.join(&format!(" {dot} ")));
+    rows.line(Side::BOTTOM, Ink::Plain, "");
+    let (text, missing) =
+        rows.finish(|rows| format!("{rows} lines are not shown: lk gates {title} shows all"));
+    Drawn { text, is_cut: missing > 0 }
 }
 
-/// The exact bytes of the input, escaped.
-pub(crate) fn raw(gate: &Gate) -> String {
-    escape::block(gate.input.as_str()).into_owned()
+/// The exact bytes of the input, escaped: as many as fit on a few screens, and how many more there are.
+pub(crate) fn raw(gate: &Gate, style: Style) -> String {
+    /// Two screens.
+    const BYTES: usize = 4000;
+    const LINES: usize = 50;
+    let text = gate.input.as_str();
+    let lines_end = text.match_indices('\n').nth(LINES - 1).map_or(text.len(), |(at, _)| at);
+    let head = &text[..text.floor_char_boundary(BYTES.min(lines_end))];
+    let shown = escape::block(head);
+    match text.len() - head.len() {
+        0 => shown.into_owned(),
+        left => {
+            let (more, title) = (style.signs().more, refs::gate_title(gate));
+            format!("{shown}\n{more} {left} bytes are not shown: lk gates {title} -o json shows all")
+        }
+    }
 }
 
-/// The input as it stands: its members in their order, repeated names too.
-fn input(gate: &Gate) -> Vec<String> {
+/// The file that would be written as a whole, if a gate is about that.
+pub(crate) fn written_file(gate: &Gate) -> Option<PathBuf> {
+    let change = Change::read(gate).filter(Change::is_whole_file)?;
+    Some(PathBuf::from(&gate.dir).join(change.path))
+}
+
+/// The input: questions and changes as people read them, anything else as it stands.
+fn draw_input(rows: &mut Rows, gate: &Gate, held: &Held) {
     if gate.kind == GateKind::Question {
         let asked = questions(gate);
         if !asked.is_empty() {
-            return asked.iter().flat_map(Question::lines).collect();
+            let lines = asked.iter().flat_map(Question::lines);
+            lines.for_each(|line| rows.line(Side::PLAIN, Ink::Plain, &line));
+            return;
         }
     }
-    let Ok(Members(members)) = serde_json::from_str(gate.input.as_str()) else {
-        return json_lines(gate.input.as_str());
-    };
-    let mut lines = Vec::new();
-    for (name, value) in &members {
-        let repeated = members.iter().filter(|(other, _)| other == name).count() > 1;
-        let telling = members.len() == 1 || name == "command" && !repeated;
-        let name = escape::line(name);
-        match serde_json::from_str::<String>(value.get()) {
-            Ok(text) if telling => lines.extend(text_lines(&text, "")),
-            Ok(text) if text.contains('\n') => {
-                lines.push(format!("{name}:"));
-                lines.extend(text_lines(&text, "    "));
-            }
-            Ok(text) => lines.push(format!("{name}: {}", escape::line(&text))),
-            Err(_) => lines.extend(json_lines(&format!("{name}: {}", value.get()))),
+    if let Some(change) = Change::read(gate) {
+        change.draw(rows, held);
+        return;
+    }
+    match Members::read(gate.input.as_str()) {
+        None => draw_json(rows, gate.input.as_str()),
+        Some(Members(members)) if members.is_empty() => rows.line(Side::PLAIN, Ink::Plain, "(no input)"),
+        Some(members) => {
+            let times = |name: &str| members.0.iter().filter(|(other, _)| other == name).count();
+            let alone = members.0.len() == 1;
+            let command = times("command") == 1;
+            members.draw(rows, |name| alone || command && name == "command");
         }
     }
-    if lines.is_empty() {
-        lines.push("(no input)".to_owned());
-    }
-    lines
 }
 
-/// The members of a JSON object as they stand.
-struct Members<'a>(Vec<(String, &'a RawValue)>);
-
-impl<'a> Deserialize<'a> for Members<'a> {
-    fn deserialize<D: Deserializer<'a>>(from: D) -> Result<Self, D::Error> {
-        struct InOrder;
-        impl<'a> Visitor<'a> for InOrder {
-            type Value = Members<'a>;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-            fn visit_map<A: MapAccess<'a>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut members = Vec::new();
-                while let Some(member) = map.next_entry()? {
-                    members.push(member);
-                }
-                Ok(Members(members))
-            }
-        }
-        from.deserialize_map(InOrder)
-    }
-}
-
-/// Lines of JSON as it stands.
-fn json_lines(text: &str) -> Vec<String> {
-    escape::json(text).split('\n').map(str::to_owned).collect()
-}
-
-/// Lines of a text; tabs are written out, a line end at the end is shown by an empty line.
-fn text_lines(text: &str, indent: &str) -> Vec<String> {
-    text.split('\n').map(|line| format!("{indent}{}", escape::line(line))).collect()
-}
-
-/// A question of the agent.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Question {
-    /// Its text, which names the answer too.
-    pub(crate) text: String,
-    /// Answers that the agent offers.
-    pub(crate) options: Vec<String>,
-    details: Vec<String>,
-}
-
-impl Question {
-    fn lines(&self) -> Vec<String> {
-        let mut lines = vec![escape::line(&self.text).into_owned()];
-        for (no, (option, detail)) in self.options.iter().zip(&self.details).enumerate() {
-            let detail =
-                if detail.is_empty() { String::new() } else { format!(": {}", escape::line(detail)) };
-            lines.push(format!("  {}  {}{detail}", no + 1, escape::line(option)));
-        }
-        lines
-    }
-
-    /// The answer that somebody means: the number of an option, or words of their own.
-    pub(crate) fn answer(&self, typed: &str) -> String {
-        let chosen = typed.trim().parse::<usize>().ok().and_then(|no| self.options.get(no.checked_sub(1)?));
-        chosen.cloned().unwrap_or_else(|| typed.trim().to_owned())
-    }
-}
-
-/// The questions of a gate.
-pub(crate) fn questions(gate: &Gate) -> Vec<Question> {
-    questions_in(&gate.input)
-}
-
-/// The questions of an input.
-pub(super) fn questions_in(input: &Json) -> Vec<Question> {
-    let value = input.value();
-    let text =
-        |value: &Value, name: &str| value.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
-    let read = |question: &Value| {
-        let options = question.get("options").and_then(Value::as_array).cloned().unwrap_or_default();
-        Question {
-            text: text(question, "question"),
-            options: options
-                .iter()
-                .map(|option| option.as_str().map_or_else(|| text(option, "label"), str::to_owned))
-                .collect(),
-            details: options.iter().map(|option| text(option, "description")).collect(),
-        }
-    };
-    value
-        .get("questions")
-        .and_then(Value::as_array)
-        .map(|list| list.iter().map(read).collect())
-        .unwrap_or_default()
-}
+#[cfg(test)]
+mod tests;

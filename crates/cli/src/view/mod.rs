@@ -11,10 +11,11 @@ mod tool;
 use std::collections::{BTreeMap, BTreeSet};
 
 use lockkeeper_api::id::{GateNo, ItemKey, PromptNo, TurnNo};
-use lockkeeper_api::{Event, Frame, Gate, Item, Json, Session, Time, TurnNow};
+use lockkeeper_api::{Event, Frame, Gate, Item, Session, Time, TurnNow};
 use unicode_width::UnicodeWidthStr as _;
 
-pub(crate) use gate::{Question, draw as draw_gate, questions, raw as raw_gate};
+pub(crate) use content::withdrawal;
+pub(crate) use gate::{Held, Question, Size, draw as draw_gate, questions, raw as raw_gate, written_file};
 pub(crate) use tool::summary as tool_summary;
 
 use crate::cut;
@@ -69,6 +70,8 @@ pub(crate) struct View {
     began: BTreeMap<TurnNo, Time>,
     /// Gates whose box has been shown, and the tool call that each keeps from running.
     gates: BTreeMap<GateNo, Option<ItemKey>>,
+    /// Those of them of which something is missing.
+    cut: BTreeSet<GateNo>,
     /// Whether nothing was shown since the last empty line.
     fresh: bool,
     out: String,
@@ -103,9 +106,15 @@ impl View {
             last_tool: None,
             began: BTreeMap::new(),
             gates: BTreeMap::new(),
+            cut: BTreeSet::new(),
             fresh: true,
             out: String::new(),
         }
+    }
+
+    /// Takes in how wide the terminal is, if it is for one: what is drawn for a wider one leaves its box.
+    pub(crate) fn resize(&mut self, columns: Option<usize>) {
+        self.columns = columns;
     }
 
     /// Takes in a turn that began before the view does.
@@ -162,10 +171,23 @@ impl View {
         self.streaming.is_none()
     }
 
-    /// What to show for a gate that was open before the view began.
-    pub(crate) fn gate(&mut self, gate: &Gate) -> String {
-        self.draw_gate(gate);
+    /// What to show for a gate that is open, unless it stands there already, and for the file that it would write.
+    pub(crate) fn gate(&mut self, gate: &Gate, held: &Held) -> String {
+        self.draw_gate(gate, held);
         std::mem::take(&mut self.out)
+    }
+
+    /// The same once more, because something stands in between.
+    pub(crate) fn gate_again(&mut self, gate: &Gate, held: &Held) -> String {
+        let call = self.gates.remove(&gate.no).flatten();
+        let text = self.gate(gate, held);
+        self.gates.insert(gate.no, call);
+        text
+    }
+
+    /// Whether something is missing of a gate as it is shown.
+    pub(crate) fn is_cut(&self, gate: GateNo) -> bool {
+        self.cut.contains(&gate)
     }
 
     /// A line of the view's own, with its sign. The text must be escaped already.
@@ -203,11 +225,6 @@ impl View {
         let room = self.width().saturating_sub(what.width() + 4);
         format!("{what}{}", cut::summary(text, room, self.style))
     }
-}
-
-/// The member of a JSON object, as text.
-fn member(input: &Json, name: &str) -> Option<String> {
-    input.value().get(name)?.as_str().map(str::to_owned)
 }
 
 #[cfg(test)]

@@ -73,6 +73,23 @@ pub(crate) fn gate(no: u32, kind: &str, tool: &str, input: &Value) -> Value {
     }})
 }
 
+/// A gate about this input, as the API tells it.
+pub(crate) fn api_gate(tool: &str, input: &str) -> Result<Gate> {
+    let text = gate(1, "permission", tool, &json!({"marker": 1})).to_string();
+    let text = text.replace(r#"{"marker":1}"#, input);
+    let event = Event {
+        cursor: Cursor::at(1),
+        session: SessionId::from_random(7),
+        seq: 1,
+        at: Time::from_wall_ms(0),
+        kind: "gate.opened".to_owned(),
+        data: Json::parse(&text)?,
+    };
+    let lockkeeper_api::EventBody::GateOpened { gate } = event.body()? else { return Err("no gate".into()) };
+    let session = session()?;
+    Ok(Gate::new(&session.id, session.name.as_ref(), &session.agent, &session.dir, &gate))
+}
+
 fn seen(messages: Messages, style: Style, frames: &[Frame]) -> Result<String> {
     let mut view = View::new(&session()?, style, Some(72), messages, Prompts::Shown);
     Ok(frames.iter().map(|frame| view.frame(frame)).collect())

@@ -2,8 +2,9 @@
 
 use lockkeeper_api::Json;
 
+use serde_json::Value;
+
 use super::gate::questions_in;
-use super::member;
 use crate::cut;
 use crate::style::Style;
 
@@ -29,13 +30,15 @@ const USUAL: [&str; 9] =
 
 /// What the call is about, in so many columns. Paths below the workspace are told from there.
 pub(crate) fn summary(tool: &str, input: &Json, dir: &str, columns: usize, style: Style) -> String {
-    let members: Vec<String> = TELLING
+    let value = input.value();
+    let member = |name: &&str| value.get(name).and_then(Value::as_str);
+    let members: Vec<&str> = TELLING
         .iter()
         .find(|(name, _)| *name == tool)
-        .map(|(_, members)| members.iter().filter_map(|name| member(input, name)).collect())
+        .map(|(_, members)| members.iter().filter_map(member).collect())
         .unwrap_or_default();
     let told = if members.is_empty() {
-        USUAL.iter().find_map(|name| member(input, name)).or_else(|| asked(input))
+        USUAL.iter().find_map(member).map(str::to_owned).or_else(|| asked(input))
     } else {
         Some(members.join("  "))
     };

@@ -67,7 +67,7 @@ fn a_gate_is_shown_once_and_allowed_with_a_key() -> Result {
     screen.wait_for("the exact bytes of the input")?;
     screen.wait_for(QUESTION)?;
     screen.type_in("maybe\n")?;
-    screen.wait_for("type a, d, e, s or ?")?;
+    screen.wait_for("type a, d, e, v, s or ?")?;
     screen.wait_for(QUESTION)?;
     // What comes behind the decision decides nothing, and shows nothing again.
     screen.type_in("a\n\na\n")?;
@@ -91,6 +91,106 @@ fn what_was_typed_before_the_gate_decides_nothing() -> Result {
     assert!(screen.text().contains("g1 denied by "), "{}", screen.text());
     assert!(screen.text().contains("not here"), "{}", screen.text());
     assert!(!home.path().join("ws/lockkeeper_demo_test.sh").exists());
+    Ok(())
+}
+
+/// A session `fix` whose gate g1 stands on the screen. These keys are typed; then somebody else closes the gate, and
+/// another one opens.
+fn typed_at_a_gate_that_closes(home: &Home, keys: &str) -> Result<Screen> {
+    home.lk(&["run", "-d", "--keep", "-a", "demo", "--name", "fix", "add a test"])?;
+    let mut screen = Screen::open(&home.command(&["attach", "fix"]))?;
+    screen.wait_for(QUESTION)?;
+    screen.type_in(keys)?;
+    screen.wait_for(keys.trim_end_matches('\x04'))?;
+    home.lk(&["interrupt", "fix"])?;
+    screen.wait_for("g1 closed: the turn was interrupted")?;
+    home.lk(&["send", "fix", "again"])?;
+    screen.wait_for("fix.g2")?;
+    Ok(screen)
+}
+
+/// Says no at the gate g2, and makes sure that nobody has said yes before.
+fn denied_in_the_end(home: &Home, screen: &mut Screen) -> Result {
+    screen.wait_for(QUESTION)?;
+    screen.type_in("d no\n")?;
+    screen.wait_for("g2 denied by ")?;
+    screen.wait_for("✓ completed")?;
+    assert!(!screen.text().contains("allowed by"), "{}", screen.text());
+    assert!(!home.path().join("ws/lockkeeper_demo_test.sh").exists());
+    Ok(())
+}
+
+#[test]
+fn what_was_begun_at_a_gate_is_not_gone_on_with_at_the_next() -> Result {
+    let home = Home::new()?;
+    // Ctrl-D hands over what was typed without ending the line.
+    let mut screen = typed_at_a_gate_that_closes(&home, "a\x04")?;
+    screen.wait_for("g1 closed meanwhile; Enter to decide about g2")?;
+    screen.type_in("\n")?;
+    denied_in_the_end(&home, &mut screen)
+}
+
+#[test]
+fn what_is_typed_for_a_gate_that_has_just_closed_does_not_decide_the_next() -> Result {
+    let home = Home::new()?;
+    let mut screen = typed_at_a_gate_that_closes(&home, "a")?;
+    screen.wait_for("g1 closed meanwhile; Enter to decide about g2")?;
+    // Whoever types has not looked up yet.
+    screen.type_in("a\n")?;
+    denied_in_the_end(&home, &mut screen)
+}
+
+#[test]
+fn what_a_box_leaves_out_is_shown_by_a_key() -> Result {
+    let home = Home::new()?;
+    let mut first = Screen::open(&home.command(&["run", "-a", "demo", "--name", "fix", "add a test"]))?;
+    first.wait_for("│ @@ the file is not there yet @@\r\n│ +#!/bin/sh\r\n")?;
+    first.wait_for(QUESTION)?;
+    // The same where a file of a thousand lines has come to be there, on another terminal.
+    let lines = (1..=1000).map(|no| format!("line {no}\n")).collect::<Vec<_>>().concat();
+    std::fs::write(home.path().join("ws/lockkeeper_demo_test.sh"), lines)?;
+    let mut screen = Screen::open(&home.command(&["attach", "fix"]))?;
+    screen.wait_for("lines are not shown: lk gates fix.g1 shows all")?;
+    screen.wait_for("[a]llow [d]eny [e]dit [v]iew all [s]kip [?] ")?;
+    assert!(!screen.text().contains("line 500"), "{}", screen.text());
+    screen.type_in("v\n")?;
+    screen.wait_for("│ -line 500\r\n")?;
+    screen.wait_for("[v]iew all [s]kip")?;
+    let whole = home.text(&["gates", "fix"])?;
+    assert!(whole.contains("│ @@ against the file as it is @@\n│ -line 1\n│ -line 2\n"), "{whole}");
+    assert!(
+        whole.contains("│ -line 500\n") && whole.ends_with(": lk allow fix.g1, lk deny fix.g1 -m WHY\n"),
+        "{whole}"
+    );
+    screen.type_in("d no\n")?;
+    screen.wait_for("g1 denied by ")?;
+    assert_eq!(first.end()?, 0);
+    // By now the file may hold what was decided about.
+    let whole = home.text(&["gates", "fix.g1"])?;
+    assert!(whole.contains("│ +#!/bin/sh\n") && !whole.contains("line 500"), "{whole}");
+    assert!(whole.contains("· denied by ") && whole.ends_with("ago: no\n"), "{whole}");
+    let open = home.lk(&["gates", "fix"])?;
+    assert!(String::from_utf8(open.stderr)?.contains("fix has no open gate"));
+    Ok(())
+}
+
+#[test]
+fn a_box_is_as_wide_as_the_terminal_is_then() -> Result {
+    let home = Home::new()?;
+    home.lk(&["run", "-d", "--keep", "-a", "demo", "--name", "fix", "add a test"])?;
+    home.lk(&["wait", "fix", "--for", "input"])?;
+    home.lk(&["deny", "fix"])?;
+    home.lk(&["wait", "fix"])?;
+    let mut screen = Screen::open(&home.command(&["attach", "fix"]))?;
+    screen.wait_for("fix is idle")?;
+    screen.resize(30)?;
+    home.lk(&["send", "fix", "again"])?;
+    screen.wait_for(QUESTION)?;
+    let text = screen.text();
+    let rows: Vec<&str> = text.lines().filter(|row| row.starts_with(['╭', '│', '┆'])).collect();
+    assert!(rows.len() > 10 && rows.iter().all(|row| row.chars().count() <= 30), "{text}");
+    screen.type_in("d no\n")?;
+    screen.wait_for("✓ completed")?;
     Ok(())
 }
 
@@ -217,6 +317,33 @@ fn the_list_is_drawn_again_when_something_happens() -> Result {
     screen.wait_for("Ctrl-C leaves")?;
     screen.type_in("\x03")?;
     assert_eq!(screen.end()?, 0);
+    assert!(screen.text().ends_with("\x1b[?25h\x1b[?1049l"), "the terminal is as it was");
+    Ok(())
+}
+
+#[test]
+fn gates_that_come_and_go_are_drawn_and_ring_once() -> Result {
+    let home = Home::new()?;
+    home.lk(&["run", "-d", "--keep", "-a", "demo", "--name", "one", "add a test"])?;
+    home.lk(&["wait", "one", "--for", "input"])?;
+    let mut screen = Screen::open(&home.command(&["gates", "--watch"]))?;
+    screen.wait_for("one      Write  lockkeeper_demo_test.sh  medium  agent  open")?;
+    // What was open before calls nobody.
+    assert!(!screen.text().contains('\x07'), "{:?}", screen.text());
+    home.lk(&["run", "-d", "--keep", "-a", "demo", "--name", "two", "add a test"])?;
+    screen.wait_for("two      Write")?;
+    screen.wait_for("\x07")?;
+    home.lk(&["deny", "one"])?;
+    home.lk(&["daemon", "stop"])?;
+    screen.wait_for("no daemon runs; waiting for one")?;
+    home.lk(&["daemon", "start"])?;
+    // The one that is left has called before.
+    screen.wait_for("two      Write")?;
+    home.lk(&["deny", "two"])?;
+    screen.wait_for("no gate is open")?;
+    screen.type_in("\x03")?;
+    assert_eq!(screen.end()?, 0);
+    assert_eq!(screen.text().matches('\x07').count(), 1, "{:?}", screen.text());
     assert!(screen.text().ends_with("\x1b[?25h\x1b[?1049l"), "the terminal is as it was");
     Ok(())
 }

@@ -80,6 +80,11 @@ impl Screen {
         Ok(Self { master, child, reads, seen: Vec::new(), passed: 0 })
     }
 
+    /// Makes the terminal so many columns wide.
+    pub(super) fn resize(&mut self, columns: u16) -> Result {
+        Ok(tcsetwinsize(&self.master, Winsize { ws_row: 40, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 })?)
+    }
+
     /// Types keys.
     pub(super) fn type_in(&mut self, keys: &str) -> Result {
         Ok(self.master.write_all(keys.as_bytes())?)

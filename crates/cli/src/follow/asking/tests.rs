@@ -6,13 +6,17 @@ use crate::view::tests::{event, gate, session};
 
 type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error>>;
 
-fn asking(kind: &str, input: &Value) -> Result<Asking> {
+fn gate_of(kind: &str, input: &Value) -> Result<Gate> {
     let Frame::Event(event) = event(1, "gate.opened", &gate(1, kind, "Bash", input))? else {
         return Err("no event".into());
     };
     let EventBody::GateOpened { gate } = event.body()? else { return Err("no gate".into()) };
     let session = session()?;
-    Ok(Asking::new(Gate::new(&session.id, session.name.as_ref(), &session.agent, &session.dir, &gate)))
+    Ok(Gate::new(&session.id, session.name.as_ref(), &session.agent, &session.dir, &gate))
+}
+
+fn asking(kind: &str, input: &Value) -> Result<Asking> {
+    Ok(Asking::new(gate_of(kind, input)?, false))
 }
 
 /// Types these lines; tells the decision, `None` if it is left open.
@@ -22,7 +26,7 @@ fn decide(mut asking: Asking, lines: &[&str]) -> Result<Option<Decision>> {
         match runtime.block_on(asking.reply(line, Style::PLAIN))? {
             Reply::Decide(decision) => return Ok(Some(decision)),
             Reply::Leave => return Ok(None),
-            Reply::Again(_) => {}
+            Reply::Whole | Reply::Again(_) => {}
         }
     }
     Err("nothing was decided".into())
@@ -57,5 +61,38 @@ fn a_question_is_answered_by_number_or_in_words() -> Result {
     let Some(Decision::Answer { answers }) = answered else { return Err("no answer".into()) };
     assert_eq!(answers.value(), json!({"Which?": "B", "Why?": "because"}));
     assert_eq!(decide(asking("question", &questions)?, &["s"])?, None);
+    Ok(())
+}
+
+#[test]
+fn the_first_line_after_a_gate_that_closed_decides_nothing() -> Result {
+    let questions = json!({"questions": [{"question": "Which?", "options": []}]});
+    for (kind, input) in [("permission", json!({"command": "ls"})), ("question", questions)] {
+        for line in ["a", "s", "d no", "1", ""] {
+            let after = || Ok::<_, Box<dyn std::error::Error>>(asking(kind, &input)?.after(GateNo(7)));
+            assert!(decide(after()?, &[line]).is_err(), "{kind}: {line:?}");
+            assert_eq!(decide(after()?, &[line, "s"])?, None, "{kind}: {line:?}");
+        }
+    }
+    let asking = asking("permission", &json!({}))?.after(GateNo(7));
+    assert_eq!(asking.question(Style::PLAIN), "g7 closed meanwhile; Enter to decide about g1 ");
+    Ok(())
+}
+
+#[test]
+fn what_is_missing_on_the_screen_can_be_seen_and_is_no_secret() -> Result {
+    let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+    let long = || gate_of("permission", &json!({"content": "x".repeat(10_000_000)}));
+    let mut asking = Asking::new(long()?, true);
+    assert!(asking.question(Style::PLAIN).contains("[v]iew all"), "{}", asking.question(Style::PLAIN));
+    assert!(matches!(runtime.block_on(asking.reply("v", Style::PLAIN))?, Reply::Whole));
+    let Reply::Again(help) = runtime.block_on(asking.reply("?", Style::PLAIN))? else {
+        return Err("?".into());
+    };
+    assert!(help.len() < 10_000, "{}", help.len());
+    assert!(
+        help.contains("... 9996014 bytes are not shown: lk gates fix-tests.g1 -o json shows all"),
+        "{help}"
+    );
     Ok(())
 }
