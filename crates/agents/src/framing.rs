@@ -1,13 +1,13 @@
 //! Lines out of bytes.
 //!
 //! Only `\n` ends a line; a `\r` before it and blank lines are left out. A line that lies within one chunk is not
-//! copied. A line beyond the limit is counted and hashed, and costs no memory.
+//! copied. Of a line beyond the limit the start is kept, and the rest is counted and hashed.
 
 use lockkeeper_core::hash::hex;
 use memchr::memchr;
 use sha2::{Digest, Sha256};
 
-use crate::limits::LINE_BYTES;
+use crate::limits::{LINE_BYTES, START_BYTES};
 
 /// Cuts a stream of bytes into lines.
 #[derive(Debug)]
@@ -24,6 +24,7 @@ pub struct LineFramer {
 struct Oversized {
     bytes: u64,
     hash: Sha256,
+    start: Vec<u8>,
 }
 
 /// What lies between two ends of line.
@@ -37,6 +38,8 @@ pub enum Frame<'a> {
         bytes: u64,
         /// SHA-256 of these bytes, in lower-case hex.
         sha256: String,
+        /// The first [`START_BYTES`] of them.
+        start: &'a [u8],
     },
 }
 
@@ -95,13 +98,14 @@ impl LineFramer {
         } else {
             let half = std::mem::take(&mut self.half);
             let hash = Sha256::new().chain_update(&half).chain_update(part);
-            self.oversized = Some(Oversized { bytes: count(half.len() + part.len()), hash });
+            let start = half.iter().chain(part).copied().take(START_BYTES).collect();
+            self.oversized = Some(Oversized { bytes: count(half.len() + part.len()), hash, start });
         }
     }
 
     fn flush(&mut self, each: &mut impl FnMut(Frame<'_>, u64)) {
-        if let Some(Oversized { bytes, hash }) = self.oversized.take() {
-            each(Frame::Oversized { bytes, sha256: hex(&hash.finalize()) }, self.offset);
+        if let Some(Oversized { bytes, hash, start }) = self.oversized.take() {
+            each(Frame::Oversized { bytes, sha256: hex(&hash.finalize()), start: &start }, self.offset);
         } else {
             hand(&self.half, self.offset, each);
             self.half.clear();

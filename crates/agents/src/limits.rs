@@ -1,8 +1,11 @@
 //! Every limit of the adapters, with its reason.
 
-/// The longest line that is parsed, in bytes. Claude Code sends images and files in tool results; 16 MiB holds the
-/// largest that its API takes, and is small enough to hold one for each busy session.
-pub const LINE_BYTES: usize = 16 * 1024 * 1024;
+/// The longest line that is parsed, in bytes. Claude Code sends images and files in tool results, of at most 16 MiB, and
+/// asks about inputs which may stand in a line twice (the title), longer by what JSON escapes: one of 10 MB has room.
+pub const LINE_BYTES: usize = 32 * 1024 * 1024;
+
+/// What is kept of a longer line, in bytes: enough to see whether it asks for something.
+pub const START_BYTES: usize = 1024;
 
 /// Prompts in flight that a wire remembers. We keep at most one; more is somebody else's hand on standard input.
 pub const PROMPTS: usize = 64;

@@ -14,6 +14,10 @@ pub trait Wire: Send + std::fmt::Debug {
     /// becomes [`AgentSays::Malformed`] or [`AgentSays::Unrecognized`]. Says at least one thing.
     fn decode(&mut self, line: &[u8], out: &mut Vec<Decoded>);
 
+    /// Learns of a line that is longer than one that is read, by its start. What waits for an answer is told, so that it
+    /// gets one.
+    fn oversized(&mut self, start: &[u8], out: &mut Vec<Decoded>);
+
     /// Learns what was written to standard input, once the journal has it as accepted: whole lines, one or more.
     fn written(&mut self, bytes: &[u8]);
 

@@ -91,6 +91,13 @@ pub enum AgentSays {
         /// What it asks, in its own word.
         subtype: String,
     },
+    /// It asks something that is too long to be read; it waits for a refusal.
+    AskedTooMuch {
+        /// Its id of the request.
+        request: Json,
+        /// Whether it only announces what it is about to do.
+        announced: bool,
+    },
     /// It answers a request of ours.
     ControlAnswered {
         /// Our number for the request.

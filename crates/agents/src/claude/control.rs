@@ -1,6 +1,7 @@
 //! The control protocol: what the agent asks, and its answers to our requests.
 
 use lockkeeper_core::agent::{AgentSays, ControlAnswer};
+use lockkeeper_core::json::Json;
 
 use super::encode::{self, control_of};
 use super::lax::{Str, member};
@@ -34,6 +35,15 @@ impl ClaudeWire {
             (kind, ..) => unrecognized(kind, out),
         }
     }
+}
+
+/// What a request asks that is too long to be read, by how it begins: as Claude Code writes them, the type and the id
+/// come first, then the subtype.
+pub(super) fn oversized(start: &str) -> Option<Decoded> {
+    let rest = start.strip_prefix(r#"{"type":"control_request","request_id":"#)?;
+    let id = serde_json::Deserializer::from_str(rest).into_iter::<serde_json::Value>().next()?.ok()?;
+    let announced = rest.contains(r#""request":{"subtype":"hook_callback""#);
+    Some(Decoded::Says(AgentSays::AskedTooMuch { request: Json::of(&id)?, announced }))
 }
 
 /// An answer to a request of ours, by the id that we gave it; answers to others say nothing.

@@ -59,6 +59,10 @@ impl Wire for ClaudeWire {
         }
     }
 
+    fn oversized(&mut self, start: &[u8], out: &mut Vec<Decoded>) {
+        out.extend(super::control::oversized(&String::from_utf8_lossy(start)));
+    }
+
     fn written(&mut self, bytes: &[u8]) {
         for line in bytes.split(|byte| *byte == b'\n') {
             let Ok(line) = serde_json::from_slice::<ControlLine<'_>>(line) else { continue };

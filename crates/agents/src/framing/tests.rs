@@ -12,7 +12,7 @@ enum Got {
 fn own(frame: &Frame<'_>, end: u64) -> Got {
     match frame {
         Frame::Line(line) => Got::Line(line.to_vec(), end),
-        Frame::Oversized { bytes, sha256 } => Got::Oversized(*bytes, sha256.clone(), end),
+        Frame::Oversized { bytes, sha256, .. } => Got::Oversized(*bytes, sha256.clone(), end),
     }
 }
 

@@ -5,6 +5,7 @@ use lockkeeper_agents::limits::PARTIAL_BYTES;
 use lockkeeper_agents::{Decoded, Wire};
 use lockkeeper_core::agent::AgentSays;
 use lockkeeper_core::item::{Extent, ItemBody};
+use lockkeeper_core::json::Json;
 use proptest::prelude::*;
 
 fn says(lines: &[&[u8]]) -> Vec<AgentSays> {
@@ -19,6 +20,32 @@ fn says(lines: &[&[u8]]) -> Vec<AgentSays> {
             Decoded::Delta { .. } | Decoded::Dropped { .. } => None,
         })
         .collect()
+}
+
+#[test]
+fn what_asks_too_much_is_known_by_its_start_so_that_it_gets_an_answer() {
+    let asks = |start: &str| {
+        let mut out = Vec::new();
+        wire(seed()).oversized(start.as_bytes(), &mut out);
+        out
+    };
+    let request = |id: &str, subtype: &str| {
+        format!(
+            r#"{{"type":"control_request","request_id":{id},"request":{{"subtype":"{subtype}","tool_name":"B"#
+        )
+    };
+    for (id, subtype, announced) in [(r#""r-1""#, "can_use_tool", false), ("7", "hook_callback", true)] {
+        let says = AgentSays::AskedTooMuch { request: Json::parse(id).unwrap(), announced };
+        assert_eq!(asks(&request(id, subtype)), [Decoded::Says(says)], "{id}");
+    }
+    for start in [
+        r#"{"type":"assistant","message":{"#,
+        r#"{"type":"control_request","request_id":"cut"#,
+        "",
+        "\u{fffd}",
+    ] {
+        assert_eq!(asks(start), [], "{start}");
+    }
 }
 
 #[test]

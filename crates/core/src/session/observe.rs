@@ -216,6 +216,15 @@ impl Step<'_> {
                 self.refuse(request, message);
                 self.unreadable(Event::Unrecognized { kind: format!("control_request/{subtype}") });
             }
+            AgentSays::AskedTooMuch { request, announced } => {
+                let message =
+                    "Denied: what you ask is too long to be looked at. Do it in smaller steps.".to_owned();
+                if announced {
+                    self.write(Op::Write(Action::Stay { request, message }));
+                } else {
+                    self.refuse(request, message);
+                }
+            }
             AgentSays::ControlAnswered { control, answer } => self.control_answered(control, answer),
             AgentSays::TaskStarted { task, kind, title } => {
                 if !self.state.tasks.contains_key(&task) {

@@ -350,9 +350,10 @@ impl Sink<'_> {
     fn line(&mut self, frame: Frame<'_>, wire: &mut dyn Wire, scratch: &mut Vec<Decoded>) {
         match frame {
             Frame::Line(line) => wire.decode(line, scratch),
-            Frame::Oversized { bytes, sha256 } => {
+            Frame::Oversized { bytes, sha256, start } => {
                 let why = format!("longer than a line may be (SHA-256 {sha256})");
                 scratch.push(Decoded::Says(AgentSays::Malformed { why, bytes }));
+                wire.oversized(start, scratch);
             }
         }
         self.take(scratch);

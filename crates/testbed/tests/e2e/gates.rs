@@ -336,3 +336,18 @@ fn a_long_list_of_gates_is_told_to_its_end_the_newest_first() -> Fallible {
         Ok(())
     })
 }
+
+#[test]
+fn a_tool_with_ten_megabytes_of_input_is_asked_about_like_any_other() -> Fallible {
+    with_daemon(SHORT, |home| {
+        let command = "x".repeat(10_000_000);
+        let (session, mut watch) =
+            asking(home, &format!("ASK Bash {} ;; SAY end", json!({"command": command})))?;
+        let gate = session.gates("open")?.remove(0);
+        ensure!(gate["input"]["command"] == command, "the input is another");
+        let other = json!({"decision": "edit", "input": {"command": "true"}});
+        session.decide(&format!("{}.g1", session.id), &other)?.good()?;
+        watch.status("idle")?;
+        Ok(())
+    })
+}

@@ -75,6 +75,17 @@ fn an_agent_that_asks_and_does_not_read_is_refused_up_to_a_limit() {
 }
 
 #[test]
+fn what_is_too_long_to_be_looked_at_is_answered_and_does_not_happen() {
+    let mut w = World::running();
+    let request = json("\"r1\"");
+    w.says(AgentSays::AskedTooMuch { request: request.clone(), announced: false });
+    assert_eq!(w.todo(), ["refuse"]);
+    w.writes();
+    w.says(AgentSays::AskedTooMuch { request, announced: true });
+    assert_eq!((w.todo(), w.status()), (vec!["stay".to_owned()], Status::Running));
+}
+
+#[test]
 fn o25_after_the_last_decision_the_session_goes_on_and_ends_as_without_the_gate() {
     let mut w = World::one_shot();
     w.requests("r1");
