@@ -18,7 +18,7 @@ use crate::terminal::Terminal;
 
 #[derive(Debug, clap::Args)]
 #[group(skip)]
-pub(super) struct Args {
+pub(crate) struct Args {
     /// With --always, how far: this session, the agent's sessions in this workspace, or all of the agent's sessions
     #[arg(long, value_name = "SCOPE", default_value = "workspace", requires = "always")]
     scope: RuleScope,
@@ -31,7 +31,7 @@ pub(super) struct Args {
 }
 
 /// Shows the rules, and decides by them.
-pub(super) async fn run(gates: &[String], args: &Args, shown: Shown, context: &Context) -> Outcome {
+pub(crate) async fn run(gates: &[String], args: &Args, shown: Shown, context: &Context) -> Outcome {
     if args.dry_run {
         return show(gates, args.scope, shown, context).await;
     }
@@ -92,7 +92,7 @@ async fn show(gates: &[String], scope: RuleScope, shown: Shown, context: &Contex
 }
 
 /// The rules, and where they would be.
-fn told(offer: &RuleOffer, gate: &str, style: Style) -> String {
+pub(crate) fn told(offer: &RuleOffer, gate: &str, style: Style) -> String {
     if offer.rules.is_empty() {
         return format!("{gate}: rules let such steps go on already\n");
     }

@@ -2,7 +2,7 @@
 
 pub(crate) mod agents;
 pub(crate) mod allow;
-mod always;
+pub(crate) mod always;
 pub(crate) mod answer;
 pub(crate) mod attach;
 pub(crate) mod audit;

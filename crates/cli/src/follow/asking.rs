@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::io;
 
 use lockkeeper_api::id::GateNo;
-use lockkeeper_api::{Decision, Gate, GateKind, Json};
+use lockkeeper_api::{AlwaysRequest, Decision, Gate, GateKind, Json, RuleOffer, RuleScope};
 use serde_json::{Map, Value};
 
 use crate::cut;
@@ -30,6 +30,8 @@ enum Stage {
     Choice,
     /// Why not?
     Reason,
+    /// Are these the rules that such steps are to go on by from now on?
+    Always(RuleOffer),
     /// The answers so far; the next question is the one after them.
     Questions(Vec<String>),
 }
@@ -39,6 +41,10 @@ enum Stage {
 pub(super) enum Reply {
     /// A decision.
     Decide(Decision),
+    /// The rules are wanted with which such steps go on from now on.
+    Offer(RuleScope),
+    /// It is allowed, and such steps go on by these rules.
+    Always(AlwaysRequest),
     /// No decision now.
     Leave,
     /// All of the gate is wanted.
@@ -51,6 +57,7 @@ pub(super) enum Reply {
 pub(crate) const DENIED: &str = "The user denied this.";
 
 const HELP: &str = "  a          allow it as it is
+  A [SCOPE]  allow such steps from now on; the rules are shown first (session, user)
   d [WHY]    deny it; the agent is told why
   e          change the input in $EDITOR, then allow that
   v          view all of it
@@ -92,11 +99,13 @@ impl Asking {
             Stage::Choice if self.gate.kind == GateKind::Login => {
                 format!("{} ", style.bold("log the agent in, then [a]llow, or [d]eny [s]kip [?]"))
             }
-            Stage::Choice if self.is_cut => {
-                format!("{} ", style.bold("[a]llow [d]eny [e]dit [v]iew all [s]kip [?]"))
+            Stage::Choice => {
+                let always = if self.gate.kind == GateKind::Permission { "[A]lways " } else { "" };
+                let view = if self.is_cut { "[v]iew all " } else { "" };
+                format!("{} ", style.bold(&format!("[a]llow {always}[d]eny [e]dit {view}[s]kip [?]")))
             }
-            Stage::Choice => format!("{} ", style.bold("[a]llow [d]eny [e]dit [s]kip [?]")),
             Stage::Reason => format!("{} ", style.bold("why? (what the agent is told)")),
+            Stage::Always(_) => format!("{} ", style.bold("write that, and allow? [y/N]")),
             Stage::Questions(answers) => {
                 let questions = view::questions(&self.gate);
                 let text =
@@ -123,6 +132,14 @@ impl Asking {
             let message = if line.trim().is_empty() { DENIED } else { line.trim() };
             return Ok(Reply::Decide(Decision::Deny { message: message.to_owned() }));
         }
+        if let Stage::Always(offer) = &self.stage {
+            let always = AlwaysRequest { scope: offer.scope, rules: offer.rules.clone() };
+            if matches!(line.trim(), "y" | "yes") {
+                return Ok(Reply::Always(always));
+            }
+            self.stage = Stage::Choice;
+            return Ok(Reply::Again(format!("nothing is written\n{}", self.question(style))));
+        }
         if let Stage::Questions(answers) = &mut self.stage {
             return Ok(match line.trim() {
                 "s" => Reply::Leave,
@@ -147,6 +164,11 @@ impl Asking {
                 Reply::Again(self.question(style))
             }
             "d" | "deny" => Reply::Decide(Decision::Deny { message: rest.trim().to_owned() }),
+            "A" | "always" => match scope(rest) {
+                Some(scope) if self.gate.kind == GateKind::Permission => Reply::Offer(scope),
+                Some(_) => Reply::Again(format!("this is decided each time\n{}", self.question(style))),
+                None => Reply::Again(format!("type A, A session or A user\n{}", self.question(style))),
+            },
             "s" | "skip" if rest.is_empty() => Reply::Leave,
             "v" | "view" if rest.is_empty() => Reply::Whole,
             "e" | "edit" if rest.is_empty() => self.edit(style).await?,
@@ -157,8 +179,13 @@ impl Asking {
                 Reply::Again(text + &self.question(style))
             }
             "" => Reply::Again(self.question(style)),
-            _ => Reply::Again(format!("type a, d, e, v, s or ?\n{}", self.question(style))),
+            _ => Reply::Again(format!("type a, A, d, e, v, s or ?\n{}", self.question(style))),
         })
+    }
+
+    /// Shows rules, and asks for a yes.
+    pub(super) fn offered(&mut self, offer: RuleOffer) {
+        self.stage = Stage::Always(offer);
     }
 
     async fn edit(&self, style: Style) -> io::Result<Reply> {
@@ -179,6 +206,13 @@ impl Asking {
             Ok(input) => Reply::Decide(Decision::Edit { input }),
             Err(error) => again(&format!("this is not JSON: {error}; nothing is decided")),
         })
+    }
+}
+
+fn scope(word: &str) -> Option<RuleScope> {
+    match word.trim() {
+        "" => Some(RuleScope::Workspace),
+        word => word.parse().ok(),
     }
 }
 

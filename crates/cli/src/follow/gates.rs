@@ -1,10 +1,11 @@
 //! What a follower does at gates: ask, leave, or wait for somebody else.
 
 use lockkeeper_api::client::ClientError;
-use lockkeeper_api::{Decision, DecisionRequest, Gate, GateKind, GateQuery};
+use lockkeeper_api::{Decision, DecisionRequest, Gate, GateKind, GateQuery, RuleScope};
 
 use super::asking::{Asking, Reply};
 use super::{AtGate, Follower};
+use crate::commands::always;
 use crate::escape;
 use crate::exit;
 use crate::failure::Outcome;
@@ -97,6 +98,12 @@ impl Follower<'_> {
                 let gate = asking.into_gate();
                 self.decide(&gate, decision).await?;
             }
+            Reply::Always(always) => {
+                let gate = asking.into_gate();
+                let request = DecisionRequest { always: Some(always), ..of(&gate, Decision::Allow) };
+                self.send(&gate, &request).await?;
+            }
+            Reply::Offer(scope) => return self.offer(asking, scope).await,
             Reply::Leave => {
                 self.track.set_aside(asking.gate().no);
                 self.say(&format!("left open: {}", refs::ways(asking.gate())))?;
@@ -139,13 +146,38 @@ impl Follower<'_> {
     /// Decides at the gate that stands on the screen: its hash goes with the decision. The gate is not asked about again
     /// until the event of its decision comes; one whose decision was refused stays open for `lk allow` and `lk deny`.
     async fn decide(&mut self, gate: &Gate, decision: Decision) -> Outcome<()> {
+        self.send(gate, &of(gate, decision)).await
+    }
+
+    async fn send(&mut self, gate: &Gate, request: &DecisionRequest) -> Outcome<()> {
         self.track.set_aside(gate.no);
-        let request =
-            DecisionRequest { input_hash: Some(gate.input_hash.clone()), ..DecisionRequest::from(decision) };
-        match self.context.client.decide(&refs::gate_reference(gate), &request).await {
+        match self.context.client.decide(&refs::gate_reference(gate), request).await {
             Ok(_) => Ok(()),
             Err(ClientError::Problem(problem)) => self.say(&escape::line(&problem.detail)),
             Err(error) => Err(error.into()),
         }
     }
+
+    /// Shows the rules with which such steps would go on from now on.
+    async fn offer(&mut self, mut asking: Asking, scope: RuleScope) -> Outcome<()> {
+        let gate = asking.gate();
+        match self.context.client.rules_for(&refs::gate_reference(gate), scope).await {
+            Ok(offer) if offer.rules.is_empty() => self.say("rules let such steps go on already")?,
+            Ok(offer) => {
+                let told = always::told(&offer, &refs::gate_title(gate), self.screen.style);
+                self.screen.show(&told)?;
+                asking.offered(offer);
+            }
+            Err(ClientError::Problem(problem)) => self.say(&escape::line(&problem.detail))?,
+            Err(error) => return Err(error.into()),
+        }
+        let question = asking.question(self.screen.style);
+        self.asking = Some(asking);
+        self.put(&question)
+    }
+}
+
+/// A decision about the gate as it was shown.
+fn of(gate: &Gate, decision: Decision) -> DecisionRequest {
+    DecisionRequest { input_hash: Some(gate.input_hash.clone()), ..DecisionRequest::from(decision) }
 }

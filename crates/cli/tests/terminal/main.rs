@@ -56,7 +56,7 @@ impl Drop for Home {
     }
 }
 
-const QUESTION: &str = "[a]llow [d]eny [e]dit [s]kip [?] ";
+const QUESTION: &str = "[a]llow [A]lways [d]eny [e]dit [s]kip [?] ";
 
 #[test]
 fn a_gate_is_shown_once_and_allowed_with_a_key() -> Result {
@@ -67,7 +67,7 @@ fn a_gate_is_shown_once_and_allowed_with_a_key() -> Result {
     screen.wait_for("the exact bytes of the input")?;
     screen.wait_for(QUESTION)?;
     screen.type_in("maybe\n")?;
-    screen.wait_for("type a, d, e, v, s or ?")?;
+    screen.wait_for("type a, A, d, e, v, s or ?")?;
     screen.wait_for(QUESTION)?;
     // What comes behind the decision decides nothing, and shows nothing again.
     screen.type_in("a\n\na\n")?;
@@ -151,7 +151,7 @@ fn what_a_box_leaves_out_is_shown_by_a_key() -> Result {
     std::fs::write(home.path().join("ws/lockkeeper_demo_test.sh"), lines)?;
     let mut screen = Screen::open(&home.command(&["attach", "fix"]))?;
     screen.wait_for("lines are not shown: lk gates fix.g1 shows all")?;
-    screen.wait_for("[a]llow [d]eny [e]dit [v]iew all [s]kip [?] ")?;
+    screen.wait_for("[a]llow [A]lways [d]eny [e]dit [v]iew all [s]kip [?] ")?;
     assert!(!screen.text().contains("line 500"), "{}", screen.text());
     screen.type_in("v\n")?;
     screen.wait_for("│ -line 500\r\n")?;
@@ -191,6 +191,31 @@ fn a_box_is_as_wide_as_the_terminal_is_then() -> Result {
     assert!(rows.len() > 10 && rows.iter().all(|row| row.chars().count() <= 30), "{text}");
     screen.type_in("d no\n")?;
     screen.wait_for("✓ completed")?;
+    Ok(())
+}
+
+#[test]
+fn what_is_allowed_for_good_is_shown_first_and_a_no_writes_nothing() -> Result {
+    let home = Home::new()?;
+    let mut screen =
+        Screen::open(&home.command(&["run", "-a", "demo", "--name", "fix", "--keep", "add a test"]))?;
+    screen.wait_for(QUESTION)?;
+    screen.type_in("A everywhere\n")?;
+    screen.wait_for("type A, A session or A user")?;
+    screen.type_in("A\n")?;
+    screen.wait_for("fix.g1: always for this agent in this workspace, in ")?;
+    screen.wait_for("write that, and allow? [y/N] ")?;
+    screen.type_in("\n")?;
+    screen.wait_for("nothing is written")?;
+    assert!(!home.text(&["rules"])?.contains("user:"));
+    screen.type_in("A session\n")?;
+    screen.wait_for("fix.g1: always for this session\r\n")?;
+    screen.wait_for("write that, and allow? [y/N] ")?;
+    screen.type_in("y\n")?;
+    screen.wait_for(", and from now on by session:r1")?;
+    screen.wait_for("✓ completed")?;
+    let rules = home.text(&["rules", "ls", "-s", "fix"])?;
+    assert!(rules.contains("session:r1") && rules.contains("lockkeeper_demo_test.sh"), "{rules}");
     Ok(())
 }
 

@@ -26,7 +26,7 @@ fn decide(mut asking: Asking, lines: &[&str]) -> Result<Option<Decision>> {
         match runtime.block_on(asking.reply(line, Style::PLAIN))? {
             Reply::Decide(decision) => return Ok(Some(decision)),
             Reply::Leave => return Ok(None),
-            Reply::Whole | Reply::Again(_) => {}
+            Reply::Offer(_) | Reply::Always(_) | Reply::Whole | Reply::Again(_) => {}
         }
     }
     Err("nothing was decided".into())
