@@ -162,6 +162,10 @@ number!(
     RuleNo, 'r'
 );
 number!(
+    /// One notice of a session.
+    NoticeNo, 'n'
+);
+number!(
     /// One request of ours to the agent: an interrupt, a model switch.
     ControlNo, 'c'
 );

@@ -15,6 +15,7 @@ pub mod item;
 pub mod json;
 pub mod limits;
 pub mod manner;
+pub mod notice;
 pub mod policy;
 pub mod prompt;
 pub mod redact;

@@ -87,6 +87,12 @@ pub const COMMAND_LINE_DEPTH: usize = 24;
 /// wrapper whose options are not known has more than one reading: without a bound, the work doubles with each.
 pub const COMMAND_LINE_WORK_BYTES: usize = 16 * COMMAND_LINE_BYTES;
 
+/// Notices of one session that are not told yet, beyond which none is added: nobody reads so many.
+pub const NOTICES: usize = 32;
+
+/// Bytes of what a notice is about: a line on a small screen.
+pub const NOTICE_BYTES: usize = 160;
+
 /// Bytes of a tool's input and of a reason that a record of the audit keeps: enough to know what it was about.
 pub const AUDIT_BYTES: usize = 1024;
 

@@ -9,6 +9,7 @@ use std::{fs, io};
 use lockkeeper_core::admission::Slots;
 use lockkeeper_core::id::{BadName, CallerName};
 use lockkeeper_core::manner::Manner;
+use lockkeeper_core::notice::NoticeKind;
 use lockkeeper_core::prompt::Class;
 use serde::Deserialize;
 use thiserror::Error;
@@ -29,6 +30,9 @@ pub struct Config {
     /// What callers may ask for.
     #[serde(default)]
     pub callers: Rights,
+    /// Who is told of gates, and how.
+    #[serde(default)]
+    pub notify: NotifyConfig,
     /// Deadlines of one agent, by its name. They win over those of all.
     #[serde(default)]
     pub agents: BTreeMap<String, AgentConfig>,
@@ -59,6 +63,22 @@ pub struct SlotsConfig {
     /// takes depends on its work, and a small machine that begins nothing by itself would surprise more than one that
     /// swaps.
     pub memory_floor_mb: Option<u32>,
+}
+
+/// Who is told of gates, and how.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct NotifyConfig {
+    /// The program and its arguments; one more is what it is about, in a line. Nobody is told if it is empty.
+    pub command: Vec<String>,
+    /// What is told; all of it, if it is not said.
+    pub on: Vec<NoticeKind>,
+}
+
+impl Default for NotifyConfig {
+    fn default() -> Self {
+        Self { command: Vec::new(), on: NoticeKind::ALL.to_vec() }
+    }
 }
 
 /// The most urgent classes that callers may ask for. People have no limit.
@@ -150,6 +170,9 @@ impl Config {
             return Err(invalid(format!("[agents.{name}] names an agent that this version does not know")));
         }
         config.slots().map_err(invalid)?;
+        if config.notify.command.first().is_some_and(|program| program.trim().is_empty()) {
+            return Err(invalid("notify.command begins with no program".to_owned()));
+        }
         config.hooks = config.hooks(path.parent().unwrap_or(Path::new("/"))).map_err(invalid)?;
         Ok(config)
     }

@@ -10,7 +10,7 @@ use lockkeeper_agents::{Adapter, registry};
 use lockkeeper_core::audit::AuditRecord;
 use lockkeeper_core::id::SessionId;
 use lockkeeper_core::manner::Manner;
-use lockkeeper_core::session::{Envelope, Request, State};
+use lockkeeper_core::session::{Envelope, Observation, Request, State};
 use lockkeeper_core::time::Stamp;
 use lockkeeper_store::{Append, Appended, Cursor, Epoch, EventQuery, KeyEntry, Removal, Store, StoreError};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -23,6 +23,7 @@ use crate::hub::{Hub, Told};
 use crate::limits;
 use crate::making::Making;
 use crate::names::Names;
+use crate::notify::Notifier;
 use crate::paths::Paths;
 use crate::rules::Rules;
 use crate::session::{Done, Handle, KeyIntent, Live, LiveText, Message, Refused, Task};
@@ -52,6 +53,8 @@ pub(crate) struct Host {
     pub(crate) sessions: Sessions,
     pub(crate) making: Arc<Making>,
     pub(crate) tasks: TaskTracker,
+    /// Who is told of gates.
+    pub(crate) notifier: Notifier,
     /// The end of the daemon: everything stops where it is.
     pub(crate) ending: CancellationToken,
     /// Whether every session knows since the start that it has to find out about its process.
@@ -129,6 +132,7 @@ impl Host {
             rights: config.callers.clone(),
             waits: Waits::default(),
             webhooks: Webhooks::new(&config.hooks),
+            notifier: Notifier::new(&config.notify),
             sessions: Sessions::default(),
             making: Arc::default(),
             tasks: TaskTracker::new(),
@@ -355,6 +359,14 @@ impl Host {
     /// Has a session that has ended removed.
     pub(crate) async fn clear(self: &Arc<Self>, id: &SessionId, by: String) -> Result<(), Refused> {
         self.ask(id, |reply| Message::Remove { by, reply }).await?
+    }
+
+    /// Tells a session what the world did, unless it is gone.
+    pub(crate) async fn observe(self: &Arc<Self>, id: &SessionId, observation: Observation) {
+        if let Ok(handle) = self.session(id).await {
+            // A task that ends has no use for it; the next one does again what it was about.
+            let _ = handle.mailbox.send(Message::Observed(observation)).await;
+        }
     }
 
     /// Sends a session's task a message and waits for its answer.

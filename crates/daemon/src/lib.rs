@@ -14,6 +14,7 @@ mod log;
 mod making;
 mod memory;
 mod names;
+mod notify;
 mod paths;
 mod pause;
 mod rules;

@@ -168,5 +168,11 @@ pub(crate) const WEBHOOK_LISTED: usize = 100;
 /// The most deliveries that can be asked for at once.
 pub(crate) const WEBHOOK_LISTED_MAX: usize = 1_000;
 
+/// How many programs that tell people run at once: a burst of questions is no reason to start dozens.
+pub(crate) const NOTIFIERS: usize = 4;
+
+/// How long such a program may take, in milliseconds.
+pub(crate) const NOTIFY_MS: u64 = 10_000;
+
 /// The longest file of rules, in bytes: each rule is looked at whenever an agent asks.
 pub(crate) const RULES_FILE_BYTES: u64 = 256 * 1024;

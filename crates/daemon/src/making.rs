@@ -100,6 +100,7 @@ impl Host {
             policy,
             now: self.clock.now(),
             manner: self.manner(adapter),
+            notices: self.notifier.wants(),
             name_taken,
             paused: self.slots.is_paused(),
             admits: self.slots.admits_new(&new),

@@ -257,6 +257,7 @@ fn live(state: &State) -> bool {
         || !state.claims.is_empty()
         || !state.gates.is_empty()
         || state.bypass.is_some()
+        || !state.notices.is_empty()
         || !state.controls.is_empty()
         || state.launch_wanted
         || state.wanted.is_some()

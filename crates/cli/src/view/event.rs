@@ -111,6 +111,10 @@ impl View {
                 self.note(Ink::Yellow, signs.dot, &what);
             }
             EventBody::BypassEnded { .. } => self.note(Ink::Dim, signs.dot, "steps are asked about again"),
+            EventBody::NoticeTold { error: Some(error), .. } => {
+                let what = format!("nobody was told: {}", escape::line(error));
+                self.note(Ink::Yellow, signs.bad, &what);
+            }
             EventBody::RuleAdded { rule } => {
                 let about = escape::line(&rules::about(&rule.spec)).into_owned();
                 let what =
@@ -161,6 +165,8 @@ impl View {
             | EventBody::ConversationKnown { .. }
             | EventBody::GateDelivered { .. }
             | EventBody::GateOutcome { .. }
+            | EventBody::NoticeWanted { .. }
+            | EventBody::NoticeTold { error: None, .. }
             | EventBody::ControlAnswered { .. }
             | EventBody::ControlExpired { .. }
             | EventBody::SettingsWanted { .. }

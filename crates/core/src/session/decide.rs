@@ -13,6 +13,7 @@ use super::status::{Cause, status};
 use crate::id::{PromptNo, SessionName, TurnNo};
 use crate::limits;
 use crate::manner::Manner;
+use crate::notice::NoticeKind;
 use crate::policy::Policy;
 use crate::prompt::{Class, Prompt};
 use crate::time::Stamp;
@@ -26,6 +27,8 @@ pub struct Env {
     pub policy: Arc<Policy>,
     /// How the session's agent wants to be treated, for a launch that is decided in this step.
     pub manner: Arc<Manner>,
+    /// What somebody wants to be told; nothing if nobody does.
+    pub notices: Arc<[NoticeKind]>,
     /// Whether another living session has the name that this one has, or is to get.
     pub name_taken: bool,
     /// Whether this host starts no turns and no processes for now: somebody has paused it, or it is being drained.

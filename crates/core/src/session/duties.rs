@@ -5,7 +5,8 @@ use std::sync::Arc;
 use super::event::Op;
 use super::state::{Process, SignalOut, State};
 use crate::agent::Action;
-use crate::id::{AgentName, AgentSessionId, AttemptNo};
+use crate::id::{AgentName, AgentSessionId, AttemptNo, NoticeNo};
+use crate::notice::Notice;
 
 /// The stable name of a duty.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -18,6 +19,8 @@ pub enum DutyId {
     Write(AttemptNo, u64),
     /// See [`Duty::Signal`].
     Signal(AttemptNo, u64),
+    /// See [`Duty::Tell`].
+    Tell(NoticeNo),
 }
 
 /// Something that must be under way.
@@ -48,6 +51,11 @@ pub enum Duty {
         /// What.
         out: SignalOut,
     },
+    /// Tell somebody something.
+    Tell {
+        /// What.
+        notice: Notice,
+    },
 }
 
 /// What is needed to start an agent.
@@ -77,12 +85,19 @@ impl Duty {
             Self::Watch { attempt } => DutyId::Watch(*attempt),
             Self::Write { attempt, number, .. } => DutyId::Write(*attempt, *number),
             Self::Signal { attempt, out } => DutyId::Signal(*attempt, out.number),
+            Self::Tell { notice } => DutyId::Tell(notice.no),
         }
     }
 }
 
 /// All duties of a session, in the order in which they should begin.
 pub fn duties(state: &State) -> Vec<Duty> {
+    let mut duties = process_duties(state);
+    duties.extend(state.notices.values().map(|notice| Duty::Tell { notice: notice.clone() }));
+    duties
+}
+
+fn process_duties(state: &State) -> Vec<Duty> {
     let Some(attempt) = state.process.attempt() else { return Vec::new() };
     let mut duties = Vec::new();
     if matches!(state.process, Process::Launching(_)) {

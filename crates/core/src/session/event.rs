@@ -18,12 +18,13 @@ use crate::agent::{Action, ControlAnswer, TaskKind};
 use crate::claim::{Claim, ClaimEnd};
 use crate::gate::{Bypass, Gate, SessionRule, Verdict, Withdrawal};
 use crate::id::{
-    AgentSessionId, AttemptNo, ClaimNo, ControlNo, GateNo, ItemKey, PromptNo, SessionId, SessionName,
-    TaskKey, TurnNo,
+    AgentSessionId, AttemptNo, ClaimNo, ControlNo, GateNo, ItemKey, NoticeNo, PromptNo, SessionId,
+    SessionName, TaskKey, TurnNo,
 };
 use crate::item::{Item, ToolOutcome};
 use crate::json::Json;
 use crate::manner::{Manner, Rung, Scope};
+use crate::notice::Notice;
 use crate::prompt::{Class, Prompt};
 use crate::time::Stamp;
 use crate::turn::{Outcome, Usage};
@@ -455,6 +456,18 @@ events! {
         gate: GateNo,
         /// How its tool ended.
         outcome: ToolOutcome,
+    }
+    /// Somebody is to be told something.
+    "notice.wanted" NoticeWanted {
+        /// What.
+        notice: Notice,
+    }
+    /// They were told, or could not be.
+    "notice.told" NoticeTold {
+        /// Which notice.
+        notice: NoticeNo,
+        /// Why it could not be told.
+        error: Option<String>,
     }
     /// The session has a rule of its own.
     "rule.added" RuleAdded {

@@ -17,7 +17,7 @@ use super::status::{Beneath, Cause, Status, StatusNow, apart_from_boot};
 use crate::agent::{Action, TaskKind};
 use crate::claim::ClaimState;
 use crate::gate::{GateState, SessionRule};
-use crate::id::{AttemptNo, ClaimNo, ControlNo, GateNo, PromptNo, RuleNo, SessionId, TurnNo};
+use crate::id::{AttemptNo, ClaimNo, ControlNo, GateNo, NoticeNo, PromptNo, RuleNo, SessionId, TurnNo};
 use crate::limits;
 use crate::manner::Rung;
 use crate::prompt::Prompt;
@@ -94,6 +94,8 @@ impl State {
             bypass: None,
             rules: Vec::new(),
             gated: BTreeMap::new(),
+            notices: BTreeMap::new(),
+            next_notice: NoticeNo(1),
             controls: BTreeMap::new(),
             wanted: None,
             conversation: Conversation::None,
@@ -157,6 +159,13 @@ impl State {
             Event::ResumeAsked { .. } => self.launch_wanted = true,
             Event::GateOutcome { gate, .. } => {
                 self.gated.remove(gate);
+            }
+            Event::NoticeWanted { notice } => {
+                self.next_notice = notice.no.next();
+                self.notices.insert(notice.no, notice.clone());
+            }
+            Event::NoticeTold { notice, .. } => {
+                self.notices.remove(notice);
             }
             Event::RuleAdded { rule } => {
                 self.next_rule = rule.no.next();
@@ -421,12 +430,14 @@ impl State {
                 self.touch(at);
             }
             Event::GateDecided { gate, verdict, write } => {
+                self.void_notices(*gate);
                 if let Some(gate) = self.gates.get_mut(gate) {
                     gate.state = GateState::Decided { verdict: verdict.clone(), write: *write };
                 }
                 self.touch(at);
             }
             Event::GateDelivered { gate } | Event::GateWithdrawn { gate, .. } => {
+                self.void_notices(*gate);
                 self.gates.remove(gate);
                 self.touch(at);
             }
@@ -511,6 +522,10 @@ impl State {
         if let Some(attempt) = self.process.attempt_mut() {
             attempt.active = at.clone();
         }
+    }
+
+    fn void_notices(&mut self, gate: GateNo) {
+        self.notices.retain(|_, notice| notice.gate != gate || !notice.what.is_void_when_closed());
     }
 
     fn process_gone(&mut self) {

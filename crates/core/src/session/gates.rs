@@ -11,7 +11,9 @@ use crate::gate::{Ask, Bypass, Decision, Expiry, Gate, GateKind, GateState, Thro
 use crate::id::{AttemptNo, GateNo};
 use crate::json::Json;
 use crate::limits;
+use crate::notice::{Notice, NoticeKind};
 use crate::policy::{Effect, Rule, ToolKind, ToolUse};
+use crate::redact::redact;
 use crate::time::{AwakeMs, BootId};
 
 impl Step<'_> {
@@ -63,16 +65,38 @@ impl Step<'_> {
             ask,
         };
         self.emit(Event::GateOpened { gate: Box::new(gate) });
+        if effect == Some(Effect::Notify) {
+            self.notice(NoticeKind::WentOn, no);
+        }
         if let (None | Some(Effect::Ask), Some(bypass)) = (effect, bypass) {
             self.verdict(no, Decision::Allow, bypass.by, Through::Bypass);
         } else if let Some((effect, rule)) = effect.zip(rule) {
             let decision = match effect {
                 Effect::Allow | Effect::Notify => Decision::Allow,
                 Effect::Deny => Decision::Deny { message: denied(&rule) },
-                Effect::Ask => return,
+                Effect::Ask => return self.notice(NoticeKind::Asks, no),
             };
             self.verdict(no, decision, rule.id.clone(), Through::Rule);
+        } else {
+            self.notice(NoticeKind::Asks, no);
         }
+    }
+
+    /// Has somebody told of a gate, if anybody wants that.
+    fn notice(&mut self, what: NoticeKind, no: GateNo) {
+        let Some(gate) = self.state.gates.get(&no) else { return };
+        if !self.env.notices.contains(&what) || self.state.notices.len() >= limits::NOTICES {
+            return;
+        }
+        let notice = Notice {
+            no: self.state.next_notice,
+            what,
+            gate: no,
+            about: about(&gate.ask),
+            risk: gate.risk.clone(),
+            rule: gate.rule.clone(),
+        };
+        self.emit(Event::NoticeWanted { notice });
     }
 
     fn expiry(&self, attempt: AttemptNo) -> Option<Expiry> {
@@ -93,6 +117,7 @@ impl Step<'_> {
         for (gate, why) in due {
             if why == Why::GateWarning {
                 self.emit(Event::GateExpiring { gate });
+                self.notice(NoticeKind::Expiring, gate);
             } else {
                 let message = "gate_expired: nobody decided in time".to_owned();
                 self.verdict(gate, Decision::Deny { message }, OURSELVES.to_owned(), Through::Expiry);
@@ -224,6 +249,19 @@ fn denied(rule: &Rule) -> String {
         "Denied by the rule {}{reason}. Do not try another way to do the same; say what you need.",
         rule.id
     )
+}
+
+/// The tool and the beginning of its input, in a line and without what looks like a secret.
+fn about(ask: &Ask) -> String {
+    let input = ask.input.as_str();
+    // What is redacted is longer than what is kept, for a secret may go on behind the end.
+    let input = redact(&input[..input.floor_char_boundary(4 * limits::NOTICE_BYTES)]).into_owned();
+    let mut about = format!("{} {input}", ask.tool);
+    if about.len() > limits::NOTICE_BYTES {
+        about.truncate(about.floor_char_boundary(limits::NOTICE_BYTES));
+        about.push('…');
+    }
+    about
 }
 
 fn check_size(decision: &Decision) -> Result<(), Rejection> {

@@ -43,6 +43,11 @@ impl Step<'_> {
                     self.spawn_failed(attempt, error);
                 }
             }
+            Observation::Told { notice, error } => {
+                if self.state.notices.contains_key(&notice) {
+                    self.emit(Event::NoticeTold { notice, error });
+                }
+            }
             Observation::Accepted { attempt, number } if about(attempt) => self.accepted(attempt, number),
             Observation::Written { attempt, number } if about(attempt) => self.written(attempt, number),
             Observation::WriteFailed { attempt, number, error } if about(attempt) => {

@@ -14,10 +14,11 @@ use crate::agent::TaskKind;
 use crate::claim::{Claim, ClaimState};
 use crate::gate::{Bypass, Gate, SessionRule};
 use crate::id::{
-    AgentName, AgentSessionId, AttemptNo, ClaimNo, ControlNo, GateNo, ItemKey, PromptNo, RuleNo, SessionId,
-    SessionName, TaskKey, TurnNo,
+    AgentName, AgentSessionId, AttemptNo, ClaimNo, ControlNo, GateNo, ItemKey, NoticeNo, PromptNo, RuleNo,
+    SessionId, SessionName, TaskKey, TurnNo,
 };
 use crate::manner::{Manner, Rung, Scope};
+use crate::notice::Notice;
 use crate::policy::Subject;
 use crate::prompt::{Class, Prompt};
 use crate::time::{BootId, Stamp};
@@ -62,6 +63,9 @@ pub struct State {
     /// The tool calls that gates are, or were, about and that have not ended.
     #[serde(default)]
     pub gated: BTreeMap<GateNo, ItemKey>,
+    /// What somebody is to be told, and was not yet.
+    #[serde(default)]
+    pub notices: BTreeMap<NoticeNo, Notice>,
     /// For a while steps go on that would be asked about.
     #[serde(default)]
     pub bypass: Option<Bypass>,
@@ -130,6 +134,9 @@ pub struct State {
     #[serde(default = "first_claim")]
     pub next_claim: ClaimNo,
     /// See `next_turn`.
+    #[serde(default = "first_notice")]
+    pub next_notice: NoticeNo,
+    /// See `next_turn`.
     #[serde(default = "first_rule")]
     pub next_rule: RuleNo,
     /// See `next_turn`.
@@ -145,6 +152,10 @@ pub struct State {
 
 fn first_claim() -> ClaimNo {
     ClaimNo(1)
+}
+
+fn first_notice() -> NoticeNo {
+    NoticeNo(1)
 }
 
 fn first_rule() -> RuleNo {

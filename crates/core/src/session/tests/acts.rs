@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::world::*;
 use crate::agent::{AgentSays, ControlAnswer, TaskKind};
 use crate::gate::{Ask, Decision};
-use crate::id::{AttemptNo, ClaimNo, ControlNo, GateNo, PromptNo, TurnNo};
+use crate::id::{AttemptNo, ClaimNo, ControlNo, GateNo, NoticeNo, PromptNo, TurnNo};
 use crate::item::ToolOutcome;
 use crate::json::Json;
 use crate::policy::{Effect, ToolKind};
@@ -41,6 +41,8 @@ pub(super) enum Act {
     Decide(u32, Choice),
     Bypass(u64),
     EndBypass,
+    /// What somebody is to be told was told, or could not be.
+    Tell(bool),
     /// A rule about `git`.
     Rule(Effect),
     /// The rule so many before the next one.
@@ -160,6 +162,11 @@ impl World {
                 }
             }
             Act::Write => self.writes(),
+            Act::Tell(told) => {
+                let notice = self.state.notices.keys().next().copied().unwrap_or(NoticeNo(1));
+                let error = (!told).then(|| "no program".to_owned());
+                self.sees(Observation::Told { notice, error });
+            }
             Act::NameTaken(taken) => self.env.name_taken = *taken,
             Act::Admits(admits) => self.env.admits = *admits,
             Act::PromptOfBob => {

@@ -23,6 +23,7 @@ mod laws;
 mod limited;
 mod lost;
 mod names;
+mod notices;
 mod preempt;
 mod queue;
 mod random;

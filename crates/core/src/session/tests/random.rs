@@ -104,6 +104,7 @@ fn act() -> impl Strategy<Value = Act> {
         4 => (0..4_u32, choice).prop_map(|(back, choice)| Act::Decide(back, choice)),
         1 => prop::sample::select(vec![0, 1_000, 600_000]).prop_map(Act::Bypass),
         1 => Just(Act::EndBypass),
+        2 => any::<bool>().prop_map(Act::Tell),
         1 => prop::sample::select(Effect::ALL.to_vec()).prop_map(Act::Rule),
         1 => (0..3_u32).prop_map(Act::TakeRule),
         1 => (0..3_u8).prop_map(Act::SetModel),
@@ -133,6 +134,7 @@ fn given() -> impl Strategy<Value = World> {
         Just(()).prop_map(|()| World::with_history()),
         Just(()).prop_map(|()| World::without_a_slot()),
         Just(()).prop_map(|()| World::guarded()),
+        Just(()).prop_map(|()| World::told()),
     ]
 }
 

@@ -10,6 +10,7 @@ use crate::id::{AgentSessionId, AttemptNo, GateNo, ItemKey, SessionId, TaskKey, 
 use crate::item::{Item, ItemBody};
 use crate::json::Json;
 use crate::manner::{Handshake, Manner, Resumes, Rung, Scope};
+use crate::notice::NoticeKind;
 use crate::policy::{Effect, Layer, Policy, RuleSpec, ToolKind, ToolUse};
 use crate::prompt::{Class, OnPreempt};
 use crate::session::{
@@ -142,6 +143,7 @@ impl World {
     /// A session that has just been made.
     pub(super) fn of(new: NewSession, manner: Manner) -> Self {
         let env = Env {
+            notices: Arc::default(),
             now: stamp(100_000),
             policy: Arc::default(),
             manner: Arc::new(manner),
@@ -172,6 +174,13 @@ impl World {
         let mut w = Self::made(new_session(Lifetime::Kept, Some("first")), env);
         w.comes_up();
         w.works();
+        w
+    }
+
+    /// The same, where somebody wants to be told of everything.
+    pub(super) fn told() -> Self {
+        let mut w = Self::guarded();
+        w.env.notices = NoticeKind::ALL.into();
         w
     }
 
@@ -518,6 +527,7 @@ impl World {
                     Action::SetModel { model, .. } => format!("set model {model}"),
                     Action::SetMode { mode, .. } => format!("set mode {mode}"),
                 }),
+                Duty::Tell { notice } => Some(format!("tell {} {}", notice.no, notice.what.word())),
                 Duty::Signal { out, .. } => Some(format!("signal {} {:?}", out.signal.number(), out.scope)),
             })
             .collect()

@@ -58,6 +58,7 @@ impl Task {
         let mut env = Env {
             now: self.host.clock.now(),
             policy: self.policy(read, &messages),
+            notices: self.host.notifier.wants(),
             manner,
             name_taken: false,
             paused: self.host.slots.is_paused(),

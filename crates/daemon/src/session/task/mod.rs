@@ -157,7 +157,8 @@ impl Task {
             }
             (None, None) => None,
         };
-        let idle = self.retry_at.is_none() && due.is_none();
+        let telling = self.in_flight.iter().any(|duty| matches!(duty, DutyId::Tell(_)));
+        let idle = self.retry_at.is_none() && due.is_none() && !telling;
         let sleep = async {
             match timer {
                 // One more millisecond: the awake clock counts whole ones.
@@ -250,7 +251,7 @@ impl Task {
     }
 
     fn forget_requests(&mut self) {
-        self.in_flight.retain(|duty| matches!(duty, DutyId::Launch(_) | DutyId::Watch(_)));
+        self.in_flight.retain(|duty| matches!(duty, DutyId::Launch(_) | DutyId::Watch(_) | DutyId::Tell(_)));
     }
 
     fn took(&mut self, attempt: AttemptNo, found: Found, messages: &mut Vec<Message>) {

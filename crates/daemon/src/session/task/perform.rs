@@ -2,7 +2,7 @@
 
 use lockkeeper_core::agent::Action;
 use lockkeeper_core::manner::Scope;
-use lockkeeper_core::session::{Duty, DutyId, Op, duties, reconcile};
+use lockkeeper_core::session::{Duty, DutyId, Observation, Op, duties, reconcile};
 use lockkeeper_holder::{frames, journal};
 
 use super::super::attach;
@@ -63,6 +63,19 @@ impl Task {
                     }
                 };
                 self.sent(id, sent);
+            }
+            Duty::Tell { notice } => {
+                self.in_flight.insert(id);
+                let (host, state) = (self.host.clone(), self.state.clone());
+                self.host.tasks.spawn(async move {
+                    let told = host.notifier.tell(&state, &notice);
+                    // One that is under way when the daemon ends is told again by the next.
+                    let Some(told) = host.ending.run_until_cancelled(told).await else { return };
+                    if let Err(why) = &told {
+                        tracing::warn!(session = %state.id, notice = %notice.no, why, "nobody was told");
+                    }
+                    host.observe(&state.id, Observation::Told { notice: notice.no, error: told.err() }).await;
+                });
             }
             Duty::Signal { out, .. } => {
                 let Some(link) = &self.link else { return };

@@ -77,7 +77,7 @@ fn w25_a_bypass_is_over_by_itself_though_nobody_watches_and_no_daemon_runs_at_th
         home.crash_and_start()?;
         watch.reconnect()?;
         let ended = watch.event("bypass.ended")?;
-        assert_eq!(ended["data"]["by"], Value::Null);
+        assert_eq!(ended["by"], Value::Null);
         assert_eq!(session.row()?["bypass"], Value::Null);
         fs::remove_file(&made)?;
         session.prompt(&format!("{} ;; SAY end", write(&made)))?;

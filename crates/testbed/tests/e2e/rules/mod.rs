@@ -6,6 +6,7 @@ mod api;
 mod audit;
 mod bypass;
 mod files;
+mod notify;
 mod pending;
 mod steps;
 

@@ -1,0 +1,117 @@
+//! Telling people: a program of theirs is run for each notice.
+
+use std::process::Stdio;
+use std::sync::Arc;
+use std::time::Duration;
+
+use lockkeeper_core::id::SessionName;
+use lockkeeper_core::notice::{Notice, NoticeKind};
+use lockkeeper_core::session::State;
+use serde::Serialize;
+use tokio::io::AsyncWriteExt as _;
+use tokio::process::Command;
+use tokio::sync::Semaphore;
+
+use crate::config::NotifyConfig;
+use crate::limits;
+
+/// Who is told, and how.
+#[derive(Debug)]
+pub(crate) struct Notifier {
+    command: Vec<String>,
+    on: Arc<[NoticeKind]>,
+    /// Programs that may run at once.
+    room: Semaphore,
+}
+
+/// What the program reads: a line of JSON.
+#[derive(Debug, Serialize)]
+struct Told<'a> {
+    what: &'a str,
+    session: &'a str,
+    name: Option<&'a str>,
+    agent: &'a str,
+    dir: &'a str,
+    gate: String,
+    about: &'a str,
+    risk: &'a str,
+    rule: &'a str,
+    text: &'a str,
+}
+
+impl Notifier {
+    pub(crate) fn new(config: &NotifyConfig) -> Self {
+        let on = if config.command.is_empty() { Vec::new() } else { config.on.clone() };
+        Self { command: config.command.clone(), on: on.into(), room: Semaphore::new(limits::NOTIFIERS) }
+    }
+
+    /// What somebody wants to be told.
+    pub(crate) fn wants(&self) -> Arc<[NoticeKind]> {
+        self.on.clone()
+    }
+
+    /// Tells one notice.
+    ///
+    /// # Errors
+    /// Why nobody was told, for the log.
+    pub(crate) async fn tell(&self, state: &State, notice: &Notice) -> Result<(), String> {
+        let Some((program, arguments)) = self.command.split_first() else {
+            return Err("nothing is configured that would tell anybody any more".to_owned());
+        };
+        let text = text(state, notice);
+        let told = Told {
+            what: notice.what.word(),
+            session: state.id.as_str(),
+            name: state.profile.name.as_ref().map(SessionName::as_str),
+            agent: state.profile.agent.as_str(),
+            dir: &state.profile.dir,
+            gate: notice.gate.of(&state.id),
+            about: &notice.about,
+            risk: &notice.risk,
+            rule: &notice.rule,
+            text: &text,
+        };
+        let line = serde_json::to_string(&told).map_err(|error| error.to_string())? + "\n";
+        let _room = self.room.acquire().await.map_err(|error| error.to_string())?;
+        let mut command = Command::new(program);
+        command.args(arguments).arg(&text).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+        // It ends with this call, whatever it has begun.
+        command.kill_on_drop(true).process_group(0);
+        let mut child = command.spawn().map_err(|error| format!("{program} cannot be run: {error}"))?;
+        let ends = async {
+            if let Some(mut stdin) = child.stdin.take() {
+                // Whoever does not want to read it need not.
+                let _ = stdin.write_all(line.as_bytes()).await;
+            }
+            child.wait().await.map_err(|error| error.to_string())
+        };
+        let deadline = Duration::from_millis(limits::NOTIFY_MS);
+        match tokio::time::timeout(deadline, ends).await {
+            Ok(Ok(status)) if status.success() => Ok(()),
+            Ok(Ok(status)) => Err(format!("{program} ended with {status}")),
+            Ok(Err(error)) => Err(error),
+            Err(_) => Err(format!("{program} took longer than {} s", deadline.as_secs())),
+        }
+    }
+}
+
+/// What people read, in a line that no program takes for an option.
+fn text(state: &State, notice: &Notice) -> String {
+    let name = state.profile.name.as_ref().map_or_else(|| state.id.to_string(), ToString::to_string);
+    let Notice { gate, about, risk, rule, .. } = notice;
+    let line = match notice.what {
+        NoticeKind::Asks => format!("Lockkeeper: {name}.{gate} asks: {about} (risk {risk})"),
+        NoticeKind::Expiring => format!("Lockkeeper: {name}.{gate} is about to expire: {about}"),
+        NoticeKind::WentOn => format!("Lockkeeper: {name} did, as {rule} allows: {about} (risk {risk})"),
+    };
+    line.chars().map(|character| if shows(character) { character } else { '\u{fffd}' }).collect()
+}
+
+/// Whether a character is one that people see as what it is: an agent chose it.
+fn shows(character: char) -> bool {
+    !character.is_control()
+        && !matches!(
+            character,
+            '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{e0000}'..='\u{e007f}'
+        )
+}
