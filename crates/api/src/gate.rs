@@ -101,7 +101,7 @@ pub struct GateDecision {
     /// Who decided.
     pub by: String,
     /// By what right: `person`; `rule` if the gate's rule decided, `bypass` if somebody lets such steps go on for a while,
-    /// and nobody was asked; `expiry` if nobody decided in time.
+    /// and nobody was asked; `expiry` if nobody decided in time; `agent` if the agent says that what it asked for was done.
     #[serde(default)]
     #[schema(schema_with = schema::through)]
     pub through: Through,
@@ -212,7 +212,7 @@ pub enum DecisionWord {
     Edit,
     /// Do not; the agent is told the `message`.
     Deny,
-    /// The `answers` to the questions.
+    /// The `answers` to the questions, or the values of the form.
     Answer,
 }
 

@@ -55,6 +55,7 @@ pub use item::{Item, ItemKind};
 pub use list::List;
 pub use lockkeeper_core::{
     claim::{Claim as EventClaim, ClaimEnd, ClaimState},
+    elicitation,
     gate::{Decision, Gate as EventGate, GateKind, Through, Verdict, Withdrawal},
     id::{self, BadName},
     item::{Extent, ItemBody, ToolOutcome},

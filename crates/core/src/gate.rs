@@ -8,15 +8,19 @@ use crate::policy::ToolKind;
 use crate::time::Stamp;
 
 /// What a gate asks for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum GateKind {
     /// May this tool run with this input?
+    #[default]
     Permission,
     /// Questions of the agent to its user.
     Question,
     /// Is this plan right?
     Plan,
+    /// A server of the agent asks its user for values, or for a visit to a page: an
+    /// [`Elicitation`](crate::elicitation::Elicitation).
+    Elicitation,
     /// Somebody must log the agent in, outside Lockkeeper.
     Login,
 }
@@ -170,6 +174,8 @@ pub enum Through {
     Bypass,
     /// Nobody decided in time.
     Expiry,
+    /// The agent says that what it asked for has been done.
+    Agent,
 }
 
 impl Through {
@@ -195,9 +201,9 @@ pub enum Decision {
         /// What the agent is told.
         message: String,
     },
-    /// The answers to a question, by question.
+    /// The answers to a question, by question, or the values of a form, by field.
     Answer {
-        /// A JSON object: question text → answer.
+        /// A JSON object: question text → answer, or field → value.
         answers: Json,
     },
 }

@@ -7,6 +7,7 @@
 pub mod admission;
 pub mod agent;
 pub mod claim;
+pub mod elicitation;
 pub mod gate;
 pub mod hash;
 pub mod id;

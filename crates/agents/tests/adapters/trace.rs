@@ -127,6 +127,7 @@ fn line(says: &AgentSays) -> String {
             if ask.suggestions.is_some() { " with suggestions" } else { "" },
         ),
         AgentSays::AskWithdrawn { request } => format!("withdrawn {request:?}"),
+        AgentSays::AskFulfilled { request } => format!("fulfilled {request:?}"),
         AgentSays::UnknownRequest { request, subtype } => format!("unknown request {subtype} {request:?}"),
         AgentSays::ControlAnswered { control, answer } => match answer {
             ControlAnswer::Done { value } => format!("{control} done {}", value.as_deref().unwrap_or("-")),

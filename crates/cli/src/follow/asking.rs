@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::io;
 
+use lockkeeper_api::elicitation::{Elicitation, Field, said};
 use lockkeeper_api::{Decision, Gate, GateKind, Json};
 use serde_json::{Map, Value};
 
@@ -27,6 +28,8 @@ enum Stage {
     Reason,
     /// The answers so far; the next question is the one after them.
     Questions(Vec<String>),
+    /// The values so far, and which field is next.
+    Form { values: Map<String, Value>, next: usize },
 }
 
 /// What a line led to.
@@ -42,6 +45,12 @@ pub(super) enum Reply {
 
 /// What the agent is told when whoever denies says nothing more.
 pub(crate) const DENIED: &str = "The user denied this.";
+
+const ELICITATION_HELP: &str = "  a          answer it: a form field by field, a page once it was visited
+  d          deny it
+  s          leave it open for now
+  ?          show this, and the exact bytes of what is asked
+";
 
 const HELP: &str = "  a          allow it as it is
   d [WHY]    deny it; the agent is told why
@@ -74,6 +83,10 @@ impl Asking {
             Stage::Choice if self.gate.kind == GateKind::Login => {
                 format!("{} ", style.bold("log the agent in, then [a]llow, or [d]eny [s]kip [?]"))
             }
+            Stage::Choice if self.is_form() => format!("{} ", style.bold("[a]nswer [d]eny [s]kip [?]")),
+            Stage::Choice if self.gate.kind == GateKind::Elicitation => {
+                format!("{} ", style.bold("visit the page, then [a]llow, or [d]eny [s]kip [?]"))
+            }
             Stage::Choice => format!("{} ", style.bold("[a]llow [d]eny [e]dit [s]kip [?]")),
             Stage::Reason => format!("{} ", style.bold("why? (what the agent is told)")),
             Stage::Questions(answers) => {
@@ -82,6 +95,11 @@ impl Asking {
                     questions.get(answers.len()).map(|question| cut::summary(&question.text, 60, style));
                 let text = if questions.len() > 1 { text.unwrap_or_default() } else { "answer".to_owned() };
                 format!("{} ", style.bold(&format!("{text} (a number, your own words, or [s]kip)")))
+            }
+            Stage::Form { next, .. } => {
+                let field = self.fields().into_iter().nth(*next);
+                let text = field.map(|field| cut::summary(&wanted(&field), 72, style)).unwrap_or_default();
+                format!("{} ", style.bold(&text))
             }
         }
     }
@@ -107,25 +125,86 @@ impl Asking {
                 }
             });
         }
+        if let Stage::Form { .. } = self.stage {
+            return Ok(self.fill_in(line.trim(), style));
+        }
         let (word, rest) = line.trim().split_once(char::is_whitespace).unwrap_or((line.trim(), ""));
         Ok(match word {
-            "a" | "allow" if rest.is_empty() => Reply::Decide(Decision::Allow),
+            "a" | "answer" if rest.is_empty() && self.is_form() => {
+                self.stage = Stage::Form { values: Map::new(), next: 0 };
+                self.go_on_with_form(style)
+            }
+            "a" | "allow" if rest.is_empty() && !self.is_form() => Reply::Decide(Decision::Allow),
+            // A server is told of no reason.
+            "d" | "deny" if rest.is_empty() && self.gate.kind == GateKind::Elicitation => {
+                Reply::Decide(Decision::Deny { message: DENIED.to_owned() })
+            }
             "d" | "deny" if rest.is_empty() => {
                 self.stage = Stage::Reason;
                 Reply::Again(self.question(style))
             }
             "d" | "deny" => Reply::Decide(Decision::Deny { message: rest.trim().to_owned() }),
             "s" | "skip" if rest.is_empty() => Reply::Leave,
-            "e" | "edit" if rest.is_empty() => self.edit(style).await?,
+            "e" | "edit" if rest.is_empty() && self.gate.kind != GateKind::Elicitation => {
+                self.edit(style).await?
+            }
             "?" => {
-                let mut text = HELP.to_owned();
+                let mut text = self.help().to_owned();
                 // Writing to a String cannot fail.
                 let _ = writeln!(text, "{}", style.dim(&view::raw_gate(&self.gate)));
                 Reply::Again(text + &self.question(style))
             }
             "" => Reply::Again(self.question(style)),
+            _ if self.gate.kind == GateKind::Elicitation => {
+                Reply::Again(format!("type a, d, s or ?\n{}", self.question(style)))
+            }
             _ => Reply::Again(format!("type a, d, e, s or ?\n{}", self.question(style))),
         })
+    }
+
+    fn help(&self) -> &'static str {
+        if self.gate.kind == GateKind::Elicitation { ELICITATION_HELP } else { HELP }
+    }
+
+    fn fields(&self) -> Vec<Field> {
+        Elicitation::read(&self.gate.input).fields()
+    }
+
+    /// Whether a server asks for values.
+    fn is_form(&self) -> bool {
+        self.gate.kind == GateKind::Elicitation && Elicitation::read(&self.gate.input).url.is_none()
+    }
+
+    /// Takes in the value of the next field; an empty line leaves it to its default, or out.
+    fn fill_in(&mut self, typed: &str, style: Style) -> Reply {
+        let fields = self.fields();
+        let Stage::Form { values, next } = &mut self.stage else { return Reply::Leave };
+        if let Some(field) = fields.get(*next) {
+            if typed.is_empty() && field.default.is_none() && field.required {
+                return Reply::Again(self.question(style));
+            }
+            if !typed.is_empty() {
+                let value = view::typed(field, typed);
+                if let Err(why) = field.check(&value) {
+                    return Reply::Again(format!("{}\n{}", escape::line(&why), self.question(style)));
+                }
+                values.insert(field.name.clone(), value);
+            }
+        }
+        *next += 1;
+        self.go_on_with_form(style)
+    }
+
+    fn go_on_with_form(&self, style: Style) -> Reply {
+        let fields = self.fields();
+        match &self.stage {
+            Stage::Form { values, next } if *next >= fields.len() => {
+                Reply::Decide(view::filled_in(&fields, values.clone()))
+            }
+            Stage::Form { .. } | Stage::Choice | Stage::Reason | Stage::Questions(_) => {
+                Reply::Again(self.question(style))
+            }
+        }
     }
 
     async fn edit(&self, style: Style) -> io::Result<Reply> {
@@ -147,6 +226,16 @@ impl Asking {
             Err(error) => again(&format!("this is not JSON: {error}; nothing is decided")),
         })
     }
+}
+
+/// What the next field wants, and what an empty line means.
+fn wanted(field: &Field) -> String {
+    let empty = match &field.default {
+        Some(default) => format!(", or nothing for {}", said(default)),
+        None if field.required => String::new(),
+        None => ", or nothing".to_owned(),
+    };
+    format!("{} ({}{empty})", field.name, field.wants())
 }
 
 /// The decision that answers all questions.

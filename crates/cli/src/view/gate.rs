@@ -2,12 +2,14 @@
 
 use std::fmt;
 
+use lockkeeper_api::elicitation::Elicitation;
 use lockkeeper_api::{Gate, GateKind, Json};
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::Value;
 use serde_json::value::RawValue;
 use unicode_width::UnicodeWidthStr as _;
 
+use super::elicitation;
 use crate::cut;
 use crate::escape;
 use crate::refs;
@@ -21,6 +23,11 @@ pub(crate) fn draw(gate: &Gate, columns: Option<usize>, style: Style) -> String 
         GateKind::Permission => format!("{tool} asks for permission"),
         GateKind::Question => "the agent asks".to_owned(),
         GateKind::Plan => "the agent proposes a plan".to_owned(),
+        GateKind::Elicitation => {
+            let Elicitation { server, url, .. } = Elicitation::read(&gate.input);
+            let what = if url.is_some() { "asks for a visit to a page" } else { "asks for values" };
+            format!("the server {} {what}", escape::line(&server))
+        }
         GateKind::Login => "the agent needs a login".to_owned(),
     };
     let mut text = String::new();
@@ -65,6 +72,9 @@ fn input(gate: &Gate) -> Vec<String> {
         if !asked.is_empty() {
             return asked.iter().flat_map(Question::lines).collect();
         }
+    }
+    if gate.kind == GateKind::Elicitation {
+        return elicitation::lines(&Elicitation::read(&gate.input));
     }
     let Ok(Members(members)) = serde_json::from_str(gate.input.as_str()) else {
         return json_lines(gate.input.as_str());

@@ -3,6 +3,7 @@
 //! Pure: frames in, text out. Everything of the agent's is escaped here.
 
 mod content;
+mod elicitation;
 mod event;
 mod gate;
 mod live;
@@ -14,6 +15,7 @@ use lockkeeper_api::id::{GateNo, ItemKey, PromptNo, TurnNo};
 use lockkeeper_api::{Event, Frame, Gate, Item, Json, Session, Time, TurnNow};
 use unicode_width::UnicodeWidthStr as _;
 
+pub(crate) use elicitation::{filled_in, typed};
 pub(crate) use gate::{Question, draw as draw_gate, questions, raw as raw_gate};
 pub(crate) use tool::summary as tool_summary;
 

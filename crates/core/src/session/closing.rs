@@ -6,8 +6,9 @@ use super::end::{Closing as ClosingWhy, End};
 use super::event::{Event, Op};
 use super::state::{Closing, InterruptCause, Life, Process, Signal, State};
 use crate::agent::Action;
-use crate::gate::{GateState, Withdrawal};
+use crate::gate::{GateKind, GateState, Withdrawal};
 use crate::id::{GateNo, TurnNo};
+use crate::json::Json;
 use crate::manner::{Rung, Scope};
 use crate::time::BootId;
 
@@ -24,8 +25,13 @@ impl Step<'_> {
         {
             self.emit(Event::Held { by });
         }
+        let elicited = self.open_elicitations();
         self.withdraw_gates(Withdrawal::Interrupted);
         self.climb_if_due();
+        // Not every agent lets go of what a server asks when the turn is cancelled; first it has to know of the cancel.
+        for request in elicited {
+            self.write(Op::Write(Action::Dismiss { request }));
+        }
     }
 
     /// Ends the session for somebody.
@@ -95,12 +101,22 @@ impl Step<'_> {
             .values()
             .filter(|gate| matches!(gate.state, GateState::Open))
             // A task beside the turns asks on, whatever becomes of the turn; the agent takes its question back itself.
-            .filter(|gate| why != Withdrawal::Interrupted || !gate.ask.beside_turn)
+            .filter(|gate| {
+                let elicited = gate.ask.kind == GateKind::Elicitation;
+                why != Withdrawal::Interrupted || elicited || !gate.ask.beside_turn
+            })
             .map(|gate| gate.no)
             .collect();
         for gate in open {
             self.emit(Event::GateWithdrawn { gate, why });
         }
+    }
+
+    /// The agent's ids of what its servers ask.
+    fn open_elicitations(&self) -> Vec<Json> {
+        let open = self.state.gates.values().filter(|gate| gate.state == GateState::Open);
+        let elicited = open.filter(|gate| gate.ask.kind == GateKind::Elicitation);
+        elicited.map(|gate| gate.ask.request.clone()).collect()
     }
 
     /// Takes the next step of the ladder that is climbed, when its time has come.

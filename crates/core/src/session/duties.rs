@@ -115,6 +115,7 @@ pub fn duties(state: &State) -> Vec<Duty> {
                 | Action::Stay { .. }
                 | Action::Interrupt { .. }
                 | Action::Answer { .. }
+                | Action::Dismiss { .. }
                 | Action::Refuse { .. }
                 | Action::SetModel { .. }
                 | Action::SetMode { .. },

@@ -558,6 +558,7 @@ impl State {
                 | Action::Stay { .. }
                 | Action::Prompt { .. }
                 | Action::Answer { .. }
+                | Action::Dismiss { .. }
                 | Action::Refuse { .. }
                 | Action::SetModel { .. }
                 | Action::SetMode { .. },

@@ -1,11 +1,14 @@
 //! Gates: opening, deciding, closing.
 
+use std::borrow::Cow;
+
 use super::deadline::{Deadline, Why, at};
 use super::decide::{OURSELVES, Step};
 use super::event::{Event, Op};
 use super::rejection::Rejection;
 use super::state::{Life, State};
 use crate::agent::Action;
+use crate::elicitation::Elicitation;
 use crate::gate::{Ask, Bypass, Decision, Expiry, Gate, GateKind, GateState, Through, Verdict, Withdrawal};
 use crate::id::{AttemptNo, GateNo};
 use crate::json::Json;
@@ -13,11 +16,19 @@ use crate::limits;
 use crate::policy::{Effect, Rule, ToolKind, ToolUse};
 use crate::time::{AwakeMs, BootId};
 
+/// Who decides at a gate when the agent says that what it asked for has been done.
+const THE_AGENT: &str = "agent";
+
 impl Step<'_> {
     pub(super) fn asked(&mut self, attempt: AttemptNo, ask: Ask, tool_use: &ToolUse) {
-        // A question that an ending turn asks is void: the agent takes it back itself. What it announces it may do.
-        if self.state.closing.is_some() || (self.state.interrupt.is_some() && !ask.beside_turn) {
-            if ask.announced {
+        let elicited = ask.kind == GateKind::Elicitation;
+        // A question that an ending turn asks is void: the agent takes it back itself. What it announces it may do, and
+        // what a server asks it may wait for.
+        if self.state.closing.is_some() || (self.state.interrupt.is_some() && (elicited || !ask.beside_turn))
+        {
+            if elicited {
+                self.write(Op::Write(Action::Dismiss { request: ask.request }));
+            } else if ask.announced {
                 let message = "The turn is being ended.".to_owned();
                 self.write(Op::Write(Action::Stay { request: ask.request, message }));
             }
@@ -31,7 +42,7 @@ impl Step<'_> {
             let message = format!("more than {} questions are open", limits::OPEN_GATES);
             return self.refuse(ask.request, message);
         }
-        // Questions, plans and logins are no steps of tools: somebody has to answer.
+        // Questions, plans, elicitations and logins are no steps of tools: somebody has to answer.
         let step = ask.kind == GateKind::Permission;
         let ruling = step.then(|| self.env.policy.rule_on(&self.state.subject(), tool_use));
         let rule = ruling.as_ref().and_then(|ruling| ruling.rule.clone());
@@ -121,15 +132,20 @@ impl Step<'_> {
     }
 
     pub(super) fn ask_withdrawn(&mut self, request: &Json) {
-        let open = self
-            .state
-            .gates
-            .values()
-            .find(|gate| gate.ask.request == *request && matches!(gate.state, GateState::Open))
-            .map(|gate| gate.no);
-        if let Some(gate) = open {
+        if let Some(gate) = self.open_gate(request) {
             self.emit(Event::GateWithdrawn { gate, why: Withdrawal::ByAgent });
         }
+    }
+
+    pub(super) fn ask_fulfilled(&mut self, request: &Json) {
+        if let Some(gate) = self.open_gate(request) {
+            self.verdict(gate, Decision::Allow, THE_AGENT.to_owned(), Through::Agent);
+        }
+    }
+
+    fn open_gate(&self, request: &Json) -> Option<GateNo> {
+        let mut open = self.state.gates.values().filter(|gate| gate.state == GateState::Open);
+        open.find(|gate| gate.ask.request == *request).map(|gate| gate.no)
     }
 
     pub(super) fn decide_gate(
@@ -147,7 +163,7 @@ impl Step<'_> {
             GateState::Withdrawn { .. } => return Err(Rejection::UnknownGate { gate: no }),
         }
         check_size(&decision)?;
-        fits(no, gate.ask.kind, &decision)?;
+        fits(&gate.ask, &decision).map_err(|why| Rejection::DecisionMismatch { gate: no, why })?;
         if self.verdict(no, decision, by, Through::Person) {
             Ok(())
         } else {
@@ -163,6 +179,7 @@ impl Step<'_> {
             request: gate.ask.request.clone(),
             input: gate.ask.input.clone(),
             decision: decision.clone(),
+            kind: gate.ask.kind,
             announced: gate.ask.announced,
         };
         let verdict = Verdict { decision, by, through, at: self.env.now.clone() };
@@ -214,8 +231,9 @@ fn check_size(decision: &Decision) -> Result<(), Rejection> {
     Ok(())
 }
 
-fn fits(gate: GateNo, kind: GateKind, decision: &Decision) -> Result<(), Rejection> {
-    let why = match (kind, decision) {
+/// Whether a decision fits what is asked; if not, why.
+fn fits(ask: &Ask, decision: &Decision) -> Result<(), Cow<'static, str>> {
+    let why = match (ask.kind, decision) {
         (GateKind::Question, Decision::Answer { answers }) if answers.value().is_object() => return Ok(()),
         (GateKind::Permission | GateKind::Plan, Decision::Edit { input }) if input.value().is_object() => {
             return Ok(());
@@ -224,6 +242,7 @@ fn fits(gate: GateNo, kind: GateKind, decision: &Decision) -> Result<(), Rejecti
         | (GateKind::Permission | GateKind::Plan | GateKind::Login, Decision::Allow) => {
             return Ok(());
         }
+        (GateKind::Elicitation, decision) => return fits_elicitation(&ask.input, decision),
         (GateKind::Question, Decision::Answer { .. }) => {
             "the answers must be a JSON object: question → answer"
         }
@@ -238,5 +257,18 @@ fn fits(gate: GateNo, kind: GateKind, decision: &Decision) -> Result<(), Rejecti
             "it is not a question: allow, edit or deny it"
         }
     };
-    Err(Rejection::DecisionMismatch { gate, why })
+    Err(why.into())
+}
+
+/// A form is answered, and a page is visited, which is to allow it.
+fn fits_elicitation(input: &Json, decision: &Decision) -> Result<(), Cow<'static, str>> {
+    let elicitation = Elicitation::read(input);
+    match (decision, elicitation.url.is_some()) {
+        (Decision::Deny { .. }, _) | (Decision::Allow, true) => Ok(()),
+        (Decision::Answer { answers }, false) => Ok(elicitation.check(&answers.value())?),
+        (Decision::Allow | Decision::Edit { .. }, false) => Err("it is a form: answer it, or deny it".into()),
+        (Decision::Answer { .. } | Decision::Edit { .. }, true) => {
+            Err("it is a page to visit: allow it once that is done, or deny it".into())
+        }
+    }
 }

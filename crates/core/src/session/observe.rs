@@ -210,6 +210,7 @@ impl Step<'_> {
             }
             AgentSays::Asked { ask, tool_use } => self.asked(attempt, ask, &tool_use),
             AgentSays::AskWithdrawn { request } => self.ask_withdrawn(&request),
+            AgentSays::AskFulfilled { request } => self.ask_fulfilled(&request),
             AgentSays::UnknownRequest { request, subtype } => {
                 let message = format!("Unsupported control request subtype: {subtype}");
                 self.refuse(request, message);

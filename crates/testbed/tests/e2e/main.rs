@@ -11,6 +11,7 @@ mod support;
 mod boot;
 mod callers;
 mod command_line;
+mod elicitations;
 mod exit;
 mod gates;
 mod handover;

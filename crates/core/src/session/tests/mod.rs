@@ -12,6 +12,7 @@ mod acts;
 mod boot;
 mod claims;
 mod crashes;
+mod elicitations;
 mod ending;
 mod events;
 mod explore;

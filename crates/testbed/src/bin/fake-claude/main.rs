@@ -20,6 +20,8 @@
 //! | `ASK [name {json}]` | the same after a permission request |
 //! | `ASK2 [name {json}]` | two calls of the tool, asked about one after the other |
 //! | `QUESTION [{json}]` | the `AskUserQuestion` tool |
+//! | `ELICIT {json}` | a server asks for this: the parameters of an elicitation of the Model Context Protocol; its answer is its tool's result |
+//! | `ELICITDONE path {json}` | the same for a page; once the file exists, the page was visited |
 //! | `RUN secs\|path` | a shell command that takes so long, or until the file exists |
 //! | `SHELL command` | the command is run, with `sh -c`; the delta `running `, then its exit code and what it wrote; an interrupt kills it |
 //! | `HANG` | no byte until interrupted |
@@ -60,6 +62,7 @@ mod agent;
 mod background;
 mod control;
 mod directive;
+mod elicit;
 mod flags;
 mod gate;
 mod hook;
