@@ -50,7 +50,7 @@ pub struct Gate {
     pub rule_reason: Option<String>,
     /// Why the agent asks, where it says so.
     pub reason: Option<String>,
-    /// The turn that waits: `SESSION.t1`.
+    /// The turn that waits, or that failed for want of a login: `SESSION.t1`.
     pub turn: Option<String>,
     /// When it opened.
     #[schema(value_type = String, format = DateTime)]

@@ -21,7 +21,7 @@ pub enum GateKind {
     /// A server of the agent asks its user for values, or for a visit to a page: an
     /// [`Elicitation`](crate::elicitation::Elicitation).
     Elicitation,
-    /// Somebody must log the agent in, outside Lockkeeper.
+    /// Somebody must log the agent in, outside Lockkeeper; to allow it says that this is done.
     Login,
 }
 
@@ -61,9 +61,9 @@ pub struct Ask {
 pub struct Gate {
     /// Its number in the session.
     pub no: GateNo,
-    /// The launch whose process waits.
+    /// The launch whose process waits, or whose turn failed.
     pub attempt: AttemptNo,
-    /// The turn that waits, if any does.
+    /// The turn that waits, if any does, or that failed for want of a login.
     pub turn: Option<TurnNo>,
     /// What is asked.
     pub ask: Ask,
@@ -79,6 +79,9 @@ pub struct Gate {
     /// Whether the rule decides, in the step that opens it: it never waits for anybody.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub by_rule: bool,
+    /// Whether it keeps turns from beginning, and no process waits for its answer: a login that is missing.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub before_turns: bool,
     /// When it expires, if it does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expiry: Option<Expiry>,

@@ -52,6 +52,12 @@ const ELICITATION_HELP: &str = "  a          answer it: a form field by field, a
   ?          show this, and the exact bytes of what is asked
 ";
 
+const LOGIN_HELP: &str = "  a          you have logged the agent in: it is started again, and goes on
+  d          leave the turn failed
+  s          leave it open for now
+  ?          show this, and the exact bytes of what is asked
+";
+
 const HELP: &str = "  a          allow it as it is
   d [WHY]    deny it; the agent is told why
   e          change the input in $EDITOR, then allow that
@@ -145,9 +151,7 @@ impl Asking {
             }
             "d" | "deny" => Reply::Decide(Decision::Deny { message: rest.trim().to_owned() }),
             "s" | "skip" if rest.is_empty() => Reply::Leave,
-            "e" | "edit" if rest.is_empty() && self.gate.kind != GateKind::Elicitation => {
-                self.edit(style).await?
-            }
+            "e" | "edit" if rest.is_empty() && self.has_input() => self.edit(style).await?,
             "?" => {
                 let mut text = self.help().to_owned();
                 // Writing to a String cannot fail.
@@ -155,15 +159,25 @@ impl Asking {
                 Reply::Again(text + &self.question(style))
             }
             "" => Reply::Again(self.question(style)),
-            _ if self.gate.kind == GateKind::Elicitation => {
-                Reply::Again(format!("type a, d, s or ?\n{}", self.question(style)))
-            }
+            _ if !self.has_input() => Reply::Again(format!("type a, d, s or ?\n{}", self.question(style))),
             _ => Reply::Again(format!("type a, d, e, s or ?\n{}", self.question(style))),
         })
     }
 
+    /// Whether there is something that could be changed.
+    fn has_input(&self) -> bool {
+        match self.gate.kind {
+            GateKind::Permission | GateKind::Question | GateKind::Plan => true,
+            GateKind::Elicitation | GateKind::Login => false,
+        }
+    }
+
     fn help(&self) -> &'static str {
-        if self.gate.kind == GateKind::Elicitation { ELICITATION_HELP } else { HELP }
+        match self.gate.kind {
+            GateKind::Permission | GateKind::Question | GateKind::Plan => HELP,
+            GateKind::Elicitation => ELICITATION_HELP,
+            GateKind::Login => LOGIN_HELP,
+        }
     }
 
     fn fields(&self) -> Vec<Field> {

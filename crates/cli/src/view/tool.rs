@@ -8,7 +8,7 @@ use crate::cut;
 use crate::style::Style;
 
 /// The member of the input that says most, by tool.
-const TELLING: [(&str, &[&str]); 13] = [
+const TELLING: [(&str, &[&str]); 14] = [
     ("Bash", &["command"]),
     ("Read", &["file_path"]),
     ("Write", &["file_path"]),
@@ -21,6 +21,7 @@ const TELLING: [(&str, &[&str]); 13] = [
     ("Task", &["description"]),
     ("Agent", &["description"]),
     ("Skill", &["skill"]),
+    ("login", &["message"]),
     ("elicitation", &["server", "message", "url"]),
 ];
 

@@ -57,6 +57,7 @@ impl Step<'_> {
                     | ClosingWhy::ConversationLost
                     | ClosingWhy::AfterInterrupt
                     | ClosingWhy::Relaunch { .. }
+                    | ClosingWhy::LoggedIn
                     | ClosingWhy::HandshakeTimeout,
                 ),
                 _,
@@ -77,6 +78,7 @@ impl Step<'_> {
             | ClosingWhy::ConversationLost
             | ClosingWhy::AfterInterrupt
             | ClosingWhy::Relaunch { .. }
+            | ClosingWhy::LoggedIn
             | ClosingWhy::HandshakeTimeout => attempt.manner.stop.clone(),
         };
         let running = self.state.turn.is_some() || self.state.own_turn.is_some();
@@ -89,7 +91,11 @@ impl Step<'_> {
         if attempt.stdin_closed {
             rungs.retain(|rung| !matches!(rung, Rung::Request | Rung::CloseStdin));
         }
+        let asked_for = why.by().is_some();
         self.emit(Event::ClosingAsked { why, rungs });
+        if asked_for {
+            self.withdraw_logins(Withdrawal::Stopped);
+        }
         self.withdraw_gates(Withdrawal::Stopped);
         self.climb_if_due();
     }
@@ -99,7 +105,7 @@ impl Step<'_> {
             .state
             .gates
             .values()
-            .filter(|gate| matches!(gate.state, GateState::Open))
+            .filter(|gate| matches!(gate.state, GateState::Open) && !gate.before_turns)
             // A task beside the turns asks on, whatever becomes of the turn; the agent takes its question back itself.
             .filter(|gate| {
                 let elicited = gate.ask.kind == GateKind::Elicitation;

@@ -500,7 +500,8 @@ impl State {
         self.process = Process::Absent;
         self.interrupt = None;
         self.closing = None;
-        self.gates.clear();
+        // At those no process waits.
+        self.gates.retain(|_, gate| gate.before_turns);
         self.controls.clear();
         self.open_tools.clear();
         self.tasks.clear();
@@ -601,7 +602,7 @@ impl Closing {
         match self {
             Self::Stop { .. } | Self::Kill { .. } | Self::ConversationLost | Self::HandshakeTimeout => true,
             // A one-shot session that is done may be wanted again before it has ended.
-            Self::Done { .. } | Self::AfterInterrupt | Self::Relaunch { .. } => false,
+            Self::Done { .. } | Self::AfterInterrupt | Self::Relaunch { .. } | Self::LoggedIn => false,
         }
     }
 
@@ -613,6 +614,7 @@ impl Closing {
             | Self::ConversationLost
             | Self::AfterInterrupt
             | Self::Relaunch { .. }
+            | Self::LoggedIn
             | Self::HandshakeTimeout => None,
         }
     }

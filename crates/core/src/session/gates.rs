@@ -35,7 +35,12 @@ impl Step<'_> {
             return;
         }
         // The agent repeats its open questions after a second handshake.
-        if self.state.gates.values().any(|gate| gate.attempt == attempt && gate.ask.request == ask.request) {
+        if self
+            .state
+            .gates
+            .values()
+            .any(|gate| gate.attempt == attempt && gate.ask.request == ask.request && !gate.before_turns)
+        {
             return;
         }
         if self.state.gates.len() >= limits::OPEN_GATES {
@@ -66,6 +71,7 @@ impl Step<'_> {
             rule: rule.as_ref().map_or_else(|| "agent".to_owned(), |rule| rule.id.clone()),
             risk: ruling.as_ref().map_or("unrated", |ruling| ruling.risk.word()).to_owned(),
             rule_reason: rule.as_ref().and_then(|rule| rule.reason.clone()),
+            before_turns: false,
             by_rule: bypass.is_some() || effect.is_some_and(|effect| effect != Effect::Ask),
             expiry: self.expiry(attempt),
             opened: self.env.now.clone(),
@@ -85,7 +91,7 @@ impl Step<'_> {
         }
     }
 
-    fn expiry(&self, attempt: AttemptNo) -> Option<Expiry> {
+    pub(super) fn expiry(&self, attempt: AttemptNo) -> Option<Expiry> {
         let manner = &self.state.process.attempt().filter(|present| present.no == attempt)?.manner;
         let ms = manner.gate_ms?;
         Some(Expiry { ms, warning_ms: manner.gate_warning_ms.min(ms), warned: manner.gate_warning_ms == 0 })
@@ -144,7 +150,8 @@ impl Step<'_> {
     }
 
     fn open_gate(&self, request: &Json) -> Option<GateNo> {
-        let mut open = self.state.gates.values().filter(|gate| gate.state == GateState::Open);
+        let open = self.state.gates.values().filter(|gate| gate.state == GateState::Open);
+        let mut open = open.filter(|gate| !gate.before_turns);
         open.find(|gate| gate.ask.request == *request).map(|gate| gate.no)
     }
 
@@ -174,6 +181,10 @@ impl Step<'_> {
     /// Decides an open gate. False if its process takes no more input, which would have withdrawn the gate.
     fn verdict(&mut self, no: GateNo, decision: Decision, by: String, through: Through) -> bool {
         let Some(gate) = self.state.gates.get(&no) else { return false };
+        if gate.before_turns {
+            self.decide_login(no, Verdict { decision, by, through, at: self.env.now.clone() });
+            return true;
+        }
         let action = Action::Answer {
             gate: no,
             request: gate.ask.request.clone(),

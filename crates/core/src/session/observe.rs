@@ -154,6 +154,7 @@ impl Step<'_> {
                 | Closing::ConversationLost
                 | Closing::AfterInterrupt
                 | Closing::Relaunch { .. }
+                | Closing::LoggedIn
                 | Closing::HandshakeTimeout,
             )
             | None => End::Failed { reason: EndReason::Launch, message },
@@ -455,6 +456,7 @@ impl Step<'_> {
                 Closing::Done { .. }
                 | Closing::AfterInterrupt
                 | Closing::Relaunch { .. }
+                | Closing::LoggedIn
                 | Closing::ConversationLost
                 | Closing::HandshakeTimeout,
             )

@@ -223,6 +223,7 @@ fn closing_text(why: &ClosingWhy) -> String {
         }
         ClosingWhy::AfterInterrupt => "the cancel had to end the process".to_owned(),
         ClosingWhy::Relaunch { what } => format!("the agent did not answer ({what}) and is started again"),
+        ClosingWhy::LoggedIn => "the agent was logged in and is started again, to see that".to_owned(),
         ClosingWhy::HandshakeTimeout => "the agent was not ready in time".to_owned(),
     }
 }

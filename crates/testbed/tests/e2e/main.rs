@@ -21,6 +21,7 @@ mod input;
 mod interrupt;
 mod keys;
 mod limits;
+mod logins;
 mod real_agent;
 mod resume;
 mod rules;

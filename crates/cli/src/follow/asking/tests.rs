@@ -95,3 +95,11 @@ fn a_page_is_allowed_once_it_was_visited() -> Result {
     assert_eq!(decide(ask()?, &["e", "d"])?, Some(deny(DENIED)));
     Ok(())
 }
+
+#[test]
+fn a_login_has_no_input_to_edit() -> Result {
+    let ask = || asking("login", &json!({"agent": "claude", "message": "Not logged in"}));
+    assert_eq!(decide(ask()?, &["e", "?", "a"])?, Some(Decision::Allow));
+    assert_eq!(decide(ask()?, &["d later"])?, Some(deny("later")));
+    Ok(())
+}

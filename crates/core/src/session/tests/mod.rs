@@ -21,6 +21,7 @@ mod interrupt;
 mod launch;
 mod laws;
 mod limited;
+mod logins;
 mod lost;
 mod names;
 mod preempt;

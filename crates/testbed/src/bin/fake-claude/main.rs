@@ -28,7 +28,7 @@
 //! | `WAITFILE path` | the delta `waiting `, then nothing until the file exists |
 //! | `ERROR code text` | an API failure; code 0 is a failed connection |
 //! | `RATELIMIT secs path` | the account has reached a limit for so long; once the file exists, a message |
-//! | `LOGIN` | not logged in |
+//! | `LOGIN` | not logged in; with `FAKE_CLAUDE_LOGIN`, a message if it is |
 //! | `ERRORAFTERINTERRUPT` | hangs; an interrupt is answered, but the turn ends with an API failure |
 //! | `IGNOREINTERRUPT` | from now on no interrupt is answered or obeyed |
 //! | `IGNORE sigint` | from now on SIGINT does nothing |
@@ -50,8 +50,8 @@
 //! never answered), `FAKE_CLAUDE_EXIT_ON_SIGINT=instant` (exit 130 without a result),
 //! `FAKE_CLAUDE_SLOW_START=path` (nothing before this file exists), `FAKE_CLAUDE_MODEL_CHECK_MS` (15000: how long
 //! `set_model` to `lab-hang` takes), `FAKE_CLAUDE_FLUSH_MS` (50: how long 2.1.197 keeps what it will write to the
-//! session's file to itself). `CLAUDE_CODE_EMIT_SESSION_STATE_EVENTS` and `CLAUDE_CONFIG_DIR` work as in
-//! the real one.
+//! session's file to itself), `FAKE_CLAUDE_LOGIN=path` (a process is logged in if this file exists at
+//! its start). `CLAUDE_CODE_EMIT_SESSION_STATE_EVENTS` and `CLAUDE_CONFIG_DIR` work as in the real one.
 
 #![expect(
     clippy::disallowed_methods,

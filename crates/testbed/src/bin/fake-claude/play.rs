@@ -80,6 +80,7 @@ impl Agent {
                 }))?;
                 return Ok(Some(api_failure(429, "limit reached")));
             }
+            Step::Login if self.logged_in => self.say_text("logged in")?,
             Step::Login => {
                 self.request()?;
                 let text = "Not logged in · Please run /login".to_owned();
