@@ -91,7 +91,11 @@ pub(super) async fn decide(
     let request = Request { by: peer.to_string(), command: Command::Decide { gate: no, decision } };
     let done = host.command(&id, request, None).await.map_err(|refused| stale(refused, &known))?;
     let row = SessionRow::of(&done.state);
-    let gate = done.state.gates.get(&no).cloned().unwrap_or(known.gate);
+    let gate = match done.state.gates.get(&no) {
+        Some(gate) => gate.clone(),
+        // No process has to be told of it, so it has closed already.
+        None => find(&host, &id, no).await?.gate,
+    };
     answer::json(super::OK, &convert::gate(&GateRow { session: id, gate }, &row), done.cursor)
 }
 

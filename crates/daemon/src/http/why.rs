@@ -6,7 +6,8 @@ use axum::extract::{Path, State};
 use lockkeeper_api::{Evidence, OutcomeWord, SessionEnd, Time, Why, WhyLine};
 use lockkeeper_core::admission::Wait;
 use lockkeeper_core::claim::ClaimState;
-use lockkeeper_core::gate::GateState;
+use lockkeeper_core::elicitation::Elicitation;
+use lockkeeper_core::gate::{Ask, GateKind, GateState};
 use lockkeeper_core::id::{ItemKey, TurnNo};
 use lockkeeper_core::limits as core_limits;
 use lockkeeper_core::session::{
@@ -228,6 +229,18 @@ fn closing_text(why: &ClosingWhy) -> String {
     }
 }
 
+fn asked(ask: &Ask) -> String {
+    match ask.kind {
+        GateKind::Permission => format!("the agent asks to use {}", ask.tool),
+        GateKind::Question => "the agent has a question".to_owned(),
+        GateKind::Plan => "the agent proposes a plan".to_owned(),
+        GateKind::Elicitation => {
+            format!("the server {} asks for something", Elicitation::read(&ask.input).server)
+        }
+        GateKind::Login => "the agent is not logged in".to_owned(),
+    }
+}
+
 fn turn_ended(turn: TurnNo, outcome: &Outcome) -> String {
     let (word, kind, message) = OutcomeWord::parts(outcome);
     let more: Vec<String> = [kind, message].into_iter().flatten().collect();
@@ -272,7 +285,7 @@ fn tell(event: &Event) -> String {
         Event::TurnEnded { turn, outcome, .. } => turn_ended(*turn, outcome),
         Event::TurnStarted { turn, .. } => format!("turn {turn} was started"),
         Event::PromptAccepted { prompt } => format!("prompt {} of {} was accepted", prompt.no, prompt.caller),
-        Event::GateOpened { gate } => format!("the agent asks to use {}", gate.ask.tool),
+        Event::GateOpened { gate } => asked(&gate.ask),
         Event::GateDecided { gate, verdict, .. } => format!("gate {gate} was decided by {}", verdict.by),
         Event::InterruptAsked { turn, .. } => format!("a cancel of turn {turn} was asked for"),
         Event::AttemptExited { exit, .. } => format!("the process {}", exit.status),

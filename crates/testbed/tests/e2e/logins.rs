@@ -58,7 +58,13 @@ fn a_login_that_is_denied_leaves_the_turn_failed() -> Fallible {
     with_daemon(SHORT, |home| {
         let no = json!({"decision": "deny", "message": "later"});
         let (session, mut watch) = asking(home, Spec::kept())?;
-        session.decide(&format!("{}.g1", session.id), &no)?.good()?;
+        let why = home.api().get(&session.path("/why"))?;
+        ensure!(why.to_string().contains("the agent is not logged in"), "{why}");
+        let denied = session.decide(&format!("{}.g1", session.id), &no)?.good()?;
+        assert_eq!(
+            (&denied["state"], &denied["decision"]["decision"]),
+            (&json!("delivered"), &json!("deny"))
+        );
         watch.status("idle")?;
         assert_eq!(session.row()?["queue"], 0);
         let (session, _) = asking(home, Spec::one_shot())?;
