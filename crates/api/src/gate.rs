@@ -50,7 +50,7 @@ pub struct Gate {
     pub rule_reason: Option<String>,
     /// Why the agent asks, where it says so.
     pub reason: Option<String>,
-    /// The turn that waits: `SESSION.t1`.
+    /// The turn that waits, or that failed for want of a login: `SESSION.t1`.
     pub turn: Option<String>,
     /// When it opened.
     #[schema(value_type = String, format = DateTime)]
@@ -101,7 +101,7 @@ pub struct GateDecision {
     /// Who decided.
     pub by: String,
     /// By what right: `person`; `rule` if the gate's rule decided, `bypass` if somebody lets such steps go on for a while,
-    /// and nobody was asked; `expiry` if nobody decided in time.
+    /// and nobody was asked; `expiry` if nobody decided in time; `agent` if the agent says that what it asked for was done.
     #[serde(default)]
     #[schema(schema_with = schema::through)]
     pub through: Through,
@@ -216,7 +216,7 @@ pub enum DecisionWord {
     Edit,
     /// Do not; the agent is told the `message`.
     Deny,
-    /// The `answers` to the questions.
+    /// The `answers` to the questions, or the values of the form.
     Answer,
 }
 

@@ -58,6 +58,7 @@ pub use list::List;
 pub use lockkeeper_core::{
     audit::{AuditRecord, FIRST as AUDIT_FIRST, link as audit_link},
     claim::{Claim as EventClaim, ClaimEnd, ClaimState},
+    elicitation,
     gate::{Decision, Gate as EventGate, GateKind, Through, Verdict, Withdrawal},
     id::{self, BadName},
     item::{Extent, ItemBody, ToolOutcome},

@@ -346,7 +346,7 @@ mod tests {
             Rejection::TooManyRules { limit: 1 },
             Rejection::UnknownGate { gate },
             Rejection::GateDecided { gate, by: "b".to_owned() },
-            Rejection::DecisionMismatch { gate, why: "w" },
+            Rejection::DecisionMismatch { gate, why: "w".into() },
             Rejection::DecisionTooLong { limit: 1 },
             Rejection::UnknownPrompt { prompt },
             Rejection::NothingToSet,

@@ -48,7 +48,7 @@ pub(crate) fn turn_by() -> Object {
 }
 
 pub(crate) fn gate_kind() -> Object {
-    words("What the gate asks for.", ["permission", "question", "plan", "login"])
+    words("What the gate asks for.", ["permission", "question", "plan", "elicitation", "login"])
 }
 
 pub(crate) fn withdrawal() -> Object {
@@ -84,7 +84,7 @@ pub(crate) fn risk() -> Object {
 }
 
 pub(crate) fn through() -> Object {
-    words("By what right it was decided.", ["person", "rule", "bypass", "expiry"])
+    words("By what right it was decided.", ["person", "rule", "bypass", "expiry", "agent"])
 }
 
 pub(crate) fn rule_scope() -> Object {
@@ -126,7 +126,7 @@ mod tests {
         check(&lifetime(), &[session::Lifetime::OneShot, session::Lifetime::Kept]);
         check(&stage(), &[S::Sending, S::Accepted, S::Written, S::Running]);
         check(&turn_by(), &[turn::TurnBy::Prompt, turn::TurnBy::Agent]);
-        check(&gate_kind(), &[G::Permission, G::Question, G::Plan, G::Login]);
+        check(&gate_kind(), &[G::Permission, G::Question, G::Plan, G::Elicitation, G::Login]);
         check(&withdrawal(), &[W::ByAgent, W::Interrupted, W::Stopped, W::ProcessGone]);
         check(&extent(), &[E::Whole, E::Partial]);
         check(&tool_outcome(), &[T::Ok, T::Failed, T::Denied, T::Cut, T::Unknown]);

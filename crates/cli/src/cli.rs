@@ -53,7 +53,7 @@ Gates:
   gates       List gates, or show some of them whole
   allow       Let a step go on
   deny        Refuse a step
-  answer      Answer an agent's questions
+  answer      Answer an agent's questions, or a form of one of its servers
   bypass      Let steps go on for a while that would wait at a gate
   rules       List, try and change the rules about what agents may do
   audit       Tell who let what happen, and what became of it

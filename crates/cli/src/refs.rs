@@ -3,6 +3,7 @@
 use std::fmt::Display;
 use std::str::FromStr;
 
+use lockkeeper_api::elicitation::Elicitation;
 use lockkeeper_api::id::GateNo;
 use lockkeeper_api::{BadName, Gate, GateKind, GateQuery, InnerReference, Reference, Session};
 
@@ -39,7 +40,10 @@ pub(crate) fn ways(gate: &Gate) -> String {
     let title = gate_title(gate);
     match gate.kind {
         GateKind::Question => format!("lk answer {title} ANSWER, lk deny {title} -m WHY"),
-        GateKind::Permission | GateKind::Plan | GateKind::Login => {
+        GateKind::Elicitation if Elicitation::read(&gate.input).url.is_none() => {
+            format!("lk answer {title} FIELD=VALUE, lk deny {title}")
+        }
+        GateKind::Permission | GateKind::Plan | GateKind::Elicitation | GateKind::Login => {
             format!("lk allow {title}, lk deny {title} -m WHY")
         }
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::gate::{Ask, Decision};
+use crate::gate::{Ask, Decision, GateKind};
 use crate::id::{AgentSessionId, ControlNo, GateNo, ItemKey, PromptNo, TaskKey, TurnNo};
 use crate::item::{Item, ToolOutcome};
 use crate::json::Json;
@@ -80,6 +80,11 @@ pub enum AgentSays {
     },
     /// It takes a question back.
     AskWithdrawn {
+        /// Its id of the request.
+        request: Json,
+    },
+    /// What it asks for has been done, and it waits for an answer all the same.
+    AskFulfilled {
         /// Its id of the request.
         request: Json,
     },
@@ -214,6 +219,9 @@ pub enum Action {
         input: Json,
         /// What was decided.
         decision: Decision,
+        /// What it had asked for. Kinds are answered in different ways.
+        #[serde(default)]
+        kind: GateKind,
         /// Whether it was announced, and not asked about.
         #[serde(default)]
         announced: bool,
@@ -229,6 +237,11 @@ pub enum Action {
         request: Json,
         /// What it is told.
         message: String,
+    },
+    /// Answer an elicitation that nobody answers: its user went away without a word.
+    Dismiss {
+        /// The agent's id of its request.
+        request: Json,
     },
     /// Refuse a request of the agent that nobody here can answer
     /// (see [`AgentSays::UnknownRequest`]).

@@ -8,16 +8,20 @@ use crate::policy::{Layer, Rule, RuleSpec, ToolKind};
 use crate::time::Stamp;
 
 /// What a gate asks for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum GateKind {
     /// May this tool run with this input?
+    #[default]
     Permission,
     /// Questions of the agent to its user.
     Question,
     /// Is this plan right?
     Plan,
-    /// Somebody must log the agent in, outside Lockkeeper.
+    /// A server of the agent asks its user for values, or for a visit to a page: an
+    /// [`Elicitation`](crate::elicitation::Elicitation).
+    Elicitation,
+    /// Somebody must log the agent in, outside Lockkeeper; to allow it says that this is done.
     Login,
 }
 
@@ -57,9 +61,9 @@ pub struct Ask {
 pub struct Gate {
     /// Its number in the session.
     pub no: GateNo,
-    /// The launch whose process waits.
+    /// The launch whose process waits, or whose turn failed.
     pub attempt: AttemptNo,
-    /// The turn that waits, if any does.
+    /// The turn that waits, if any does, or that failed for want of a login.
     pub turn: Option<TurnNo>,
     /// What is asked.
     pub ask: Ask,
@@ -75,6 +79,9 @@ pub struct Gate {
     /// Whether the rule decides, in the step that opens it: it never waits for anybody.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub by_rule: bool,
+    /// Whether it keeps turns from beginning, and no process waits for its answer: a login that is missing.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub before_turns: bool,
     /// When it expires, if it does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expiry: Option<Expiry>,
@@ -198,6 +205,8 @@ pub enum Through {
     Bypass,
     /// Nobody decided in time.
     Expiry,
+    /// The agent says that what it asked for has been done.
+    Agent,
 }
 
 impl Through {
@@ -223,9 +232,9 @@ pub enum Decision {
         /// What the agent is told.
         message: String,
     },
-    /// The answers to a question, by question.
+    /// The answers to a question, by question, or the values of a form, by field.
     Answer {
-        /// A JSON object: question text → answer.
+        /// A JSON object: question text → answer, or field → value.
         answers: Json,
     },
 }

@@ -8,6 +8,7 @@ pub mod admission;
 pub mod agent;
 pub mod audit;
 pub mod claim;
+pub mod elicitation;
 pub mod gate;
 pub mod hash;
 pub mod id;

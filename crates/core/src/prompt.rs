@@ -109,6 +109,8 @@ pub enum CutBy {
     Urgency,
     /// A limit of the agent's account.
     Limit,
+    /// Nobody had logged the agent in.
+    Login,
 }
 
 /// Why a prompt waits until somebody lets it go.
@@ -130,6 +132,7 @@ impl CutBy {
         match self {
             Self::Urgency => "You were interrupted, so that something more urgent could go first.",
             Self::Limit => "A limit of the account cut you off; it is over.",
+            Self::Login => "A missing login cut you off; it is there now.",
         }
     }
 }

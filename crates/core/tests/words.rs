@@ -220,7 +220,7 @@ fn o46_every_rejection_has_a_code_of_its_own_and_says_what_is_wrong() {
         Rejection::UnknownTurn { turn },
         Rejection::UnknownGate { gate },
         Rejection::GateDecided { gate, by: "ann".to_owned() },
-        Rejection::DecisionMismatch { gate, why: "no" },
+        Rejection::DecisionMismatch { gate, why: "no".into() },
         Rejection::DecisionTooLong { limit },
         Rejection::UnknownPrompt { prompt },
         Rejection::NothingToSet,

@@ -17,6 +17,7 @@ impl ClaudeWire {
         match (line.kind.text(), line.request_id, &line.request.0, &line.response.0) {
             ("control_request", Some(id), Some(request), _) => match request.subtype.text() {
                 "can_use_tool" => self.asks.asked(id, request, out),
+                "elicitation" => self.elicitations.asked(id, request, out),
                 "hook_callback" if request.callback_id.text() == encode::HOOK => {
                     self.asks.announced(id, request, out);
                 }
@@ -29,6 +30,7 @@ impl ClaudeWire {
             },
             ("control_cancel_request", Some(id), _, _) => {
                 self.asks.withdrawn(id);
+                self.elicitations.closed(id);
                 out.push(Decoded::Says(AgentSays::AskWithdrawn { request: json(id) }));
             }
             ("control_response", _, _, Some(response)) => answered(response, bytes, out),

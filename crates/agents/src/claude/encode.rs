@@ -4,7 +4,7 @@
 //! objects on one, ends the agent's process at once.
 
 use lockkeeper_core::agent::Action;
-use lockkeeper_core::gate::Decision;
+use lockkeeper_core::gate::{Decision, GateKind};
 use lockkeeper_core::id::{AttemptNo, ControlNo, SessionId, TurnNo};
 use lockkeeper_core::json::Json;
 use serde::Serialize;
@@ -44,6 +44,9 @@ pub(super) fn encode(action: &Action, prompt_text: &str, session: &SessionId, at
         Action::SetModel { control, model } => request(*control, Asks::SetModel { model }),
         Action::SetMode { control, mode } => request(*control, Asks::SetPermissionMode { mode }),
         Action::Answer { request, decision, announced: true, .. } => hooked(request, decision),
+        Action::Answer { request, decision, kind: GateKind::Elicitation, .. } => {
+            line(&Response::new(request, Says::Elicited { response: elicited(decision) }))
+        }
         Action::Answer { request, input, decision, announced: false, .. } => {
             let said = answer(input, decision);
             line(&Response::new(request, Says::Success { response: said }))
@@ -54,6 +57,10 @@ pub(super) fn encode(action: &Action, prompt_text: &str, session: &SessionId, at
         Action::Stay { request, message } => {
             let output = HookOutput { reason: Some(message), ..HookOutput::new("deny") };
             line(&Response::new(request, Says::Hook { response: HookSays { output: Some(output) } }))
+        }
+        Action::Dismiss { request } => {
+            let response = Elicited { action: "cancel", content: None };
+            line(&Response::new(request, Says::Elicited { response }))
         }
         Action::Refuse { request, message } => line(&Response::new(request, Says::Error { error: message })),
     }
@@ -86,6 +93,16 @@ fn answer<'a>(input: &'a Json, decision: &'a Decision) -> Answer<'a> {
             Answer::Deny { message, interrupt: false }
         }
     }
+}
+
+/// The answer to a server. It takes no word with a denial, and no other input.
+fn elicited(decision: &Decision) -> Elicited<'_> {
+    let (action, content) = match decision {
+        Decision::Allow | Decision::Edit { .. } => ("accept", None),
+        Decision::Answer { answers } => ("accept", Some(answers.raw())),
+        Decision::Deny { .. } => ("decline", None),
+    };
+    Elicited { action, content }
 }
 
 /// The answer to a hook. `allow` keeps the agent from asking, as far as it lets a hook do that.
@@ -223,13 +240,14 @@ struct Body<'a> {
 enum Says<'a> {
     Success { response: Answer<'a> },
     Hook { response: HookSays<'a> },
+    Elicited { response: Elicited<'a> },
     Error { error: &'a str },
 }
 
 impl<'a> Response<'a> {
     fn new(request: &'a Json, says: Says<'a>) -> Self {
         let subtype = match says {
-            Says::Success { .. } | Says::Hook { .. } => "success",
+            Says::Success { .. } | Says::Hook { .. } | Says::Elicited { .. } => "success",
             Says::Error { .. } => "error",
         };
         Self { response: Body { subtype, request_id: request.raw(), says } }
@@ -247,6 +265,13 @@ enum Answer<'a> {
         message: &'a str,
         interrupt: bool,
     },
+}
+
+#[derive(Serialize)]
+struct Elicited<'a> {
+    action: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    content: Option<&'a RawValue>,
 }
 
 /// The input of the tool, with the answers to its questions, if there are any.

@@ -5,6 +5,7 @@
 
 mod content;
 mod control;
+mod elicit;
 mod encode;
 pub(crate) mod launch;
 mod lax;

@@ -4,6 +4,7 @@ use lockkeeper_core::agent::{Action, AgentSays};
 use lockkeeper_core::id::{AgentSessionId, AttemptNo, SessionId};
 
 use super::content::{notice, parent};
+use super::elicit::Elicitations;
 use super::encode;
 use super::lax::{Obj, Str, member};
 use super::line::{ControlLine, LifecycleLine, Line, Origin, RateLimitLine, ResultLine, SystemLine};
@@ -27,6 +28,7 @@ pub(super) struct ClaudeWire {
     pub(super) turns: Turns,
     pub(super) streams: Streams,
     pub(super) asks: Asks,
+    pub(super) elicitations: Elicitations,
     tasks: Tasks,
 }
 
@@ -41,6 +43,7 @@ impl ClaudeWire {
             turns: Turns::default(),
             streams: Streams::default(),
             asks: Asks::default(),
+            elicitations: Elicitations::default(),
             tasks: Tasks::new(seed.tasks),
         }
     }
@@ -71,6 +74,9 @@ impl Wire for ClaudeWire {
                 "control_response" => {
                     if let Some(response) = &line.response.0 {
                         self.asks.answered(response);
+                        if let Some(id) = response.request_id {
+                            self.elicitations.closed(id);
+                        }
                     }
                 }
                 _ => {}
@@ -83,7 +89,11 @@ impl Wire for ClaudeWire {
     }
 
     fn is_quiet(&self) -> bool {
-        self.turns.is_quiet() && !self.streams.is_open() && self.asks.is_empty() && self.tasks.is_quiet()
+        self.turns.is_quiet()
+            && !self.streams.is_open()
+            && self.asks.is_empty()
+            && self.elicitations.is_empty()
+            && self.tasks.is_quiet()
     }
 
     fn finish(&mut self, out: &mut Vec<Decoded>) {
@@ -184,6 +194,7 @@ impl ClaudeWire {
                 }
             }
             "background_tasks_changed" => self.tasks.replaced(rest, out),
+            "elicitation_complete" => self.elicitations.completed(rest, out),
             "permission_denied" => self.asks.denied_by_agent(rest.tool_use_id.text()),
             "model_refusal_no_fallback" => {
                 if let Some(signs) = self.turns.signs() {
@@ -256,11 +267,10 @@ const KNOWN: [&str; 9] = [
 ];
 
 /// Subtypes of `system` that say nothing that matters here.
-const KNOWN_SYSTEM: [&str; 20] = [
+const KNOWN_SYSTEM: [&str; 19] = [
     "commands_changed",
     "compact_boundary",
     "control_request_progress",
-    "elicitation_complete",
     "files_persisted",
     "hook_progress",
     "hook_response",

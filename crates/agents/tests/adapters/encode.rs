@@ -28,13 +28,18 @@ fn answer(ask: &Ask, decision: Decision) -> Value {
         request: ask.request.clone(),
         input: ask.input.clone(),
         decision,
+        kind: ask.kind,
         announced: ask.announced,
     })
 }
 
 /// What 2.1.197 asked in `permission-all-answers`, in order.
 fn asks() -> Vec<Ask> {
-    let said = replay(&mut *wire(seed()), &steps("permission-all-answers"));
+    asks_of("permission-all-answers")
+}
+
+fn asks_of(transcript: &str) -> Vec<Ask> {
+    let said = replay(&mut *wire(seed()), &steps(transcript));
     said.into_iter()
         .flatten()
         .filter_map(|decoded| match decoded {
@@ -69,6 +74,38 @@ fn answers_are_those_that_the_real_agent_took() {
 }
 
 #[test]
+fn servers_are_answered_as_the_real_agent_took_it() {
+    let content = r#"{"name":"Ada","age":36,"colour":"blue","news":true}"#;
+    let filled_in = || Decision::Answer { answers: Json::parse(content).unwrap() };
+    let no = || Decision::Deny { message: "not said to the server".to_owned() };
+    let form = Some("Who are you?");
+    for (transcript, decisions) in [
+        ("elicitation", vec![(form, filled_in()), (form, no())]),
+        (
+            "newer-elicitation",
+            vec![(form, filled_in()), (form, no()), (None, Decision::Allow), (None, Decision::Allow)],
+        ),
+    ] {
+        let sent = sent(transcript);
+        let asks = asks_of(transcript);
+        let answer_to = |ask: &Ask| {
+            let to = |line: &&Value| line["response"]["request_id"] == ask.request.value();
+            sent.iter().find(to).unwrap().clone()
+        };
+        for (ask, (message, decision)) in asks.iter().zip(decisions) {
+            let input = ask.input.value();
+            assert_eq!((ask.kind, &input["server"]), (GateKind::Elicitation, &json!("asker")));
+            assert_eq!(input["requested_schema"]["required"].is_array(), message.is_some(), "{input}");
+            assert_eq!(input["url"].is_string(), message.is_none(), "{input}");
+            assert_eq!(answer(ask, decision), answer_to(ask));
+        }
+        let cancelled = asks.last().unwrap();
+        let dismissed = value(&Action::Dismiss { request: cancelled.request.clone() });
+        assert_eq!(dismissed, answer_to(cancelled));
+    }
+}
+
+#[test]
 fn an_input_keeps_its_bytes_and_never_breaks_the_line() {
     let ask = Ask { input: Json::parse("{\"b\":1.50,\n \"a\":[1,\r\n2]}").unwrap(), ..asks()[0].clone() };
     let line = encoded(
@@ -77,6 +114,7 @@ fn an_input_keeps_its_bytes_and_never_breaks_the_line() {
             request: ask.request,
             input: ask.input,
             decision: Decision::Allow,
+            kind: GateKind::Permission,
             announced: false,
         },
         "",

@@ -128,6 +128,7 @@ fn line(says: &AgentSays) -> String {
         ),
         AgentSays::AskWithdrawn { request } => format!("withdrawn {request:?}"),
         AgentSays::AskedTooMuch { request, announced } => format!("asked too much {request:?} {announced}"),
+        AgentSays::AskFulfilled { request } => format!("fulfilled {request:?}"),
         AgentSays::UnknownRequest { request, subtype } => format!("unknown request {subtype} {request:?}"),
         AgentSays::ControlAnswered { control, answer } => match answer {
             ControlAnswer::Done { value } => format!("{control} done {}", value.as_deref().unwrap_or("-")),

@@ -187,6 +187,18 @@ const WANT: &[Want] = &[
         "announced permission Bash for toolu_626bbba3000000000088_1", "tool ended denied toolu_626bbba3000000000088_1",
         "tool Bash toolu_626bbba3000000000089_1", "tool ended denied toolu_626bbba3000000000089_1", "turn ended P completed",
     ]), &["asked", "withdrawn", "failed"]),
+    // Filled in, declined, refused by us, and cancelled, which this version does not tell the server of.
+    without(want("elicitation", "P completed, P completed, P completed, P aborted, P completed", &[
+        "tool mcp__asker__ask", "asked elicitation elicitation for -", "\\\"accept\\\"", "asked elicitation",
+        "\\\"decline\\\"", "asked elicitation", "\\\"cancel\\\"", "asked elicitation", "tool ended cut", "turn ended P aborted",
+        "message whole \"after\"",
+    ]), &["withdrawn", "fulfilled", "unknown request"]),
+    // A form twice; a page that was visited; one whose visit is told of before it is answered for; a cancelled form.
+    without(want("newer-elicitation", "P completed, P completed, P completed, P completed, P aborted, P completed", &[
+        "asked elicitation elicitation for -", "\\\"accept\\\"", "asked elicitation", "\\\"decline\\\"", "asked elicitation",
+        "\\\"accept\\\"", "asked elicitation", "fulfilled", "\\\"accept\\\"", "asked elicitation", "tool ended cut",
+        "turn ended P aborted", "message whole \"after\"",
+    ]), &["unknown request"]),
     want("newer-message-lifecycle-and-cancel-queued",
         // warm; 30 words; two merged; a tool with one steered in; interrupted; the queued one; interrupted, and the queued
         // one with it, which never runs; (the cancelled UUID again: nothing); fresh

@@ -1,4 +1,8 @@
-//! `lk answer`: answers an agent's questions.
+//! `lk answer`: answers an agent's questions, and the forms of its servers.
+
+use lockkeeper_api::elicitation::Elicitation;
+use lockkeeper_api::{Decision, Gate, GateKind};
+use serde_json::{Map, Value};
 
 use super::allow::{decide, sentence};
 use crate::context::Context;
@@ -9,17 +13,18 @@ use crate::format::Shown;
 use crate::refs;
 use crate::view;
 
-/// Answer an agent's questions
+/// Answer an agent's questions, or a form of one of its servers
 ///
-/// One answer per question, in their order: the number of an option, or your own words. `lk gates -o json` shows the
-/// questions.
+/// One answer per question, in their order: the number of an option, or your own words. A form is answered by field:
+/// name=Ada; a choice by its number too, several choices with commas between them. A field that is not named has its
+/// default. `lk gates -o json` shows the questions and the fields.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The gate: SESSION.g1, or a session with one open gate
     #[arg(value_name = "GATE")]
     gate: String,
     /// The answers
-    #[arg(required = true, value_name = "ANSWER")]
+    #[arg(value_name = "ANSWER")]
     answers: Vec<String>,
     #[command(flatten)]
     shown: Shown,
@@ -28,22 +33,57 @@ pub(crate) struct Args {
 /// Runs the command.
 pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
     let gate = refs::gate(context, &args.gate).await?;
-    let questions = view::questions(&gate);
+    let decision = match gate.kind {
+        GateKind::Elicitation => form(&gate, &args.answers)?,
+        GateKind::Permission | GateKind::Question | GateKind::Plan | GateKind::Login => {
+            questions(&gate, &args.answers)?
+        }
+    };
+    let decided = decide(context, &gate, decision).await?;
+    args.shown.one(context, &decided, || sentence(&decided, context.out.style))?;
+    Ok(exit::OK)
+}
+
+fn questions(gate: &Gate, answers: &[String]) -> Outcome<Decision> {
+    let questions = view::questions(gate);
     if questions.is_empty() {
-        let title = refs::gate_title(&gate);
-        return Err(Failure::new(exit::REJECTED, format!("{title} asks no question"))
-            .next(format!("`lk allow {title}` or `lk deny {title}`")));
+        return Err(no_question(gate));
     }
-    if questions.len() != args.answers.len() {
+    if questions.len() != answers.len() {
         return Err(Failure::usage(format!(
             "there are {} questions and {} answers",
             questions.len(),
-            args.answers.len()
+            answers.len()
         )));
     }
     let answers: Vec<String> =
-        questions.iter().zip(&args.answers).map(|(question, answer)| question.answer(answer)).collect();
-    let decided = decide(context, &gate, answered(&questions, &answers)).await?;
-    args.shown.one(context, &decided, || sentence(&decided, context.out.style))?;
-    Ok(exit::OK)
+        questions.iter().zip(answers).map(|(question, answer)| question.answer(answer)).collect();
+    Ok(answered(&questions, &answers))
+}
+
+fn no_question(gate: &Gate) -> Failure {
+    let title = refs::gate_title(gate);
+    Failure::new(exit::REJECTED, format!("{title} asks no question"))
+        .next(format!("`lk allow {title}` or `lk deny {title}`"))
+}
+
+/// The values of a form. Whether they fit is for the daemon to say.
+fn form(gate: &Gate, answers: &[String]) -> Outcome<Decision> {
+    let elicitation = Elicitation::read(&gate.input);
+    if elicitation.url.is_some() {
+        return Err(no_question(gate));
+    }
+    let fields = elicitation.fields();
+    let mut values = Map::new();
+    for answer in answers {
+        let (name, text) = answer
+            .split_once('=')
+            .ok_or_else(|| Failure::usage(format!("{answer} is no answer to a field; write FIELD=VALUE")))?;
+        let field = fields.iter().find(|field| field.name == name);
+        let value = field.map_or_else(|| Value::from(text), |field| view::typed(field, text));
+        if values.insert(name.to_owned(), value).is_some() {
+            return Err(Failure::usage(format!("the field {name} is answered twice")));
+        }
+    }
+    Ok(view::filled_in(&fields, values))
 }

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::io;
 
+use lockkeeper_api::elicitation::{Elicitation, Field, said};
 use lockkeeper_api::id::GateNo;
 use lockkeeper_api::{AlwaysRequest, Decision, Gate, GateKind, Json, RuleOffer, RuleScope};
 use serde_json::{Map, Value};
@@ -34,6 +35,8 @@ enum Stage {
     Always(RuleOffer),
     /// The answers so far; the next question is the one after them.
     Questions(Vec<String>),
+    /// The values so far, and which field is next.
+    Form { values: Map<String, Value>, next: usize },
 }
 
 /// What a line led to.
@@ -55,6 +58,18 @@ pub(super) enum Reply {
 
 /// What the agent is told when whoever denies says nothing more.
 pub(crate) const DENIED: &str = "The user denied this.";
+
+const ELICITATION_HELP: &str = "  a          answer it: a form field by field, a page once it was visited
+  d          deny it
+  s          leave it open for now
+  ?          show this, and the exact bytes of what is asked
+";
+
+const LOGIN_HELP: &str = "  a          you have logged the agent in: it is started again, and goes on
+  d          leave the turn failed
+  s          leave it open for now
+  ?          show this, and the exact bytes of what is asked
+";
 
 const HELP: &str = "  a          allow it as it is
   A [SCOPE]  allow such steps from now on; the rules are shown first (session, user)
@@ -99,6 +114,10 @@ impl Asking {
             Stage::Choice if self.gate.kind == GateKind::Login => {
                 format!("{} ", style.bold("log the agent in, then [a]llow, or [d]eny [s]kip [?]"))
             }
+            Stage::Choice if self.is_form() => format!("{} ", style.bold("[a]nswer [d]eny [s]kip [?]")),
+            Stage::Choice if self.gate.kind == GateKind::Elicitation => {
+                format!("{} ", style.bold("visit the page, then [a]llow, or [d]eny [s]kip [?]"))
+            }
             Stage::Choice => {
                 let always = if self.gate.kind == GateKind::Permission { "[A]lways " } else { "" };
                 let view = if self.is_cut { "[v]iew all " } else { "" };
@@ -118,6 +137,11 @@ impl Asking {
                         if self.is_cut { "[v]iew all, " } else { "" }
                     ))
                 )
+            }
+            Stage::Form { next, .. } => {
+                let field = self.fields().into_iter().nth(*next);
+                let text = field.map(|field| cut::summary(&wanted(&field), 72, style)).unwrap_or_default();
+                format!("{} ", style.bold(&text))
             }
         }
     }
@@ -156,9 +180,20 @@ impl Asking {
                 }
             });
         }
+        if let Stage::Form { .. } = self.stage {
+            return Ok(self.fill_in(line.trim(), style));
+        }
         let (word, rest) = line.trim().split_once(char::is_whitespace).unwrap_or((line.trim(), ""));
         Ok(match word {
-            "a" | "allow" if rest.is_empty() => Reply::Decide(Decision::Allow),
+            "a" | "answer" if rest.is_empty() && self.is_form() => {
+                self.stage = Stage::Form { values: Map::new(), next: 0 };
+                self.go_on_with_form(style)
+            }
+            "a" | "allow" if rest.is_empty() && !self.is_form() => Reply::Decide(Decision::Allow),
+            // A server is told of no reason.
+            "d" | "deny" if rest.is_empty() && self.gate.kind == GateKind::Elicitation => {
+                Reply::Decide(Decision::Deny { message: DENIED.to_owned() })
+            }
             "d" | "deny" if rest.is_empty() => {
                 self.stage = Stage::Reason;
                 Reply::Again(self.question(style))
@@ -171,14 +206,15 @@ impl Asking {
             },
             "s" | "skip" if rest.is_empty() => Reply::Leave,
             "v" | "view" if rest.is_empty() => Reply::Whole,
-            "e" | "edit" if rest.is_empty() => self.edit(style).await?,
+            "e" | "edit" if rest.is_empty() && self.has_input() => self.edit(style).await?,
             "?" => {
-                let mut text = HELP.to_owned();
+                let mut text = self.help().to_owned();
                 // Writing to a String cannot fail.
                 let _ = writeln!(text, "{}", style.dim(&view::raw_gate(&self.gate, style)));
                 Reply::Again(text + &self.question(style))
             }
             "" => Reply::Again(self.question(style)),
+            _ if !self.has_input() => Reply::Again(format!("type a, d, s or ?\n{}", self.question(style))),
             _ => Reply::Again(format!("type a, A, d, e, v, s or ?\n{}", self.question(style))),
         })
     }
@@ -186,6 +222,66 @@ impl Asking {
     /// Shows rules, and asks for a yes.
     pub(super) fn offered(&mut self, offer: RuleOffer) {
         self.stage = Stage::Always(offer);
+    }
+
+    /// Whether there is something that could be changed.
+    fn has_input(&self) -> bool {
+        match self.gate.kind {
+            GateKind::Permission | GateKind::Question | GateKind::Plan => true,
+            GateKind::Elicitation | GateKind::Login => false,
+        }
+    }
+
+    fn help(&self) -> &'static str {
+        match self.gate.kind {
+            GateKind::Permission | GateKind::Question | GateKind::Plan => HELP,
+            GateKind::Elicitation => ELICITATION_HELP,
+            GateKind::Login => LOGIN_HELP,
+        }
+    }
+
+    fn fields(&self) -> Vec<Field> {
+        Elicitation::read(&self.gate.input).fields()
+    }
+
+    /// Whether a server asks for values.
+    fn is_form(&self) -> bool {
+        self.gate.kind == GateKind::Elicitation && Elicitation::read(&self.gate.input).url.is_none()
+    }
+
+    /// Takes in the value of the next field; an empty line leaves it to its default, or out.
+    fn fill_in(&mut self, typed: &str, style: Style) -> Reply {
+        let fields = self.fields();
+        let Stage::Form { values, next } = &mut self.stage else { return Reply::Leave };
+        if let Some(field) = fields.get(*next) {
+            if typed.is_empty() && field.default.is_none() && field.required {
+                return Reply::Again(self.question(style));
+            }
+            if !typed.is_empty() {
+                let value = view::typed(field, typed);
+                if let Err(why) = field.check(&value) {
+                    return Reply::Again(format!("{}\n{}", escape::line(&why), self.question(style)));
+                }
+                values.insert(field.name.clone(), value);
+            }
+        }
+        *next += 1;
+        self.go_on_with_form(style)
+    }
+
+    fn go_on_with_form(&self, style: Style) -> Reply {
+        let fields = self.fields();
+        match &self.stage {
+            Stage::Form { values, next } if *next >= fields.len() => {
+                Reply::Decide(view::filled_in(&fields, values.clone()))
+            }
+            Stage::Form { .. }
+            | Stage::Change(..)
+            | Stage::Choice
+            | Stage::Reason
+            | Stage::Always(_)
+            | Stage::Questions(_) => Reply::Again(self.question(style)),
+        }
     }
 
     async fn edit(&self, style: Style) -> io::Result<Reply> {
@@ -214,6 +310,16 @@ fn scope(word: &str) -> Option<RuleScope> {
         "" => Some(RuleScope::Workspace),
         word => word.parse().ok(),
     }
+}
+
+/// What the next field wants, and what an empty line means.
+fn wanted(field: &Field) -> String {
+    let empty = match &field.default {
+        Some(default) => format!(", or nothing for {}", said(default)),
+        None if field.required => String::new(),
+        None => ", or nothing".to_owned(),
+    };
+    format!("{} ({}{empty})", field.name, field.wants())
 }
 
 /// The decision that answers all questions.

@@ -50,7 +50,8 @@ impl Follower<'_> {
         self.screen.data_alone(&gate.id)?;
         self.say(&format!("waits at gate {title}: {}", refs::ways(gate)))?;
         self.say(&format!("then: lk attach {}", refs::title(&self.session)))?;
-        Ok(exit::AWAITING_INPUT)
+        // Whoever runs this has to do something about the agent, and not about what it wants to do.
+        Ok(if gate.kind == GateKind::Login { exit::AGENT } else { exit::AWAITING_INPUT })
     }
 
     /// Puts a gate to whoever is at the terminal. The view has shown it already, unless another one stood in between.

@@ -40,6 +40,8 @@ pub(crate) struct Track {
     ours: Option<TurnNo>,
     outcome: Option<Outcome>,
     end: Option<EventEnd>,
+    /// The turn failed for want of a login, and what goes on with it waits for that.
+    missing_login: Option<Outcome>,
     dropped: bool,
     answer: Option<String>,
     open: BTreeMap<GateNo, Gate>,
@@ -59,6 +61,7 @@ impl Track {
             ours: None,
             outcome: None,
             end: None,
+            missing_login: None,
             dropped: false,
             answer: None,
             open: BTreeMap::new(),
@@ -106,6 +109,7 @@ impl Track {
                     && no == prompt
                 {
                     self.ours = Some(turn);
+                    self.missing_login = None;
                 }
             }
             // The turn is cut short, and this goes on with it.
@@ -125,6 +129,8 @@ impl Track {
                 }
                 if self.ours == Some(turn) {
                     self.outcome = Some(outcome);
+                } else if self.ours.is_none() && is_missing_login(&outcome) {
+                    self.missing_login = Some(outcome);
                 }
             }
             EventBody::ItemAdded { turn, item } if item.parent.is_none() && self.is_ours(turn) => {
@@ -136,7 +142,11 @@ impl Track {
             }
             EventBody::PromptDropped { prompt, .. } => {
                 if let Goal::Prompt(no) | Goal::Turn(no) = self.goal {
-                    self.dropped |= no == prompt;
+                    match self.missing_login.take_if(|_| no == prompt) {
+                        // Nobody will log the agent in: the turn stays failed.
+                        Some(failed) => self.outcome = Some(failed),
+                        None => self.dropped |= no == prompt,
+                    }
                 }
             }
             EventBody::GateDecided { gate, .. } | EventBody::GateWithdrawn { gate, .. } => {
@@ -232,6 +242,10 @@ impl Track {
             Status::Completed | Status::Failed | Status::Stopped => None,
         }
     }
+}
+
+fn is_missing_login(outcome: &Outcome) -> bool {
+    matches!(outcome, Outcome::Failed { kind: FailureKind::Login, .. })
 }
 
 /// Whether a one-shot session ends with such a turn. After the others it waits for what its user does.

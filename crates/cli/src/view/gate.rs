@@ -11,8 +11,10 @@ mod rows;
 
 use std::path::PathBuf;
 
+use lockkeeper_api::elicitation::Elicitation;
 use lockkeeper_api::{Gate, GateKind};
 
+use super::elicitation;
 use crate::escape;
 use crate::refs;
 use crate::style::{Ink, Style};
@@ -61,6 +63,11 @@ pub(crate) fn draw(gate: &Gate, held: &Held, size: Size, columns: Option<usize>,
         GateKind::Permission => format!("{tool} asks for permission"),
         GateKind::Question => "the agent asks".to_owned(),
         GateKind::Plan => "the agent proposes a plan".to_owned(),
+        GateKind::Elicitation => {
+            let Elicitation { server, url, .. } = Elicitation::read(&gate.input);
+            let what = if url.is_some() { "asks for a visit to a page" } else { "asks for values" };
+            format!("the server {} {what}", escape::line(&server))
+        }
         GateKind::Login => "the agent needs a login".to_owned(),
     };
     let title = refs::gate_title(gate);
@@ -114,6 +121,12 @@ fn draw_input(rows: &mut Rows, gate: &Gate, held: &Held) {
             lines.for_each(|line| rows.line(Side::PLAIN, Ink::Plain, &line));
             return;
         }
+    }
+    if gate.kind == GateKind::Elicitation {
+        for line in elicitation::lines(&Elicitation::read(&gate.input)) {
+            rows.line(Side::PLAIN, Ink::Plain, &line);
+        }
+        return;
     }
     if let Some(change) = Change::read(gate) {
         change.draw(rows, held);

@@ -3,6 +3,7 @@
 //! Pure: frames in, text out. Everything of the agent's is escaped here.
 
 mod content;
+mod elicitation;
 mod event;
 mod gate;
 mod live;
@@ -15,6 +16,7 @@ use lockkeeper_api::{Event, Frame, Gate, Item, Session, Time, TurnNow};
 use unicode_width::UnicodeWidthStr as _;
 
 pub(crate) use content::withdrawal;
+pub(crate) use elicitation::{filled_in, typed};
 pub(crate) use gate::{Held, Question, Size, draw as draw_gate, questions, raw as raw_gate, written_file};
 pub(crate) use tool::summary as tool_summary;
 

@@ -251,6 +251,27 @@ fn a_gate_shows_all_of_its_input_and_nothing_that_a_terminal_obeys() -> Result {
     Ok(())
 }
 
+#[test]
+fn what_a_server_asks_shows_its_fields_and_nothing_that_a_terminal_obeys() -> Result {
+    let form = json!({"server": "ask\u{1b}er", "message": "Who\nare you?\u{202e}", "requested_schema": {
+        "properties": {
+            "age": {"type": "integer", "minimum": 0, "maximum": 150, "title": "Age", "description": "in\nyears"},
+            "colour": {"type": "string", "oneOf": [{"const": "0f0", "title": "Gr\u{1b}een"}, {"const": "00f"}], "default": "0f0"},
+            "mail": {"type": "string", "format": "email"},
+            "tags": {"type": "array", "items": {"enum": ["a", "b"]}},
+        },
+        "required": ["age"],
+    }});
+    let page =
+        json!({"server": "asker", "message": "Sign in", "url": "https://example.com/\u{202e}?a=\u{1b}[A"});
+    let frames = [
+        event(1, "gate.opened", &gate(1, "elicitation", "elicitation", &form))?,
+        event(2, "gate.opened", &gate(2, "elicitation", "elicitation", &page))?,
+    ];
+    insta::assert_snapshot!(seen(Messages::Streamed, PLAIN, &frames)?);
+    Ok(())
+}
+
 /// What one sees of a gate whose input is these bytes.
 fn gate_of(input: &str) -> Result<String> {
     let event_data = gate(1, "permission", "Bash", &json!({"marker": 1}));

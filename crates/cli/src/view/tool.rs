@@ -9,7 +9,7 @@ use crate::cut;
 use crate::style::Style;
 
 /// The member of the input that says most, by tool.
-const TELLING: [(&str, &[&str]); 12] = [
+const TELLING: [(&str, &[&str]); 14] = [
     ("Bash", &["command"]),
     ("Read", &["file_path"]),
     ("Write", &["file_path"]),
@@ -22,6 +22,8 @@ const TELLING: [(&str, &[&str]); 12] = [
     ("Task", &["description"]),
     ("Agent", &["description"]),
     ("Skill", &["skill"]),
+    ("login", &["message"]),
+    ("elicitation", &["server", "message", "url"]),
 ];
 
 /// Members that say most in tools that are not known, best first.
@@ -77,6 +79,7 @@ mod tests {
                 r#"{"questions":[{"question":"Which?"},{"question":"Why?"}]}"#,
                 "Which? Why?",
             ),
+            ("elicitation", r#"{"server":"s","message":"m","requested_schema":{}}"#, "s m"),
             ("mcp__x", "{}", ""),
             ("Bash", r#"{"command":"a\u001b[2Jb"}"#, "a\\e[2Jb"),
         ];

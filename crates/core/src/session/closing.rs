@@ -6,8 +6,9 @@ use super::end::{Closing as ClosingWhy, End};
 use super::event::{Event, Op};
 use super::state::{Closing, InterruptCause, Life, Process, Signal, State};
 use crate::agent::Action;
-use crate::gate::{GateState, Withdrawal};
+use crate::gate::{GateKind, GateState, Withdrawal};
 use crate::id::{GateNo, TurnNo};
+use crate::json::Json;
 use crate::manner::{Rung, Scope};
 use crate::time::BootId;
 
@@ -24,8 +25,13 @@ impl Step<'_> {
         {
             self.emit(Event::Held { by });
         }
+        let elicited = self.open_elicitations();
         self.withdraw_gates(Withdrawal::Interrupted);
         self.climb_if_due();
+        // Not every agent lets go of what a server asks when the turn is cancelled; first it has to know of the cancel.
+        for request in elicited {
+            self.write(Op::Write(Action::Dismiss { request }));
+        }
     }
 
     /// Ends the session for somebody.
@@ -51,6 +57,7 @@ impl Step<'_> {
                     | ClosingWhy::ConversationLost
                     | ClosingWhy::AfterInterrupt
                     | ClosingWhy::Relaunch { .. }
+                    | ClosingWhy::LoggedIn
                     | ClosingWhy::HandshakeTimeout,
                 ),
                 _,
@@ -71,6 +78,7 @@ impl Step<'_> {
             | ClosingWhy::ConversationLost
             | ClosingWhy::AfterInterrupt
             | ClosingWhy::Relaunch { .. }
+            | ClosingWhy::LoggedIn
             | ClosingWhy::HandshakeTimeout => attempt.manner.stop.clone(),
         };
         let running = self.state.turn.is_some() || self.state.own_turn.is_some();
@@ -83,7 +91,11 @@ impl Step<'_> {
         if attempt.stdin_closed {
             rungs.retain(|rung| !matches!(rung, Rung::Request | Rung::CloseStdin));
         }
+        let asked_for = why.by().is_some();
         self.emit(Event::ClosingAsked { why, rungs });
+        if asked_for {
+            self.withdraw_logins(Withdrawal::Stopped);
+        }
         self.withdraw_gates(Withdrawal::Stopped);
         self.climb_if_due();
     }
@@ -93,14 +105,24 @@ impl Step<'_> {
             .state
             .gates
             .values()
-            .filter(|gate| matches!(gate.state, GateState::Open))
+            .filter(|gate| matches!(gate.state, GateState::Open) && !gate.before_turns)
             // A task beside the turns asks on, whatever becomes of the turn; the agent takes its question back itself.
-            .filter(|gate| why != Withdrawal::Interrupted || !gate.ask.beside_turn)
+            .filter(|gate| {
+                let elicited = gate.ask.kind == GateKind::Elicitation;
+                why != Withdrawal::Interrupted || elicited || !gate.ask.beside_turn
+            })
             .map(|gate| gate.no)
             .collect();
         for gate in open {
             self.emit(Event::GateWithdrawn { gate, why });
         }
+    }
+
+    /// The agent's ids of what its servers ask.
+    fn open_elicitations(&self) -> Vec<Json> {
+        let open = self.state.gates.values().filter(|gate| gate.state == GateState::Open);
+        let elicited = open.filter(|gate| gate.ask.kind == GateKind::Elicitation);
+        elicited.map(|gate| gate.ask.request.clone()).collect()
     }
 
     /// Takes the next step of the ladder that is climbed, when its time has come.

@@ -92,8 +92,8 @@ pub fn deadline(state: &State, boot: &BootId) -> Option<Deadline> {
     let limited = state.limited_until.as_ref().filter(|_| serves);
     due.extend(limited.map(|until| at(until, 0, Why::Limit, boot)));
     let Some(attempt) = state.process.attempt() else {
-        let limited = state.limited_until.is_some();
-        let wanted = state.launch_wanted || (!limited && state.next_prompt_to_serve().is_some());
+        let waits = state.limited_until.is_some() || state.awaits_login();
+        let wanted = state.launch_wanted || (!waits && state.next_prompt_to_serve().is_some());
         let backoff = state.backoff_until.as_ref().filter(|_| wanted);
         due.extend(backoff.map(|until| at(until, 0, Why::Backoff, boot)));
         return due.into_iter().min();

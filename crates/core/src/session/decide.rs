@@ -10,6 +10,7 @@ use super::observation::Observation;
 use super::rejection::Rejection;
 use super::state::{InterruptCause, Life, Lifetime, Process, Profile, State};
 use super::status::{Cause, status};
+use crate::gate::Withdrawal;
 use crate::id::{PromptNo, SessionName, TurnNo};
 use crate::limits;
 use crate::manner::Manner;
@@ -387,6 +388,7 @@ impl Step<'_> {
         if leaving || matches!(self.state.life, Life::Ended { .. }) {
             return Ok(());
         }
+        self.withdraw_logins(Withdrawal::Interrupted);
         let free = self.state.held.is_none();
         match (self.state.interrupt.as_ref().map(|interrupt| &interrupt.cause), running) {
             // It is cancelled already; that somebody wants it too holds the queue.
@@ -474,6 +476,7 @@ impl Step<'_> {
                 self.emit(Event::PromptDropped { prompt, by: by.clone() });
             }
         }
+        self.withdraw_logins(Withdrawal::Stopped);
         self.end_claims();
         self.emit(Event::SessionEnded { end });
     }

@@ -130,6 +130,7 @@ fn process_duties(state: &State) -> Vec<Duty> {
                 | Action::Stay { .. }
                 | Action::Interrupt { .. }
                 | Action::Answer { .. }
+                | Action::Dismiss { .. }
                 | Action::Refuse { .. }
                 | Action::SetModel { .. }
                 | Action::SetMode { .. },

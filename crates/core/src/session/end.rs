@@ -30,6 +30,8 @@ pub enum Closing {
         /// What it did not answer.
         what: String,
     },
+    /// Somebody has logged the agent in; it is started again, to see that.
+    LoggedIn,
     /// The handshake was not done in time.
     HandshakeTimeout,
 }

@@ -532,7 +532,8 @@ impl State {
         self.process = Process::Absent;
         self.interrupt = None;
         self.closing = None;
-        self.gates.clear();
+        // At those no process waits.
+        self.gates.retain(|_, gate| gate.before_turns);
         self.gated.clear();
         self.controls.clear();
         self.open_tools.clear();
@@ -591,6 +592,7 @@ impl State {
                 | Action::Stay { .. }
                 | Action::Prompt { .. }
                 | Action::Answer { .. }
+                | Action::Dismiss { .. }
                 | Action::Refuse { .. }
                 | Action::SetModel { .. }
                 | Action::SetMode { .. },
@@ -633,7 +635,7 @@ impl Closing {
         match self {
             Self::Stop { .. } | Self::Kill { .. } | Self::ConversationLost | Self::HandshakeTimeout => true,
             // A one-shot session that is done may be wanted again before it has ended.
-            Self::Done { .. } | Self::AfterInterrupt | Self::Relaunch { .. } => false,
+            Self::Done { .. } | Self::AfterInterrupt | Self::Relaunch { .. } | Self::LoggedIn => false,
         }
     }
 
@@ -645,6 +647,7 @@ impl Closing {
             | Self::ConversationLost
             | Self::AfterInterrupt
             | Self::Relaunch { .. }
+            | Self::LoggedIn
             | Self::HandshakeTimeout => None,
         }
     }

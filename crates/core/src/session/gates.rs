@@ -1,5 +1,7 @@
 //! Gates: opening, deciding, closing.
 
+use std::borrow::Cow;
+
 use super::command::Always;
 use super::deadline::{Deadline, Why, at};
 use super::decide::{OURSELVES, Step};
@@ -7,6 +9,7 @@ use super::event::{Event, Op};
 use super::rejection::Rejection;
 use super::state::{Life, State};
 use crate::agent::Action;
+use crate::elicitation::Elicitation;
 use crate::gate::{Ask, Bypass, Decision, Expiry, Gate, GateKind, GateState, Through, Verdict, Withdrawal};
 use crate::id::{AttemptNo, GateNo};
 use crate::json::Json;
@@ -16,25 +19,38 @@ use crate::policy::{Effect, Rule, ToolKind, ToolUse};
 use crate::redact::redact;
 use crate::time::{AwakeMs, BootId};
 
+/// Who decides at a gate when the agent says that what it asked for has been done.
+const THE_AGENT: &str = "agent";
+
 impl Step<'_> {
     pub(super) fn asked(&mut self, attempt: AttemptNo, ask: Ask, tool_use: &ToolUse) {
-        // A question that an ending turn asks is void: the agent takes it back itself. What it announces it may do.
-        if self.state.closing.is_some() || (self.state.interrupt.is_some() && !ask.beside_turn) {
-            if ask.announced {
+        let elicited = ask.kind == GateKind::Elicitation;
+        // A question that an ending turn asks is void: the agent takes it back itself. What it announces it may do, and
+        // what a server asks it may wait for.
+        if self.state.closing.is_some() || (self.state.interrupt.is_some() && (elicited || !ask.beside_turn))
+        {
+            if elicited {
+                self.write(Op::Write(Action::Dismiss { request: ask.request }));
+            } else if ask.announced {
                 let message = "The turn is being ended.".to_owned();
                 self.write(Op::Write(Action::Stay { request: ask.request, message }));
             }
             return;
         }
         // The agent repeats its open questions after a second handshake.
-        if self.state.gates.values().any(|gate| gate.attempt == attempt && gate.ask.request == ask.request) {
+        if self
+            .state
+            .gates
+            .values()
+            .any(|gate| gate.attempt == attempt && gate.ask.request == ask.request && !gate.before_turns)
+        {
             return;
         }
         if self.state.gates.len() >= limits::OPEN_GATES {
             let message = format!("more than {} questions are open", limits::OPEN_GATES);
             return self.refuse(ask.request, message);
         }
-        // Questions, plans and logins are no steps of tools: somebody has to answer.
+        // Questions, plans, elicitations and logins are no steps of tools: somebody has to answer.
         let step = ask.kind == GateKind::Permission;
         let ruling = step.then(|| self.policy().rule_on(&self.state.subject(), tool_use));
         let rule = ruling.as_ref().and_then(|ruling| ruling.rule.clone());
@@ -58,6 +74,7 @@ impl Step<'_> {
             rule: rule.as_ref().map_or_else(|| "agent".to_owned(), |rule| rule.id.clone()),
             risk: ruling.as_ref().map_or("unrated", |ruling| ruling.risk.word()).to_owned(),
             rule_reason: rule.as_ref().and_then(|rule| rule.reason.clone()),
+            before_turns: false,
             by_rule: bypass.is_some() || effect.is_some_and(|effect| effect != Effect::Ask),
             expiry: self.expiry(attempt),
             opened: self.env.now.clone(),
@@ -83,7 +100,7 @@ impl Step<'_> {
     }
 
     /// Has somebody told of a gate, if anybody wants that.
-    fn notice(&mut self, what: NoticeKind, no: GateNo) {
+    pub(super) fn notice(&mut self, what: NoticeKind, no: GateNo) {
         let Some(gate) = self.state.gates.get(&no) else { return };
         if !self.env.notices.contains(&what) || self.state.notices.len() >= limits::NOTICES {
             return;
@@ -99,7 +116,7 @@ impl Step<'_> {
         self.emit(Event::NoticeWanted { notice });
     }
 
-    fn expiry(&self, attempt: AttemptNo) -> Option<Expiry> {
+    pub(super) fn expiry(&self, attempt: AttemptNo) -> Option<Expiry> {
         let manner = &self.state.process.attempt().filter(|present| present.no == attempt)?.manner;
         let ms = manner.gate_ms?;
         Some(Expiry { ms, warning_ms: manner.gate_warning_ms.min(ms), warned: manner.gate_warning_ms == 0 })
@@ -147,15 +164,21 @@ impl Step<'_> {
     }
 
     pub(super) fn ask_withdrawn(&mut self, request: &Json) {
-        let open = self
-            .state
-            .gates
-            .values()
-            .find(|gate| gate.ask.request == *request && matches!(gate.state, GateState::Open))
-            .map(|gate| gate.no);
-        if let Some(gate) = open {
+        if let Some(gate) = self.open_gate(request) {
             self.emit(Event::GateWithdrawn { gate, why: Withdrawal::ByAgent });
         }
+    }
+
+    pub(super) fn ask_fulfilled(&mut self, request: &Json) {
+        if let Some(gate) = self.open_gate(request) {
+            self.verdict(gate, Decision::Allow, THE_AGENT.to_owned(), Through::Agent);
+        }
+    }
+
+    fn open_gate(&self, request: &Json) -> Option<GateNo> {
+        let open = self.state.gates.values().filter(|gate| gate.state == GateState::Open);
+        let mut open = open.filter(|gate| !gate.before_turns);
+        open.find(|gate| gate.ask.request == *request).map(|gate| gate.no)
     }
 
     pub(super) fn decide_gate(
@@ -174,9 +197,9 @@ impl Step<'_> {
             GateState::Withdrawn { .. } => return Err(Rejection::UnknownGate { gate: no }),
         }
         check_size(&decision)?;
-        fits(no, gate.ask.kind, &decision)?;
+        fits(&gate.ask, &decision).map_err(|why| Rejection::DecisionMismatch { gate: no, why })?;
         if always != Always::Once && (gate.ask.kind, &decision) != (GateKind::Permission, &Decision::Allow) {
-            let why = "only a permission that is allowed as it is can be given for good";
+            let why = "only a permission that is allowed as it is can be given for good".into();
             return Err(Rejection::DecisionMismatch { gate: no, why });
         }
         let (written, own) = match always {
@@ -208,11 +231,16 @@ impl Step<'_> {
         rules: Vec<String>,
     ) -> bool {
         let Some(gate) = self.state.gates.get(&no) else { return false };
+        if gate.before_turns {
+            self.decide_login(no, Verdict { decision, by, through, rules, at: self.env.now.clone() });
+            return true;
+        }
         let action = Action::Answer {
             gate: no,
             request: gate.ask.request.clone(),
             input: gate.ask.input.clone(),
             decision: decision.clone(),
+            kind: gate.ask.kind,
             announced: gate.ask.announced,
         };
         let verdict = Verdict { decision, by, through, rules, at: self.env.now.clone() };
@@ -277,8 +305,9 @@ fn check_size(decision: &Decision) -> Result<(), Rejection> {
     Ok(())
 }
 
-fn fits(gate: GateNo, kind: GateKind, decision: &Decision) -> Result<(), Rejection> {
-    let why = match (kind, decision) {
+/// Whether a decision fits what is asked; if not, why.
+fn fits(ask: &Ask, decision: &Decision) -> Result<(), Cow<'static, str>> {
+    let why = match (ask.kind, decision) {
         (GateKind::Question, Decision::Answer { answers }) if answers.value().is_object() => return Ok(()),
         (GateKind::Permission | GateKind::Plan, Decision::Edit { input }) if input.value().is_object() => {
             return Ok(());
@@ -287,6 +316,7 @@ fn fits(gate: GateNo, kind: GateKind, decision: &Decision) -> Result<(), Rejecti
         | (GateKind::Permission | GateKind::Plan | GateKind::Login, Decision::Allow) => {
             return Ok(());
         }
+        (GateKind::Elicitation, decision) => return fits_elicitation(&ask.input, decision),
         (GateKind::Question, Decision::Answer { .. }) => {
             "the answers must be a JSON object: question → answer"
         }
@@ -301,5 +331,18 @@ fn fits(gate: GateNo, kind: GateKind, decision: &Decision) -> Result<(), Rejecti
             "it is not a question: allow, edit or deny it"
         }
     };
-    Err(Rejection::DecisionMismatch { gate, why })
+    Err(why.into())
+}
+
+/// A form is answered, and a page is visited, which is to allow it.
+fn fits_elicitation(input: &Json, decision: &Decision) -> Result<(), Cow<'static, str>> {
+    let elicitation = Elicitation::read(input);
+    match (decision, elicitation.url.is_some()) {
+        (Decision::Deny { .. }, _) | (Decision::Allow, true) => Ok(()),
+        (Decision::Answer { answers }, false) => Ok(elicitation.check(&answers.value())?),
+        (Decision::Allow | Decision::Edit { .. }, false) => Err("it is a form: answer it, or deny it".into()),
+        (Decision::Answer { .. } | Decision::Edit { .. }, true) => {
+            Err("it is a page to visit: allow it once that is done, or deny it".into())
+        }
+    }
 }

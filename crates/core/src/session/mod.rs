@@ -14,6 +14,7 @@ mod event;
 mod evolve;
 mod exit;
 mod gates;
+mod login;
 mod observation;
 mod observe;
 mod preempt;

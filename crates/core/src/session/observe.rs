@@ -160,6 +160,7 @@ impl Step<'_> {
                 | Closing::ConversationLost
                 | Closing::AfterInterrupt
                 | Closing::Relaunch { .. }
+                | Closing::LoggedIn
                 | Closing::HandshakeTimeout,
             )
             | None => End::Failed { reason: EndReason::Launch, message },
@@ -216,6 +217,7 @@ impl Step<'_> {
             }
             AgentSays::Asked { ask, tool_use } => self.asked(attempt, ask, &tool_use),
             AgentSays::AskWithdrawn { request } => self.ask_withdrawn(&request),
+            AgentSays::AskFulfilled { request } => self.ask_fulfilled(&request),
             AgentSays::UnknownRequest { request, subtype } => {
                 let message = format!("Unsupported control request subtype: {subtype}");
                 self.refuse(request, message);
@@ -479,6 +481,7 @@ impl Step<'_> {
                 Closing::Done { .. }
                 | Closing::AfterInterrupt
                 | Closing::Relaunch { .. }
+                | Closing::LoggedIn
                 | Closing::ConversationLost
                 | Closing::HandshakeTimeout,
             )

@@ -37,7 +37,11 @@ impl State {
 impl Step<'_> {
     /// Cuts the turn that runs short if something that waits calls for it, and could have the next turn.
     pub(super) fn preempt_if_called_for(&mut self) {
-        if self.state.held.is_some() || self.env.paused || self.state.limited_until.is_some() {
+        if self.state.held.is_some()
+            || self.env.paused
+            || self.state.limited_until.is_some()
+            || self.state.awaits_login()
+        {
             return;
         }
         let (Some(class), Some(turn)) = (self.state.running_class(), self.state.running_turn()) else {
@@ -62,7 +66,9 @@ impl Step<'_> {
         usage: Usage,
         unknown: bool,
     ) {
+        let missing_login = self.missing_login(&outcome);
         let why = match &outcome {
+            Outcome::Failed { .. } if missing_login.is_some() => Some(CutBy::Login),
             Outcome::Preempted { .. } => Some(CutBy::Urgency),
             Outcome::Failed { kind: FailureKind::RateLimit, .. } if self.state.limited_until.is_some() => {
                 Some(CutBy::Limit)
@@ -79,6 +85,9 @@ impl Step<'_> {
         if let Some(why) = why {
             // Told before the end of the turn: whoever follows it never sees its work as over.
             self.go_on_with(turn, prompt, why, begun, unknown);
+        }
+        if let Some(message) = missing_login {
+            self.await_login(turn, &message);
         }
         // What a turn went through is no limit any more.
         if outcome == Outcome::Completed && self.state.limited_until.is_some() {
@@ -101,7 +110,7 @@ impl Step<'_> {
                     }
                     _ if unknown => Some(Parked::ToolUnknown),
                     (CutBy::Urgency, OnPreempt::Hold) => Some(Parked::ByChoice),
-                    (CutBy::Urgency, OnPreempt::Continue) | (CutBy::Limit, _) => None,
+                    (CutBy::Urgency, OnPreempt::Continue) | (CutBy::Limit | CutBy::Login, _) => None,
                 };
                 let begun = begun || cut.continues.as_ref().is_some_and(|earlier| earlier.begun);
                 let times = cut.times_cut() + u32::from(why == CutBy::Urgency);

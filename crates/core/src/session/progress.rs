@@ -52,7 +52,7 @@ impl Step<'_> {
 
     fn launch_if_wanted(&mut self) {
         let limited = self.state.limited_until.is_some();
-        let work = !limited && self.state.next_prompt_to_serve().is_some();
+        let work = !limited && !self.state.awaits_login() && self.state.next_prompt_to_serve().is_some();
         if !work && !self.state.launch_wanted {
             return;
         }
@@ -123,7 +123,8 @@ impl Step<'_> {
             return;
         }
         let limited = self.state.limited_until.is_some();
-        if self.settings_before_turn() || self.env.paused || !self.env.admits || limited {
+        let waits = limited || self.state.awaits_login();
+        if self.settings_before_turn() || self.env.paused || !self.env.admits || waits {
             return;
         }
         let Some(attempt) = self.state.process.attempt().map(|attempt| attempt.no) else { return };

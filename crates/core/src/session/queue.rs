@@ -266,7 +266,7 @@ pub fn slot_use(state: &State) -> SlotUse {
         return SlotUse::Nothing;
     }
     let launch = state.launch_wanted && matches!(state.process, Process::Absent);
-    match state.next_prompt_to_serve().filter(|_| state.limited_until.is_none()) {
+    match state.next_prompt_to_serve().filter(|_| state.limited_until.is_none() && !state.awaits_login()) {
         Some(prompt) => SlotUse::Wants { class: prompt.class, since: prompt.accepted.wall_ms },
         None if launch => SlotUse::Wants { class: Class::Normal, since: state.status.since.wall_ms },
         None => SlotUse::Nothing,

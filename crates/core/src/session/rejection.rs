@@ -1,5 +1,7 @@
 //! Commands that the rules refuse. A rejection changes nothing.
 
+use std::borrow::Cow;
+
 use thiserror::Error;
 
 use crate::id::{ClaimNo, GateNo, PromptNo, TurnNo};
@@ -147,7 +149,7 @@ pub enum Rejection {
         /// The gate.
         gate: GateNo,
         /// Why not.
-        why: &'static str,
+        why: Cow<'static, str>,
     },
     /// The decision is too long.
     #[error("a decision has at most {limit} bytes")]

@@ -241,7 +241,7 @@ pub(super) fn apart_from_boot(state: &State) -> Status {
     }
     match state.closing.as_ref().map(|closing| &closing.why) {
         Some(Closing::AfterInterrupt) => return Status::Interrupting,
-        Some(Closing::Relaunch { .. }) => return Status::Starting,
+        Some(Closing::Relaunch { .. } | Closing::LoggedIn) => return Status::Starting,
         Some(
             Closing::Stop { .. }
             | Closing::Kill { .. }

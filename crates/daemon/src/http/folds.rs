@@ -449,6 +449,7 @@ mod tests {
             expiry: None,
             rule_reason: None,
             by_rule: false,
+            before_turns: false,
             opened: Clock::new().now(),
             state: GateState::Open,
         })

@@ -114,7 +114,11 @@ pub(super) async fn decide(
     }
     let done = done.map_err(|refused| stale(refused, &known))?;
     let row = SessionRow::of(&done.state);
-    let gate = done.state.gates.get(&no).cloned().unwrap_or(known.gate);
+    let gate = match done.state.gates.get(&no) {
+        Some(gate) => gate.clone(),
+        // No process has to be told of it, so it has closed already.
+        None => find(&host, &id, no).await?.gate,
+    };
     answer::json(super::OK, &convert::gate(&GateRow { session: id, gate }, &row), done.cursor)
 }
 

@@ -6,7 +6,8 @@ use axum::extract::{Path, State};
 use lockkeeper_api::{Evidence, OutcomeWord, SessionEnd, Time, Why, WhyLine};
 use lockkeeper_core::admission::Wait;
 use lockkeeper_core::claim::ClaimState;
-use lockkeeper_core::gate::GateState;
+use lockkeeper_core::elicitation::Elicitation;
+use lockkeeper_core::gate::{Ask, GateKind, GateState};
 use lockkeeper_core::id::{ItemKey, TurnNo};
 use lockkeeper_core::limits as core_limits;
 use lockkeeper_core::session::{
@@ -223,7 +224,20 @@ fn closing_text(why: &ClosingWhy) -> String {
         }
         ClosingWhy::AfterInterrupt => "the cancel had to end the process".to_owned(),
         ClosingWhy::Relaunch { what } => format!("the agent did not answer ({what}) and is started again"),
+        ClosingWhy::LoggedIn => "the agent was logged in and is started again, to see that".to_owned(),
         ClosingWhy::HandshakeTimeout => "the agent was not ready in time".to_owned(),
+    }
+}
+
+fn asked(ask: &Ask) -> String {
+    match ask.kind {
+        GateKind::Permission => format!("the agent asks to use {}", ask.tool),
+        GateKind::Question => "the agent has a question".to_owned(),
+        GateKind::Plan => "the agent proposes a plan".to_owned(),
+        GateKind::Elicitation => {
+            format!("the server {} asks for something", Elicitation::read(&ask.input).server)
+        }
+        GateKind::Login => "the agent is not logged in".to_owned(),
     }
 }
 
@@ -271,7 +285,7 @@ fn tell(event: &Event) -> String {
         Event::TurnEnded { turn, outcome, .. } => turn_ended(*turn, outcome),
         Event::TurnStarted { turn, .. } => format!("turn {turn} was started"),
         Event::PromptAccepted { prompt } => format!("prompt {} of {} was accepted", prompt.no, prompt.caller),
-        Event::GateOpened { gate } => format!("the agent asks to use {}", gate.ask.tool),
+        Event::GateOpened { gate } => asked(&gate.ask),
         Event::GateDecided { gate, verdict, .. } => format!("gate {gate} was decided by {}", verdict.by),
         Event::InterruptAsked { turn, .. } => format!("a cancel of turn {turn} was asked for"),
         Event::AttemptExited { exit, .. } => format!("the process {}", exit.status),

@@ -133,6 +133,7 @@ pub(crate) fn gate(no: u32) -> Gate {
         risk: "unrated".to_owned(),
         rule_reason: None,
         by_rule: false,
+        before_turns: false,
         expiry: None,
         opened: stamp(no.into()),
         state: GateState::Open,

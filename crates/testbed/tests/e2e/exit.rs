@@ -44,9 +44,7 @@ fn o06_a_real_failure_is_failed_with_its_reason_and_the_last_words() -> Fallible
         ensure!(row["end"]["message"].to_string().contains("it burns"), "{}", row["end"]);
         ensure!(row["reason"].to_string().contains("code 3"), "{}", row["reason"]);
         assert!(row["ended_at"].is_string());
-        for (script, kind) in
-            [("ERROR 529 overloaded", "api"), ("ERROR 429 slow down", "rate_limit"), ("LOGIN", "login")]
-        {
+        for (script, kind) in [("ERROR 529 overloaded", "api"), ("ERROR 429 slow down", "rate_limit")] {
             let session = home.session(&Spec::one_shot().prompt(script))?;
             let row = session.wait("end")?;
             assert_eq!(row["status"], "failed", "{script}");

@@ -60,6 +60,9 @@ fn is(kind: &str, line: &Value) -> bool {
         "command_lifecycle" | "control_cancel_request" => line["type"] == kind,
         "Bash" | "Write" | "AskUserQuestion" => line["request"]["tool_name"] == kind,
         "hook_callback" => line["request"]["subtype"] == kind,
+        "form" | "url" => line["request"]["subtype"] == "elicitation" && line["request"]["mode"] == kind,
+        "elicitation_complete" => line["subtype"] == kind,
+        "result of a server" => block["content"][0]["text"].is_string(),
         "asked by hook" => line["request"]["decision_reason_type"] == "hook",
         "refused by hook" => {
             is("tool error", line) && block["content"].as_str().is_some_and(|text| text.contains("because"))
@@ -278,6 +281,55 @@ fn newer_hooks_look_as_recorded() -> Outcome {
     assert_eq!(fake.finish()?, Some(0));
     let theirs = recorded("newer-hook-pending-stdin-eof")?;
     all_same(&fake.0.seen, &theirs, &["cancelled"])
+}
+
+#[test]
+fn what_a_server_asks_looks_as_recorded() -> Outcome {
+    let home = Home::new()?;
+    let form = json!({"message": "Who are you?", "requestedSchema": {"type": "object", "properties": {
+        "name": {"type": "string", "title": "Your name", "minLength": 2},
+        "age": {"type": "integer", "minimum": 0, "maximum": 150},
+        "colour": {"type": "string", "enum": ["green", "blue"], "default": "green"},
+        "news": {"type": "boolean", "default": false},
+    }, "required": ["name", "age"]}});
+    for (version, before) in [("2.1.197", ""), ("2.1.329", "newer-")] {
+        let mut fake = home.start(version, &[])?;
+        fake.prompt(&format!("ELICIT {form} ;; SAY end"))?;
+        let asked = fake.gate()?;
+        fake.answer(&asked, &json!({"action": "decline"}))?;
+        fake.result()?;
+        let theirs = recorded(&format!("{before}elicitation"))?;
+        all_same(&fake.0.seen, &theirs, &["form"])?;
+        let said = |lines: &[Value]| {
+            let told = lines.iter().filter(|line| is("result of a server", line));
+            let texts = told.map(|line| line["message"]["content"][0]["content"][0]["text"].clone());
+            texts.collect::<Vec<Value>>()
+        };
+        assert!(said(&theirs).contains(&said(&fake.0.seen)[0]), "{version}");
+        // Only the newer one takes back what a server asks.
+        fake.prompt(&format!("ELICIT {form} ;; SAY end"))?;
+        fake.gate()?;
+        fake.ask("i", &json!({"subtype": "interrupt"}))?;
+        assert_eq!(fake.result()?["terminal_reason"], "aborted_tools");
+        let taken_back = fake.0.seen.iter().any(|line| line["type"] == "control_cancel_request");
+        assert_eq!(taken_back, version == "2.1.329");
+    }
+    let page = json!({"message": "Please sign in", "url": "https://example.com/", "elicitationId": "e1"});
+    let mut fake = home.start("2.1.329", &[])?;
+    let done = home.path("visited");
+    std::fs::write(&done, "")?;
+    fake.prompt(&format!("ELICITDONE {done} {page} ;; SAY end"))?;
+    let asked = fake.gate()?;
+    fake.0.until(|line| line["subtype"] == "elicitation_complete")?;
+    fake.answer(&asked, &json!({"action": "accept"}))?;
+    fake.result()?;
+    all_same(&fake.0.seen, &recorded("newer-elicitation")?, &["url", "elicitation_complete"])?;
+    let mut fake = home.start("2.1.197", &[])?;
+    fake.prompt(&format!("ELICIT {page} ;; SAY end"))?;
+    fake.result()?;
+    let refused = fake.0.seen.iter().find(|line| is("result of a server", line)).cloned().unwrap_or_default();
+    assert!(refused.to_string().contains("does not support URL-mode"), "{refused}");
+    Ok(())
 }
 
 #[test]

@@ -32,6 +32,12 @@ pub(crate) struct ControlRequest<'a> {
     pub(crate) tool_use_id: Str<'a>,
     pub(crate) agent_id: Str<'a>,
     pub(crate) callback_id: Str<'a>,
+    pub(crate) mcp_server_name: Str<'a>,
+    pub(crate) message: Str<'a>,
+    pub(crate) mode: Str<'a>,
+    pub(crate) url: Str<'a>,
+    pub(crate) elicitation_id: Str<'a>,
+    pub(crate) requested_schema: Option<&'a RawValue>,
 }
 
 /// What a hook is told of a tool that is about to be used.

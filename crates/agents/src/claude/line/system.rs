@@ -28,6 +28,8 @@ pub(crate) struct SystemLine<'a> {
     pub(crate) patch: Option<&'a RawValue>,
     pub(crate) tasks: Option<&'a RawValue>,
     pub(crate) status: Str<'a>,
+    pub(crate) mcp_server_name: Str<'a>,
+    pub(crate) elicitation_id: Str<'a>,
 }
 
 /// A task in the list of `background_tasks_changed` (2.1.329).

@@ -80,6 +80,33 @@ fn the_first_line_after_a_gate_that_closed_decides_nothing() -> Result {
 }
 
 #[test]
+fn a_form_is_filled_in_field_by_field() -> Result {
+    let form = json!({"server": "s", "message": "m", "requested_schema": {
+        "properties": {
+            "age": {"type": "integer", "minimum": 0}, "colour": {"type": "string", "enum": ["green", "blue"], "default": "green"},
+            "name": {"type": "string"}, "news": {"type": "boolean"},
+        },
+        "required": ["age", "name"],
+    }});
+    let ask = || asking("elicitation", &form);
+    let filled_in = |lines: &[&str]| -> Result<Value> {
+        match decide(ask()?, lines)? {
+            Some(Decision::Answer { answers }) => Ok(answers.value()),
+            other => Err(format!("{other:?}").into()),
+        }
+    };
+    // What does not fit, and nothing where something is needed, is asked for again.
+    let lines = ["a", "old", "-1", "", "36", "2", "s", "yes"];
+    assert_eq!(filled_in(&lines)?, json!({"age": 36, "colour": "blue", "name": "s", "news": true}));
+    assert_eq!(filled_in(&["a", "36", "", "Ada", ""])?, json!({"age": 36, "colour": "green", "name": "Ada"}));
+    assert_eq!(decide(ask()?, &["d"])?, Some(deny(DENIED)));
+    assert_eq!(decide(ask()?, &["e", "allow", "?", "s"])?, None);
+    let none = asking("elicitation", &json!({"server": "s", "message": "m"}))?;
+    assert!(matches!(decide(none, &["a"])?, Some(Decision::Answer { answers }) if answers.as_str() == "{}"));
+    Ok(())
+}
+
+#[test]
 fn what_is_missing_on_the_screen_can_be_seen_and_is_no_secret() -> Result {
     let runtime = tokio::runtime::Builder::new_current_thread().build()?;
     let long = || gate_of("permission", &json!({"content": "x".repeat(10_000_000)}));
@@ -94,5 +121,22 @@ fn what_is_missing_on_the_screen_can_be_seen_and_is_no_secret() -> Result {
         help.contains("... 9996014 bytes are not shown: lk gates fix-tests.g1 -o json shows all"),
         "{help}"
     );
+    Ok(())
+}
+
+#[test]
+fn a_page_is_allowed_once_it_was_visited() -> Result {
+    let page = json!({"server": "s", "message": "m", "url": "https://example.com/"});
+    let ask = || asking("elicitation", &page);
+    assert_eq!(decide(ask()?, &["answer", "a"])?, Some(Decision::Allow));
+    assert_eq!(decide(ask()?, &["e", "d"])?, Some(deny(DENIED)));
+    Ok(())
+}
+
+#[test]
+fn a_login_has_no_input_to_edit() -> Result {
+    let ask = || asking("login", &json!({"agent": "claude", "message": "Not logged in"}));
+    assert_eq!(decide(ask()?, &["e", "?", "a"])?, Some(Decision::Allow));
+    assert_eq!(decide(ask()?, &["d later"])?, Some(deny("later")));
     Ok(())
 }

@@ -148,3 +148,30 @@ fn somebody_who_waits_is_told_what_for() -> Result {
     }
     Ok(())
 }
+
+#[test]
+fn a_turn_that_waits_for_a_login_goes_on_or_stays_failed() -> Result {
+    let failed = ended(&json!({"failed": {"kind": "login", "message": "m"}}));
+    let again = json!({"prompt": {
+        "no": 2, "text": "t", "class": "normal", "rank": 0, "caller": "ada",
+        "continues": {"turn": 2, "begun": true, "times": 0, "why": "login"},
+        "accepted": {"wall_ms": 0, "awake": 0, "boot": "b"},
+    }});
+    let before = || {
+        let login = gate(1, "login", "login", &json!({"agent": "claude", "message": "m"}));
+        vec![("prompt.accepted", again.clone()), ("gate.opened", login), ("turn.ended", failed.clone())]
+    };
+    let goal = || Goal::Prompt(PromptNo(1));
+    let waiting = after(goal(), Lifetime::Kept, &before())?;
+    assert_eq!(waiting.progress(), Progress::Under);
+    let mut denied = before();
+    denied.push(("prompt.dropped", json!({"prompt": 2, "by": "ada"})));
+    assert_eq!(after(goal(), Lifetime::Kept, &denied)?.progress(), Progress::Done(exit::AGENT));
+    let mut logged_in = before();
+    let completed =
+        json!({"turn": 3, "prompt": 2, "outcome": "completed", "usage": ended(&json!("completed"))["usage"]});
+    logged_in.push(("turn.started", json!({"turn": 3, "prompt": 2, "attempt": 2})));
+    logged_in.push(("turn.ended", completed));
+    assert_eq!(after(goal(), Lifetime::Kept, &logged_in)?.progress(), Progress::Done(exit::OK));
+    Ok(())
+}

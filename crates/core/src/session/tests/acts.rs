@@ -11,7 +11,7 @@ use crate::json::Json;
 use crate::policy::{Effect, ToolKind};
 use crate::prompt::{Class, OnPreempt};
 use crate::session::*;
-use crate::turn::{Ending, TurnBy, Usage};
+use crate::turn::{Ending, FailureKind, TurnBy, Usage};
 
 /// One input, told by what it means for the session as it stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -124,6 +124,7 @@ pub(super) enum How {
     Refused,
     Limit,
     Failed,
+    NotLoggedIn,
 }
 
 fn ending(how: How) -> Ending {
@@ -133,6 +134,7 @@ fn ending(how: How) -> Ending {
         How::Refused => Ending::Refused,
         How::Limit => Ending::Limit { which: "max_turns".to_owned() },
         How::Failed => failing("no"),
+        How::NotLoggedIn => Ending::Failed { kind: FailureKind::Login, message: "Not logged in".to_owned() },
     }
 }
 

@@ -215,8 +215,8 @@ fn a_kept_session_stays_whatever_its_turn_came_to() {
 #[test]
 fn o06_a_one_shot_session_whose_agent_dies_in_its_turn_fails() {
     let mut w = World::one_shot();
-    w.exits_saying(ExitStatus::Code(1), ExitHint::NotLoggedIn);
-    assert!(matches!(w.outcome(1), Outcome::Failed { kind: FailureKind::Login, .. }));
+    w.exits_saying(ExitStatus::Code(1), ExitHint::BadFlag);
+    assert!(matches!(w.outcome(1), Outcome::Failed { kind: FailureKind::Exit, .. }));
     let Life::Ended { end: End::Failed { reason: EndReason::Turn, message }, .. } = &w.state.life else {
         panic!()
     };

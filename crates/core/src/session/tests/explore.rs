@@ -122,6 +122,7 @@ fn seldom() -> Vec<World> {
     let prompt = Act::Prompt(Class::Normal);
     let completed = look(What::Ended(TurnBy::Prompt, How::Completed));
     let failed = look(What::Ended(TurnBy::Prompt, How::Failed));
+    let logged_out = look(What::Ended(TurnBy::Prompt, How::NotLoggedIn));
     let lost = |status| look(What::Exited(status, Some(ExitHint::ConversationLost)));
     let crashed = look(What::Exited(ExitStatus::Signal(11), None));
     let left = look(What::Exited(ExitStatus::Code(0), None));
@@ -158,6 +159,11 @@ fn seldom() -> Vec<World> {
         ),
         // On its way out.
         begin(World::one_shot, &[completed.clone(), Act::Due]),
+        // Failed, and wanted again where there is no slot.
+        begin(World::one_shot, &[failed.clone(), Act::Due, left.clone(), Act::Admits(false)]),
+        // A login is awaited, with its process and without.
+        begin(World::running, std::slice::from_ref(&logged_out)),
+        begin(World::one_shot, &[logged_out.clone(), crashed.clone()]),
         begin(World::one_shot, &[failed, Act::Due, prompt.clone(), crashed.clone()]),
         begin(World::one_shot, &[completed.clone(), Act::Due, prompt.clone()]),
         begin(World::one_shot, &[completed.clone(), Act::Due, prompt.clone(), crashed.clone()]),

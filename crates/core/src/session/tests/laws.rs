@@ -136,6 +136,8 @@ pub(super) const LEGAL: &[(&str, &[&str])] = &[
             "interrupting (preempted)",
             "starting",
             "stopping",
+            // A login is awaited without a process.
+            "stopped",
             "unknown",
             "completed",
             "failed",
@@ -551,7 +553,7 @@ pub(super) fn stands(state: &State) {
     if process.is_none() {
         assert!(state.turn.is_none() && state.own_turn.is_none(), "a turn without a process");
         assert!(state.interrupt.is_none() && state.closing.is_none(), "the end of a process that is gone");
-        assert!(state.gates.is_empty(), "a gate outlives its process");
+        assert!(state.gates.values().all(|gate| gate.before_turns), "a gate outlives its process");
         assert!(
             state.controls.is_empty() && state.wanted.is_none(),
             "a wish waits for a process that is gone"
@@ -570,11 +572,16 @@ pub(super) fn stands(state: &State) {
         let runs = [state.turn.as_ref().map(|t| t.no), state.own_turn.as_ref().map(|t| t.no)];
         assert!(runs.contains(&Some(interrupt.turn)), "a cancel outlives its turn");
     }
-    for gate in state.gates.values() {
+    for gate in state.gates.values().filter(|gate| !gate.before_turns) {
         assert_eq!(process.map(|attempt| attempt.no), Some(gate.attempt), "a gate outlives its process");
     }
-    if state.has_open_gate() {
-        let open = |gate: &&crate::gate::Gate| matches!(gate.state, crate::gate::GateState::Open);
+    if state.awaits_login() {
+        let asked_for = state.closing.as_ref().is_some_and(|closing| closing.why.by().is_some());
+        assert!(!asked_for && matches!(state.life, Life::Open), "a login is awaited in what somebody ends");
+        assert!(state.turn.is_none(), "a turn runs that a login is awaited for");
+    }
+    let open = |gate: &&crate::gate::Gate| matches!(gate.state, GateState::Open) && !gate.before_turns;
+    if state.gates.values().any(|gate| open(&gate)) {
         let beside = state.gates.values().filter(open).all(|gate| gate.ask.beside_turn);
         assert!(
             state.closing.is_none() && (state.interrupt.is_none() || beside),

@@ -17,7 +17,7 @@ const STEPS: usize = 60;
 fn how() -> impl Strategy<Value = How> {
     prop_oneof![
         4 => Just(How::Completed), 3 => Just(How::Aborted), 1 => Just(How::Refused), 1 => Just(How::Limit),
-        2 => Just(How::Failed)
+        2 => Just(How::Failed), 2 => Just(How::NotLoggedIn)
     ]
 }
 

@@ -523,6 +523,7 @@ impl World {
                     Action::Prompt { .. } => format!("prompt {}", text.as_deref().unwrap()),
                     Action::Interrupt { .. } => "interrupt".to_owned(),
                     Action::Answer { gate, .. } => format!("answer {gate}"),
+                    Action::Dismiss { .. } => "dismiss".to_owned(),
                     Action::Refuse { .. } => "refuse".to_owned(),
                     Action::SetModel { model, .. } => format!("set model {model}"),
                     Action::SetMode { mode, .. } => format!("set mode {mode}"),

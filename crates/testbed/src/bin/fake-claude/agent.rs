@@ -45,6 +45,8 @@ pub(crate) struct Agent {
     pub(crate) interrupt: Option<Interrupt>,
     pub(crate) deaf: Arc<AtomicBool>,
     pub(crate) ignores_sigint: bool,
+    /// Whether the file of its login was there when it started.
+    pub(crate) logged_in: bool,
     pub(crate) ignores_interrupt: bool,
     emits_state: bool,
     state: &'static str,
@@ -143,6 +145,8 @@ impl Agent {
             interrupt: None,
             deaf,
             ignores_sigint: false,
+            logged_in: std::env::var_os("FAKE_CLAUDE_LOGIN")
+                .is_some_and(|file| std::path::Path::new(&file).exists()),
             ignores_interrupt: false,
             emits_state: env::var("CLAUDE_CODE_EMIT_SESSION_STATE_EVENTS").is_ok_and(|value| value == "1"),
             state: "idle",

@@ -11,6 +11,7 @@ pub(crate) enum Step {
     Slow { deltas: u32, pause: Duration },
     Lines { count: u32, pause: Duration, bytes: usize },
     Tool { calls: u32, asks: bool, name: String, input: Value },
+    Elicit { asked: Value, done: Option<PathBuf> },
     Run(Due),
     Shell(String),
     Hang,
@@ -85,6 +86,11 @@ fn step(text: &str) -> Option<Step> {
         "QUESTION" => {
             let input = if rest.is_empty() { default_question() } else { serde_json::from_str(rest).ok()? };
             Step::Tool { calls: 1, asks: true, name: "AskUserQuestion".to_owned(), input }
+        }
+        "ELICIT" => Step::Elicit { asked: serde_json::from_str(rest).ok()?, done: None },
+        "ELICITDONE" => {
+            let (path, asked) = rest.split_once(' ')?;
+            Step::Elicit { asked: serde_json::from_str(asked).ok()?, done: Some(path.into()) }
         }
         "RUN" => Step::Run(due(rest)?),
         "SHELL" if !rest.is_empty() => Step::Shell(rest.to_owned()),

@@ -53,6 +53,11 @@ impl Gate {
         self.answer.get_or_insert(Answer::Closed);
     }
 
+    /// Whether something was said, or nobody can say anything any more.
+    pub(crate) fn is_answered(&self) -> bool {
+        self.answer.is_some()
+    }
+
     /// What was answered; none if nobody could.
     pub(crate) fn into_answer(self) -> Option<Value> {
         match self.answer {
@@ -61,9 +66,13 @@ impl Gate {
         }
     }
 
-    /// Whether it is about a permission, and not the announcement of a call.
+    /// Whether it is about a permission, and not the announcement of a call or what a server asks.
     pub(crate) fn is_permission(&self) -> bool {
         self.request["request"]["subtype"] == "can_use_tool"
+    }
+
+    fn is_elicitation(&self) -> bool {
+        self.request["request"]["subtype"] == "elicitation"
     }
 }
 
@@ -192,6 +201,8 @@ impl Agent {
     /// Withdraws the open request, if there is one.
     pub(crate) fn withdraw_gate(&mut self) -> io::Result<()> {
         match self.gate.take() {
+            // It goes on waiting for the answer, which then goes to nobody.
+            Some(gate) if gate.is_elicitation() && self.facts.kind == Kind::Older => Ok(()),
             Some(gate) => {
                 let id = &gate.request["request_id"];
                 self.wire.line(&json!({"type": "control_cancel_request", "request_id": id}))

@@ -20,13 +20,15 @@
 //! | `ASK [name {json}]` | the same after a permission request |
 //! | `ASK2 [name {json}]` | two calls of the tool, asked about one after the other |
 //! | `QUESTION [{json}]` | the `AskUserQuestion` tool |
+//! | `ELICIT {json}` | a server asks for this: the parameters of an elicitation of the Model Context Protocol; its answer is its tool's result |
+//! | `ELICITDONE path {json}` | the same for a page; once the file exists, the page was visited |
 //! | `RUN secs\|path` | a shell command that takes so long, or until the file exists |
 //! | `SHELL command` | the command is run, with `sh -c`; the delta `running `, then its exit code and what it wrote; an interrupt kills it |
 //! | `HANG` | no byte until interrupted |
 //! | `WAITFILE path` | the delta `waiting `, then nothing until the file exists |
 //! | `ERROR code text` | an API failure; code 0 is a failed connection |
 //! | `RATELIMIT secs path` | the account has reached a limit for so long; once the file exists, a message |
-//! | `LOGIN` | not logged in |
+//! | `LOGIN` | not logged in; with `FAKE_CLAUDE_LOGIN`, a message if it is |
 //! | `ERRORAFTERINTERRUPT` | hangs; an interrupt is answered, but the turn ends with an API failure |
 //! | `IGNOREINTERRUPT` | from now on no interrupt is answered or obeyed |
 //! | `IGNORE sigint` | from now on SIGINT does nothing |
@@ -48,8 +50,8 @@
 //! never answered), `FAKE_CLAUDE_EXIT_ON_SIGINT=instant` (exit 130 without a result),
 //! `FAKE_CLAUDE_SLOW_START=path` (nothing before this file exists), `FAKE_CLAUDE_MODEL_CHECK_MS` (15000: how long
 //! `set_model` to `lab-hang` takes), `FAKE_CLAUDE_FLUSH_MS` (50: how long 2.1.197 keeps what it will write to the
-//! session's file to itself). `CLAUDE_CODE_EMIT_SESSION_STATE_EVENTS` and `CLAUDE_CONFIG_DIR` work as in
-//! the real one.
+//! session's file to itself), `FAKE_CLAUDE_LOGIN=path` (a process is logged in if this file exists at
+//! its start). `CLAUDE_CODE_EMIT_SESSION_STATE_EVENTS` and `CLAUDE_CONFIG_DIR` work as in the real one.
 
 #![expect(
     clippy::disallowed_methods,
@@ -60,6 +62,7 @@ mod agent;
 mod background;
 mod control;
 mod directive;
+mod elicit;
 mod flags;
 mod gate;
 mod hook;

@@ -43,6 +43,7 @@ impl Agent {
             }
             Step::Lines { count, pause, bytes } => self.lines(count, pause, bytes)?,
             Step::Tool { calls, asks, name, input } => return self.tools(calls, asks, &name, &input),
+            Step::Elicit { asked, done } => self.elicit(&asked, done.as_deref())?,
             Step::Run(due) => self.long_tool(&due)?,
             Step::Shell(command) => self.shell(&command)?,
             Step::Hang => return self.hang(),
@@ -79,6 +80,7 @@ impl Agent {
                 }))?;
                 return Ok(Some(api_failure(429, "limit reached")));
             }
+            Step::Login if self.logged_in => self.say_text("logged in")?,
             Step::Login => {
                 self.request()?;
                 let text = "Not logged in · Please run /login".to_owned();

@@ -10,7 +10,7 @@ use crate::support::{Fallible, Frame, Session, Stream, ensure, kill};
 for_both_versions!(
     an_error_of_the_api_fails_the_turn_and_the_session_goes_on,
     a_refusal_and_a_limit_are_no_failures,
-    an_agent_that_is_not_logged_in_fails_with_advice,
+    an_agent_that_is_not_logged_in_waits_for_a_login_with_advice,
     a_conversation_that_is_gone_ends_the_session,
     an_answer_that_breaks_off_is_voided_and_asked_for_again,
     a_prompt_and_an_answer_of_megabytes_are_whole,
@@ -45,18 +45,30 @@ fn a_refusal_and_a_limit_are_no_failures(lab: &Lab<'_>) -> Fallible {
     Ok(())
 }
 
-fn an_agent_that_is_not_logged_in_fails_with_advice(lab: &Lab<'_>) -> Fallible {
-    let spec = lab.kept().env("ANTHROPIC_API_KEY", "");
-    let session = lab.after(spec, "SAY one")?;
+fn an_agent_that_is_not_logged_in_waits_for_a_login_with_advice(lab: &Lab<'_>) -> Fallible {
+    let session = lab.home.session(&lab.kept().env("ANTHROPIC_API_KEY", "").prompt("SAY one"))?;
+    let mut watch = session.watch()?;
+    watch.status("awaiting_input")?;
     let turn = session.row()?["last_turn"].clone();
     assert_eq!((&turn["outcome"], &turn["kind"]), (&json!("failed"), &json!("login")), "{turn}");
-    let message = turn["message"].as_str().unwrap_or_default();
+    let asked = &session.gates("open")?[0];
+    assert_eq!((&asked["kind"], &asked["input"]["agent"]), (&json!("login"), &json!("claude")));
+    let message = asked["input"]["message"].as_str().unwrap_or_default();
     ensure!(message.contains("Not logged in"), "{message}");
     // What the agent itself advises is possible in its own terminal only.
     ensure!(message.contains("run `claude`") && message.contains("ANTHROPIC_API_KEY"), "{message}");
-    let row =
-        lab.home.session(&lab.one_shot().env("ANTHROPIC_API_KEY", "").prompt("SAY one"))?.wait("end")?;
-    assert_eq!((&row["status"], &row["last_turn"]["kind"]), (&json!("failed"), &json!("login")));
+    // What the agent reads at its start, like a login of its own.
+    let home = lab.home.agent_home();
+    std::fs::create_dir_all(home.join(".claude"))?;
+    std::fs::write(
+        home.join(".claude/settings.json"),
+        json!({"apiKeyHelper": "echo fake-key-not-real"}).to_string(),
+    )?;
+    session.allow()?;
+    watch.status("idle")?;
+    assert_eq!(outcomes(&session)?, ["failed", "completed"]);
+    assert_eq!(session.messages()?.last().map(String::as_str), Some("one"));
+    assert_eq!(session.list("attempts")?.len(), 2);
     Ok(())
 }
 

@@ -1,6 +1,8 @@
 //! Permissions and questions: what was decided is what the agent does, and what its model is told.
 
-use serde_json::json;
+use std::fs;
+
+use serde_json::{Value, json};
 
 use super::for_both_versions;
 use super::lab::{Lab, bash, outcomes};
@@ -11,6 +13,8 @@ for_both_versions!(
     a_denied_tool_does_not_run_and_its_model_is_told_why,
     an_edited_tool_runs_with_the_edited_input,
     an_answered_question_reaches_the_model,
+    what_a_server_asks_waits_for_an_answer,
+    an_interrupt_lets_go_of_what_a_server_asks,
     two_tools_of_one_message_are_asked_one_after_the_other,
     an_interrupt_withdraws_the_gate_and_the_tool_never_runs,
     a_mode_decides_what_is_asked,
@@ -87,6 +91,64 @@ fn an_answered_question_reaches_the_model(lab: &Lab<'_>) -> Fallible {
     let told = lab.requests(&script).pop().map(|request| request.last_text).unwrap_or_default();
     ensure!(told.contains("blue") && !told.contains("green"), "the model was told {told:?}");
     assert_eq!(tools(&session)?, ["ok"]);
+    Ok(())
+}
+
+/// Makes a session whose tool's server asks for this.
+fn server_asking<'a>(lab: &'a Lab<'_>, asked: &Value) -> Fallible<(Session<'a>, Stream)> {
+    let home = lab.home.agent_home();
+    let server = json!({"type": "stdio", "command": env!("CARGO_BIN_EXE_fake-mcp"), "args": []});
+    fs::create_dir_all(home.join(".claude"))?;
+    fs::write(home.join(".claude.json"), json!({"mcpServers": {"asker": server}}).to_string())?;
+    let settings = json!({"permissions": {"allow": ["mcp__asker__ask"]}});
+    fs::write(home.join(".claude/settings.json"), settings.to_string())?;
+    let script = format!("TOOL mcp__asker__ask {} ;; SAY end", json!({ "ask": asked }));
+    let session = lab.home.session(&lab.kept().prompt(&script))?;
+    let mut watch = session.watch()?;
+    watch.status("awaiting_input")?;
+    Ok((session, watch))
+}
+
+fn form() -> Value {
+    let properties = json!({"name": {"type": "string"}, "age": {"type": "integer"}});
+    let schema = json!({"type": "object", "properties": properties, "required": ["name"]});
+    json!({"mode": "form", "message": "Who are you?", "requestedSchema": schema})
+}
+
+fn what_a_server_asks_waits_for_an_answer(lab: &Lab<'_>) -> Fallible {
+    let (session, mut watch) = server_asking(lab, &form())?;
+    let asked = &session.gates("open")?[0];
+    assert_eq!((&asked["kind"], &asked["input"]["server"]), (&json!("elicitation"), &json!("asker")));
+    assert_eq!(asked["input"]["requested_schema"], form()["requestedSchema"]);
+    let answers = json!({"name": "Ada", "age": 36});
+    let answer = json!({"decision": "answer", "answers": answers});
+    session.decide(&gate(&session, 1), &answer)?.good()?;
+    watch.status("idle")?;
+    let results = session.list("items")?;
+    let told = results.iter().find(|item| item["kind"] == "tool_result").cloned().unwrap_or_default();
+    let told: Value = serde_json::from_str(told["text"].as_str().unwrap_or_default())?;
+    assert_eq!(told, json!({"action": "accept", "content": answers}));
+    if lab.is_newer() {
+        let page = json!({
+            "mode": "url", "message": "Please sign in", "url": "https://example.com/", "elicitationId": "e1",
+        });
+        let (session, mut watch) = server_asking(lab, &page)?;
+        assert_eq!(session.gates("open")?[0]["input"]["url"], "https://example.com/");
+        session.allow()?;
+        watch.status("idle")?;
+        assert_eq!(tools(&session)?, ["ok"]);
+    }
+    Ok(())
+}
+
+fn an_interrupt_lets_go_of_what_a_server_asks(lab: &Lab<'_>) -> Fallible {
+    let (session, mut watch) = server_asking(lab, &form())?;
+    session.act("interrupt")?;
+    assert_eq!(watch.event("gate.withdrawn")?["why"], "interrupted");
+    watch.status("idle")?;
+    assert_eq!(session.ask("SAY after")?["outcome"], "completed");
+    assert_eq!(outcomes(&session)?, ["interrupted", "completed"]);
+    assert_eq!(session.list("attempts")?.len(), 1);
     Ok(())
 }
 
