@@ -216,6 +216,8 @@ codes! {
     AgentMissing "agent_missing" 422 exit 4 "The agent is not installed", Some("`lk doctor` says how to go on; `-a demo` needs nothing");
     /// No rule would let such steps go on.
     AlwaysImpossible "always_impossible" 409 exit 3 "Such steps cannot be let go on for good", Some("decide this one alone: `lk allow GATE`");
+    /// A rule denies what was to go on.
+    DecisionDenied "decision_denied" 409 exit 3 "A rule denies that", Some("`lk rules ls` lists the rules; deny the gate, or let it go on with another input");
     /// The fields of a decision do not fit together.
     DecisionInvalid "decision_invalid" 422 exit 2 "The decision does not have the right fields", None;
     /// The decision does not fit what the gate asks.

@@ -194,6 +194,8 @@ fn is_audited(event: &Event) -> bool {
         | Event::GateWithdrawn { .. }
         | Event::GateOutcome { .. }
         | Event::RuleAdded { .. }
+        | Event::RuleWanted { .. }
+        | Event::RuleWritten { .. }
         | Event::RuleRemoved { .. }
         | Event::BypassBegan { .. }
         | Event::BypassEnded { .. } => true,
@@ -230,7 +232,12 @@ fn record(state: &State, envelope: &Envelope) -> Option<AuditRecord> {
         Event::GateOutcome { gate, outcome } => {
             AuditRecord { gate: Some(*gate), outcome: Some(*outcome), ..base(None) }
         }
-        Event::RuleAdded { rule } => AuditRecord {
+        Event::RuleWritten { rule, error } => AuditRecord {
+            rule: state.wanted_rules.get(rule).map(|rule| rule.id.clone()),
+            why: error.clone(),
+            ..base(None)
+        },
+        Event::RuleAdded { rule } | Event::RuleWanted { rule } => AuditRecord {
             rule: Some(rule.id.clone()),
             gate: rule.gate,
             spec: Some(rule.spec.clone()),

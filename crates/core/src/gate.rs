@@ -123,12 +123,12 @@ impl Bypass {
     }
 }
 
-/// A rule of one session.
+/// A rule of one session, or one that was made in it and is to be written below those of the user.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SessionRule {
     /// Its number in the session.
     pub no: RuleNo,
-    /// Its name in all places: `session:r1`.
+    /// Its name in all places: `session:r1`, or `user:SESSION.r1`.
     pub id: String,
     /// What it says.
     pub spec: RuleSpec,
@@ -144,7 +144,8 @@ pub struct SessionRule {
 impl SessionRule {
     /// The rule; it was one when it was made, and a later version that does not read it any more has none.
     pub fn compile(&self) -> Option<Rule> {
-        self.spec.compile(Layer::Session, &self.no.to_string()).ok()
+        let layer = if self.id.starts_with("user:") { Layer::User } else { Layer::Session };
+        self.spec.compile(layer, &self.no.to_string()).ok()
     }
 }
 

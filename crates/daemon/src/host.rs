@@ -10,6 +10,7 @@ use lockkeeper_agents::{Adapter, registry};
 use lockkeeper_core::audit::AuditRecord;
 use lockkeeper_core::id::SessionId;
 use lockkeeper_core::manner::Manner;
+use lockkeeper_core::policy::RuleSpec;
 use lockkeeper_core::session::{Envelope, Observation, Request, State};
 use lockkeeper_core::time::Stamp;
 use lockkeeper_store::{Append, Appended, Cursor, Epoch, EventQuery, KeyEntry, Removal, Store, StoreError};
@@ -359,6 +360,16 @@ impl Host {
     /// Has a session that has ended removed.
     pub(crate) async fn clear(self: &Arc<Self>, id: &SessionId, by: String) -> Result<(), Refused> {
         self.ask(id, |reply| Message::Remove { by, reply }).await?
+    }
+
+    /// Writes rules of the user, unless they are there.
+    ///
+    /// # Errors
+    /// Why they could not be written, for the log.
+    pub(crate) async fn ensure_rules(self: &Arc<Self>, rules: Vec<RuleSpec>) -> Result<(), String> {
+        let host = self.clone();
+        let written = tokio::task::spawn_blocking(move || host.rules.ensure(&rules)).await;
+        written.map_err(|error| error.to_string())?.map_err(|change| change.to_string())
     }
 
     /// Tells a session what the world did, unless it is gone.

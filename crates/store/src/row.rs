@@ -258,6 +258,7 @@ fn live(state: &State) -> bool {
         || !state.gates.is_empty()
         || state.bypass.is_some()
         || !state.notices.is_empty()
+        || !state.wanted_rules.is_empty()
         || !state.controls.is_empty()
         || state.launch_wanted
         || state.wanted.is_some()

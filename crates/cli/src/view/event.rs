@@ -115,7 +115,11 @@ impl View {
                 let what = format!("nobody was told: {}", escape::line(error));
                 self.note(Ink::Yellow, signs.bad, &what);
             }
-            EventBody::RuleAdded { rule } => {
+            EventBody::RuleWritten { error: Some(error), .. } => {
+                let what = format!("the rule could not be written: {}", escape::line(error));
+                self.note(Ink::Red, signs.bad, &what);
+            }
+            EventBody::RuleAdded { rule } | EventBody::RuleWanted { rule } => {
                 let about = escape::line(&rules::about(&rule.spec)).into_owned();
                 let what =
                     format!("{}: {} {about}, by {}", rule.id, rule.spec.effect, escape::line(&rule.by));
@@ -167,6 +171,7 @@ impl View {
             | EventBody::GateOutcome { .. }
             | EventBody::NoticeWanted { .. }
             | EventBody::NoticeTold { error: None, .. }
+            | EventBody::RuleWritten { error: None, .. }
             | EventBody::ControlAnswered { .. }
             | EventBody::ControlExpired { .. }
             | EventBody::SettingsWanted { .. }

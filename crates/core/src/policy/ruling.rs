@@ -333,7 +333,11 @@ pub(super) fn parts<'a>(tool_use: &'a ToolUse, line: Option<&'a CommandLine>) ->
         parts.push(Part::Untold("an input that does not say what it has to".to_owned()));
     }
     if parts.is_empty() {
-        parts.push(Part::Whole);
+        // A line that runs nothing that could be named is no licence for those that do.
+        parts.push(match line {
+            Some(_) => Part::Untold("a shell line without a command".to_owned()),
+            None => Part::Whole,
+        });
     }
     parts
 }

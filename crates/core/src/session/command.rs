@@ -144,8 +144,8 @@ pub enum Always {
     Once,
     /// The session has these rules from now on.
     Session(Vec<RuleSpec>),
-    /// The rules of these names were written elsewhere.
-    Written(Vec<String>),
+    /// These are written below those of the user.
+    User(Vec<RuleSpec>),
 }
 
 /// What can be asked of a session that exists.

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use super::event::Op;
 use super::state::{Process, SignalOut, State};
 use crate::agent::Action;
-use crate::id::{AgentName, AgentSessionId, AttemptNo, NoticeNo};
+use crate::gate::SessionRule;
+use crate::id::{AgentName, AgentSessionId, AttemptNo, NoticeNo, RuleNo};
 use crate::notice::Notice;
 
 /// The stable name of a duty.
@@ -21,6 +22,8 @@ pub enum DutyId {
     Signal(AttemptNo, u64),
     /// See [`Duty::Tell`].
     Tell(NoticeNo),
+    /// See [`Duty::WriteRule`].
+    WriteRule(RuleNo),
 }
 
 /// Something that must be under way.
@@ -56,6 +59,11 @@ pub enum Duty {
         /// What.
         notice: Notice,
     },
+    /// Write a rule below those of the user, unless it is there.
+    WriteRule {
+        /// Which.
+        rule: Box<SessionRule>,
+    },
 }
 
 /// What is needed to start an agent.
@@ -86,6 +94,7 @@ impl Duty {
             Self::Write { attempt, number, .. } => DutyId::Write(*attempt, *number),
             Self::Signal { attempt, out } => DutyId::Signal(*attempt, out.number),
             Self::Tell { notice } => DutyId::Tell(notice.no),
+            Self::WriteRule { rule } => DutyId::WriteRule(rule.no),
         }
     }
 }
@@ -93,6 +102,7 @@ impl Duty {
 /// All duties of a session, in the order in which they should begin.
 pub fn duties(state: &State) -> Vec<Duty> {
     let mut duties = process_duties(state);
+    duties.extend(state.wanted_rules.values().map(|rule| Duty::WriteRule { rule: Box::new(rule.clone()) }));
     duties.extend(state.notices.values().map(|notice| Duty::Tell { notice: notice.clone() }));
     duties
 }

@@ -18,7 +18,7 @@ use crate::agent::{Action, ControlAnswer, TaskKind};
 use crate::claim::{Claim, ClaimEnd};
 use crate::gate::{Bypass, Gate, SessionRule, Verdict, Withdrawal};
 use crate::id::{
-    AgentSessionId, AttemptNo, ClaimNo, ControlNo, GateNo, ItemKey, NoticeNo, PromptNo, SessionId,
+    AgentSessionId, AttemptNo, ClaimNo, ControlNo, GateNo, ItemKey, NoticeNo, PromptNo, RuleNo, SessionId,
     SessionName, TaskKey, TurnNo,
 };
 use crate::item::{Item, ToolOutcome};
@@ -473,6 +473,18 @@ events! {
     "rule.added" RuleAdded {
         /// Which.
         rule: Box<SessionRule>,
+    }
+    /// A rule is to be written below those of the user.
+    "rule.wanted" RuleWanted {
+        /// Which.
+        rule: Box<SessionRule>,
+    }
+    /// It was, or could not be.
+    "rule.written" RuleWritten {
+        /// Which.
+        rule: RuleNo,
+        /// Why it could not be written.
+        error: Option<String>,
     }
     /// It has it no more.
     "rule.removed" RuleRemoved {

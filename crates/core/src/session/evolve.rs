@@ -93,6 +93,7 @@ impl State {
             gates: BTreeMap::new(),
             bypass: None,
             rules: Vec::new(),
+            wanted_rules: BTreeMap::new(),
             gated: BTreeMap::new(),
             notices: BTreeMap::new(),
             next_notice: NoticeNo(1),
@@ -170,6 +171,13 @@ impl State {
             Event::RuleAdded { rule } => {
                 self.next_rule = rule.no.next();
                 self.rules.push(SessionRule::clone(rule));
+            }
+            Event::RuleWanted { rule } => {
+                self.next_rule = rule.no.next();
+                self.wanted_rules.insert(rule.no, SessionRule::clone(rule));
+            }
+            Event::RuleWritten { rule, .. } => {
+                self.wanted_rules.remove(rule);
             }
             Event::RuleRemoved { id, .. } => self.rules.retain(|rule| rule.id != *id),
             Event::BypassBegan { bypass } => self.bypass = Some(bypass.clone()),

@@ -15,7 +15,7 @@ use crate::id::{AttemptNo, GateNo};
 use crate::json::Json;
 use crate::limits;
 use crate::notice::{Notice, NoticeKind};
-use crate::policy::{Effect, Rule, ToolKind, ToolUse};
+use crate::policy::{Effect, Layer, Rule, ToolKind, ToolUse};
 use crate::redact::redact;
 use crate::time::{AwakeMs, BootId};
 
@@ -122,6 +122,11 @@ impl Step<'_> {
         Some(Expiry { ms, warning_ms: manner.gate_warning_ms.min(ms), warned: manner.gate_warning_ms == 0 })
     }
 
+    fn has_expired(&self, gate: &Gate) -> bool {
+        let now = &self.env.now;
+        gate.expiry.is_some_and(|expiry| at(&gate.opened, expiry.ms, Why::Gate, &now.boot).at <= now.awake)
+    }
+
     /// Tells of gates that are about to expire, and denies at those that have.
     pub(super) fn expire_gates(&mut self) {
         let now = self.env.now.clone();
@@ -190,6 +195,10 @@ impl Step<'_> {
     ) -> Result<(), Rejection> {
         let gate = self.state.gates.get(&no).ok_or(Rejection::UnknownGate { gate: no })?;
         match &gate.state {
+            // It is over, though nobody has looked yet.
+            GateState::Open if self.has_expired(gate) => {
+                return Err(Rejection::GateDecided { gate: no, by: OURSELVES.to_owned() });
+            }
             GateState::Open => {}
             GateState::Decided { verdict, .. } | GateState::Delivered { verdict } => {
                 return Err(Rejection::GateDecided { gate: no, by: verdict.by.clone() });
@@ -202,17 +211,21 @@ impl Step<'_> {
             let why = "only a permission that is allowed as it is can be given for good".into();
             return Err(Rejection::DecisionMismatch { gate: no, why });
         }
-        let (written, own) = match always {
-            Always::Once => (Vec::new(), Vec::new()),
-            Always::Session(rules) => (Vec::new(), self.new_rules(&rules, Some(no), &by)?),
-            Always::Written(rules) => (rules, Vec::new()),
+        let (rules, layer) = match always {
+            Always::Once => (Vec::new(), Layer::Session),
+            Always::Session(rules) => (self.new_rules(&rules, Some(no), &by)?, Layer::Session),
+            Always::User(rules) => (self.user_rules(&rules, no, &by)?, Layer::User),
         };
-        let rules = written.into_iter().chain(own.iter().map(|rule| rule.id.clone())).collect();
-        if !self.verdict_with(no, decision, by, Through::Person, rules) {
+        let ids = rules.iter().map(|rule| rule.id.clone()).collect();
+        if !self.verdict_with(no, decision, by, Through::Person, ids) {
             return Err(Rejection::UnknownGate { gate: no });
         }
-        for rule in own {
-            self.emit(Event::RuleAdded { rule: Box::new(rule) });
+        for rule in rules.into_iter().map(Box::new) {
+            self.emit(if layer == Layer::User {
+                Event::RuleWanted { rule }
+            } else {
+                Event::RuleAdded { rule }
+            });
         }
         Ok(())
     }

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::exit::Exit;
 use super::state::ProcessIdentity;
 use crate::agent::AgentSays;
-use crate::id::{AttemptNo, NoticeNo};
+use crate::id::{AttemptNo, NoticeNo, RuleNo};
 
 /// A fact about the world. Each names the attempt that it is about; one about an earlier attempt changes nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,6 +30,13 @@ pub enum Observation {
         attempt: AttemptNo,
         /// Why.
         error: SpawnError,
+    },
+    /// A rule was written below those of the user, or could not be.
+    RuleWritten {
+        /// Which.
+        rule: RuleNo,
+        /// Why not.
+        error: Option<String>,
     },
     /// Somebody was told something, or could not be.
     Told {

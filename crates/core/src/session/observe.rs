@@ -43,6 +43,11 @@ impl Step<'_> {
                     self.spawn_failed(attempt, error);
                 }
             }
+            Observation::RuleWritten { rule, error } => {
+                if self.state.wanted_rules.contains_key(&rule) {
+                    self.emit(Event::RuleWritten { rule, error });
+                }
+            }
             Observation::Told { notice, error } => {
                 if self.state.notices.contains_key(&notice) {
                     self.emit(Event::NoticeTold { notice, error });

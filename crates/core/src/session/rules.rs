@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use super::decide::Step;
 use super::event::Event;
 use super::rejection::Rejection;
-use super::state::Life;
+use super::state::{Life, State};
 use crate::gate::SessionRule;
 use crate::id::GateNo;
 use crate::limits;
@@ -14,11 +14,12 @@ use crate::policy::{Layer, Policy, RuleSpec};
 impl Step<'_> {
     /// The rules that hold: those of the files, and the session's own.
     pub(super) fn policy(&self) -> Cow<'_, Policy> {
-        if self.state.rules.is_empty() {
-            Cow::Borrowed(&self.env.policy)
-        } else {
-            Cow::Owned(self.env.policy.with(self.state.rules.iter().filter_map(SessionRule::compile)))
+        let State { rules, wanted_rules, .. } = &self.state;
+        if rules.is_empty() && wanted_rules.is_empty() {
+            return Cow::Borrowed(&self.env.policy);
         }
+        let own = rules.iter().chain(wanted_rules.values());
+        Cow::Owned(self.env.policy.with(own.filter_map(SessionRule::compile)))
     }
 
     pub(super) fn add_rules(&mut self, rules: &[RuleSpec], by: &str) -> Result<(), Rejection> {
@@ -59,6 +60,29 @@ impl Step<'_> {
             no = no.next();
         }
         Ok(added)
+    }
+
+    /// The rules that are to be written below those of the user. Their names say where they were made, and never come back.
+    pub(super) fn user_rules(
+        &self,
+        rules: &[RuleSpec],
+        gate: GateNo,
+        by: &str,
+    ) -> Result<Vec<SessionRule>, Rejection> {
+        if rules.len() > limits::SESSION_RULES {
+            return Err(Rejection::TooManyRules { limit: limits::SESSION_RULES });
+        }
+        let mut no = self.state.next_rule;
+        let mut made = Vec::with_capacity(rules.len());
+        for spec in rules {
+            let spec = RuleSpec { name: Some(format!("{}.{no}", self.state.id)), ..spec.clone() };
+            let rule = spec.compile(Layer::User, "always");
+            let id = rule.map_err(|error| Rejection::BadRule { why: error.to_string() })?.id;
+            let (by, since) = (by.to_owned(), self.env.now.clone());
+            made.push(SessionRule { no, id, spec, by, gate: Some(gate), since });
+            no = no.next();
+        }
+        Ok(made)
     }
 
     pub(super) fn remove_rule(&mut self, id: &str, by: String) -> Result<(), Rejection> {

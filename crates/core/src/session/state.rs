@@ -72,6 +72,9 @@ pub struct State {
     /// Rules of its own.
     #[serde(default)]
     pub rules: Vec<SessionRule>,
+    /// Rules that are to be written below those of the user. They hold here already.
+    #[serde(default)]
+    pub wanted_rules: BTreeMap<RuleNo, SessionRule>,
     /// Requests of ours that the agent has not answered.
     pub controls: BTreeMap<ControlNo, Wanted>,
     /// A model or mode to switch to once no turn runs.

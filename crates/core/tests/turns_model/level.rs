@@ -60,7 +60,7 @@ pub(crate) fn told_apart_by(state: &State) -> String {
         gates, gated, wanted, conversation, open_tools, crashes, backoff_until, cut, next_turn, next_prompt, next_gate,
         next_claim, next_attempt, status,
         // Nothing here changes these.
-        id: _, profile: _, created: _, using_model: _, using_mode: _, tasks: _, opened_after: _, last_task_ended: _, limited_until: _, bypass: _, rules: _, next_rule: _, notices: _, next_notice: _,
+        id: _, profile: _, created: _, using_model: _, using_mode: _, tasks: _, opened_after: _, last_task_ended: _, limited_until: _, bypass: _, rules: _, wanted_rules: _, next_rule: _, notices: _, next_notice: _,
         usage: _, cost_before_micro_usd: _, cost_attempt_micro_usd: _,
         // These are levelled.
         seq: _, controls: _, next_control: _, last_turn: _, last_turn_ended: _, watched_since: _, last_exit: _,

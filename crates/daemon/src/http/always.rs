@@ -6,13 +6,13 @@ use std::sync::Arc;
 use axum::extract::{Path as Name, State};
 use lockkeeper_agents::registry;
 use lockkeeper_api::{AlwaysRequest, ErrorCode, RuleOffer, RuleOfferQuery};
-use lockkeeper_core::gate::{Gate, GateKind, SessionRule};
-use lockkeeper_core::id::GateNo;
+use lockkeeper_core::gate::{Ask, Decision, Gate, GateKind, GateState, SessionRule};
+use lockkeeper_core::id::{GateNo, SessionId};
 use lockkeeper_core::policy::{Effect, Policy, RuleScope, RuleSpec, ToolUse};
 use lockkeeper_core::session::{Always, State as SessionState};
 
 use super::answer::{self, Answer, Failure, Query};
-use super::{Peer, gates, resolve, rules};
+use super::{gates, resolve, rules};
 use crate::host::Host;
 use crate::rules::lead;
 use crate::session::attach::attempt_dir;
@@ -46,7 +46,6 @@ pub(super) async fn prepare(
     state: Arc<SessionState>,
     gate: Gate,
     always: AlwaysRequest,
-    peer: &Peer,
 ) -> Result<Always, Failure> {
     let reader = host.clone();
     let AlwaysRequest { scope, rules: specs } = always;
@@ -82,7 +81,44 @@ pub(super) async fn prepare(
     }
     match scope {
         RuleScope::Session => Ok(Always::Session(placed)),
-        RuleScope::Workspace | RuleScope::User => Ok(Always::Written(rules::write(host, peer, specs).await?)),
+        RuleScope::Workspace | RuleScope::User => {
+            // Whether they can be written is told before anything is decided.
+            let (writer, all) = (host.clone(), specs.clone());
+            let check = tokio::task::spawn_blocking(move || writer.rules.named(&all).map(drop)).await;
+            check.map_err(|error| rules::defect(&error))?.map_err(|change| rules::unchanged(&change))?;
+            Ok(Always::User(specs))
+        }
+    }
+}
+
+/// Refuses to let go on what a rule denies: another input than the one that was asked about, or a rule that came meanwhile.
+pub(super) async fn heed_rules(
+    host: &Arc<Host>,
+    id: &SessionId,
+    gate: &Gate,
+    decision: &Decision,
+) -> Result<(), Failure> {
+    let input = match decision {
+        Decision::Allow => gate.ask.input.clone(),
+        Decision::Edit { input } => input.clone(),
+        Decision::Deny { .. } | Decision::Answer { .. } => return Ok(()),
+    };
+    if gate.ask.kind != GateKind::Permission || gate.state != GateState::Open {
+        return Ok(());
+    }
+    let (reader, state) = (host.clone(), host.look(id).await?);
+    let gate = Gate { ask: Ask { input, ..gate.ask.clone() }, ..gate.clone() };
+    let ruled = tokio::task::spawn_blocking(move || {
+        let (policy, tool_use) = step(&reader, &state, &gate)?;
+        Ok::<_, Failure>(policy.rule_on(&state.subject(), &tool_use))
+    });
+    let ruling = ruled.await.map_err(|error| rules::defect(&error))??;
+    match ruling.rule {
+        Some(rule) if ruling.effect == Some(Effect::Deny) => {
+            let why = rule.reason.as_deref().map(|reason| format!(": {reason}")).unwrap_or_default();
+            Err(Failure::new(ErrorCode::DecisionDenied, format!("{} denies it{why}", rule.id)))
+        }
+        Some(_) | None => Ok(()),
     }
 }
 

@@ -7,14 +7,16 @@ use axum::extract::{ConnectInfo, Path, State};
 use lockkeeper_api::{DecisionRequest, ErrorCode, Gate, GateFilter, GateQuery};
 use lockkeeper_core::gate::{Decision, GateState, Withdrawal};
 use lockkeeper_core::id::{GateNo, SessionId};
+use lockkeeper_core::policy::RuleSpec;
 use lockkeeper_core::session::{Always, Command, Rejection, Request};
 use lockkeeper_store::{Cursor, GateFilter as StoreFilter, GateRow, SessionRow};
 
 use super::answer::{self, Answer, Failure, Json, Query, wire_cursor};
 use super::pieces::{self, Array, Pieces};
-use super::{Peer, always, convert, resolve, rules};
+use super::{Peer, always, convert, resolve};
 use crate::host::Host;
 use crate::limits;
+use crate::session::Refused;
 
 pub(super) async fn list(State(host): State<Arc<Host>>, Query(query): Query<GateQuery>) -> Answer {
     let session = match &query.session {
@@ -94,7 +96,7 @@ pub(super) async fn decide(
         // A rule would stay behind if nothing came of the decision, so that is looked at first.
         Some(always) if decision == Decision::Allow && known.gate.state == GateState::Open => {
             let state = host.look(&id).await?;
-            always::prepare(&host, state, known.gate.clone(), always, &peer).await?
+            always::prepare(&host, state, known.gate.clone(), always).await?
         }
         Some(_) if decision != Decision::Allow => {
             let detail = "always goes with the decision allow alone";
@@ -102,17 +104,23 @@ pub(super) async fn decide(
         }
         Some(_) | None => Always::Once,
     };
-    let written = match &always {
-        Always::Written(rules) => rules.clone(),
-        Always::Once | Always::Session(_) => Vec::new(),
-    };
+    always::heed_rules(&host, &id, &known.gate, &decision).await?;
     let command = Command::Decide { gate: no, decision, always };
-    let done = host.command(&id, Request { by: peer.to_string(), command }, None).await;
-    if done.is_err() && !written.is_empty() {
-        // Somebody was faster: what was to go with this decision does not hold.
-        rules::take_out(&host, &peer, written).await?;
+    let done = match host.command(&id, Request { by: peer.to_string(), command }, None).await {
+        Ok(done) => done,
+        Err(refused) => return Err(stale(&host, refused, &id, no).await),
+    };
+    let wanted: Vec<RuleSpec> = done
+        .state
+        .wanted_rules
+        .values()
+        .filter(|rule| rule.gate == Some(no))
+        .map(|rule| rule.spec.clone())
+        .collect();
+    if !wanted.is_empty() {
+        // The session does so too, and tells what comes of it; whoever decided finds it done.
+        let _ = host.ensure_rules(wanted).await;
     }
-    let done = done.map_err(|refused| stale(refused, &known))?;
     let row = SessionRow::of(&done.state);
     let gate = match done.state.gates.get(&no) {
         Some(gate) => gate.clone(),
@@ -130,10 +138,15 @@ pub(super) async fn find(host: &Arc<Host>, id: &SessionId, no: GateNo) -> Result
 }
 
 /// A gate that has closed tells how.
-fn stale(refused: crate::session::Refused, known: &GateRow) -> Failure {
-    let failure = match &known.gate.state {
-        GateState::Delivered { verdict } => {
-            let rejection = Rejection::GateDecided { gate: known.gate.no, by: verdict.by.clone() };
+async fn stale(host: &Arc<Host>, refused: Refused, id: &SessionId, no: GateNo) -> Failure {
+    if !matches!(refused, Refused::Rejected(Rejection::UnknownGate { .. })) {
+        return refused.into();
+    }
+    // It may have closed since it was looked at.
+    let Ok(known) = find(host, id, no).await else { return refused.into() };
+    match &known.gate.state {
+        GateState::Decided { verdict, .. } | GateState::Delivered { verdict } => {
+            let rejection = Rejection::GateDecided { gate: no, by: verdict.by.clone() };
             Failure(lockkeeper_api::Problem::from(&rejection))
         }
         GateState::Withdrawn { why, .. } => {
@@ -143,16 +156,8 @@ fn stale(refused: crate::session::Refused, known: &GateRow) -> Failure {
                 Withdrawal::Stopped => "the session was stopped",
                 Withdrawal::ProcessGone => "the process that asked is gone",
             };
-            Failure::new(
-                ErrorCode::GateNotOpen,
-                format!("gate {} closed without a decision: {why}", known.gate.no),
-            )
+            Failure::new(ErrorCode::GateNotOpen, format!("gate {no} closed without a decision: {why}"))
         }
-        GateState::Open | GateState::Decided { .. } => return refused.into(),
-    };
-    if matches!(refused, crate::session::Refused::Rejected(Rejection::UnknownGate { .. })) {
-        failure
-    } else {
-        refused.into()
+        GateState::Open => refused.into(),
     }
 }

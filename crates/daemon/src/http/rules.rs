@@ -20,7 +20,7 @@ use lockkeeper_core::session::{Command, Event, Request, State as SessionState};
 use super::answer::{self, Answer, Failure, Json, Query};
 use super::{Peer, always, resolve};
 use crate::host::Host;
-use crate::rules::{self, Change, RuleFileState};
+use crate::rules::{self, Change, RuleFileState, Rules};
 
 pub(super) async fn list(State(host): State<Arc<Host>>, Query(query): Query<RuleQuery>) -> Answer {
     let state = match &query.session {
@@ -58,7 +58,7 @@ pub(super) async fn add(
     }
     let cursor = host.store.head();
     let partly = if rule.effect == Effect::Allow { Vec::new() } else { unguarded(&host).await? };
-    let id = write(&host, &peer, vec![rule]).await?.join(", ");
+    let id = write(&host, &peer, rule).await?;
     let added = RuleAdded { id, file: Some(host.rules.own().display().to_string()), partly };
     answer::json(StatusCode::CREATED, &added, cursor)
 }
@@ -85,37 +85,83 @@ async fn add_to(host: &Arc<Host>, peer: &Peer, session: &str, rule: RuleSpec) ->
     answer::json(StatusCode::CREATED, &RuleAdded { id: added, file: None, partly }, done.cursor)
 }
 
-/// Writes rules of the user; tells what they are called.
-pub(super) async fn write(
+/// Writes rules of the user; tells what they are called. It is in the audit before it is in the file, and is finished once it
+/// has begun, whether or not whoever asked is still there.
+async fn write(host: &Arc<Host>, peer: &Peer, rule: RuleSpec) -> Result<String, Failure> {
+    let (host, by) = (host.clone(), peer.to_string());
+    finished(&host.clone(), async move {
+        let named = in_file(&host, move |rules| rules.named(&[rule])).await?;
+        for spec in &named {
+            let id = spec.compile(Layer::User, "0").map_err(|bad| unchanged(&bad.into()))?.id;
+            let record = AuditRecord { spec: Some(spec.clone()), ..record(&host, &by, "rule.written", &id) };
+            host.record(&record).await?;
+        }
+        let specs = named.clone();
+        match in_file(&host, move |rules| rules.add(&specs)).await {
+            Ok(ids) => Ok(ids.join(", ")),
+            Err(failure) => {
+                tell_undone(
+                    &host,
+                    &by,
+                    "rule.not_written",
+                    &named.iter().filter_map(|it| it.name.clone()).collect::<Vec<_>>(),
+                    &failure,
+                )
+                .await;
+                Err(failure)
+            }
+        }
+    })
+    .await
+}
+
+/// Takes a rule of the user out; see [`write`].
+async fn take_out(host: &Arc<Host>, peer: &Peer, id: String) -> Result<(), Failure> {
+    let (host, by) = (host.clone(), peer.to_string());
+    finished(&host.clone(), async move {
+        let asked = id.clone();
+        in_file(&host, move |rules| rules.check_remove(&asked)).await?;
+        host.record(&record(&host, &by, "rule.taken_out", &id)).await?;
+        let asked = id.clone();
+        let removed = in_file(&host, move |rules| rules.remove(&asked)).await;
+        if let Err(failure) = &removed {
+            tell_undone(&host, &by, "rule.not_taken_out", &[id], failure).await;
+        }
+        removed
+    })
+    .await
+}
+
+/// Runs something to its end, also if whoever waits for it goes away.
+async fn finished<T: Send + 'static>(
     host: &Arc<Host>,
-    peer: &Peer,
-    rules: Vec<RuleSpec>,
-) -> Result<Vec<String>, Failure> {
-    let (writer, specs) = (host.clone(), rules.clone());
-    let added = tokio::task::spawn_blocking(move || writer.rules.add(&specs)).await;
-    let ids = added.map_err(|error| defect(&error))?.map_err(|change| unchanged(&change))?;
-    for (id, spec) in ids.iter().zip(rules) {
-        tracing::info!(rule = id, by = %peer, "a rule was written");
-        let record = AuditRecord { spec: Some(spec), ..record(host, peer, "rule.written", id) };
-        host.record(&record).await?;
-    }
-    Ok(ids)
+    work: impl Future<Output = Result<T, Failure>> + Send + 'static,
+) -> Result<T, Failure> {
+    host.tasks.spawn(work).await.map_err(|error| defect(&error))?
 }
 
-/// Takes rules of the user out.
-pub(super) async fn take_out(host: &Arc<Host>, peer: &Peer, rules: Vec<String>) -> Result<(), Failure> {
-    let (writer, ids) = (host.clone(), rules.clone());
-    let removed = tokio::task::spawn_blocking(move || writer.rules.remove(&ids)).await;
-    removed.map_err(|error| defect(&error))?.map_err(|change| unchanged(&change))?;
-    for id in &rules {
-        tracing::info!(rule = id, by = %peer, "a rule was taken out");
-        host.record(&record(host, peer, "rule.taken_out", id)).await?;
-    }
-    Ok(())
+/// Does something with the files of rules, where it may block.
+async fn in_file<T: Send + 'static>(
+    host: &Arc<Host>,
+    act: impl FnOnce(&Rules) -> Result<T, Change> + Send + 'static,
+) -> Result<T, Failure> {
+    let host = host.clone();
+    let done = tokio::task::spawn_blocking(move || act(&host.rules)).await;
+    done.map_err(|error| defect(&error))?.map_err(|change| unchanged(&change))
 }
 
-fn record(host: &Host, peer: &Peer, what: &str, rule: &str) -> AuditRecord {
-    let record = AuditRecord::new(host.clock.now().wall_ms, what, Some(peer.to_string()));
+/// What was recorded and did not happen is recorded too.
+async fn tell_undone(host: &Arc<Host>, by: &str, what: &str, rules: &[String], failure: &Failure) {
+    for id in rules {
+        let record = AuditRecord { why: Some(failure.0.detail.clone()), ..record(host, by, what, id) };
+        if let Err(refused) = host.record(&record).await {
+            tracing::error!(rule = id, ?refused, "the audit tells of a rule that was not changed");
+        }
+    }
+}
+
+fn record(host: &Host, by: &str, what: &str, rule: &str) -> AuditRecord {
+    let record = AuditRecord::new(host.clock.now().wall_ms, what, Some(by.to_owned()));
     AuditRecord { rule: Some(rule.to_owned()), ..record }
 }
 
@@ -132,7 +178,7 @@ pub(super) async fn remove(
         host.command(&session, request, None).await?;
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
-    take_out(&host, &peer, vec![id]).await?;
+    take_out(&host, &peer, id).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
@@ -274,7 +320,7 @@ fn shown(ruling: &policy::Ruling) -> Ruling {
 
 pub(super) fn unchanged(change: &Change) -> Failure {
     let code = match change {
-        Change::Bad(_) | Change::File(_) => ErrorCode::RuleInvalid,
+        Change::Bad(_) | Change::File(_) | Change::TooLong(_) | Change::Inline(..) => ErrorCode::RuleInvalid,
         Change::Taken(_) => ErrorCode::RuleNameTaken,
         Change::Unknown(_) => ErrorCode::RuleNotFound,
         Change::Unwritable { .. } => ErrorCode::Internal,

@@ -1,12 +1,15 @@
 //! One file of rules: TOML, every rule a table.
 
 use std::fmt::Debug;
+use std::io::Read as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::{fs, io};
 
 use lockkeeper_core::policy::pattern::PathPattern;
 use lockkeeper_core::policy::{BadRule, Layer, Rating, RatingSpec, Rule, RuleSpec};
+use rustix::fs::OFlags;
 use serde::Deserialize;
 use thiserror::Error;
 use toml::Spanned;
@@ -62,17 +65,36 @@ struct Written {
 /// Reads a file; one that is not there holds nothing.
 pub(crate) fn read(path: &Path, layer: Layer, home: Option<&Path>) -> Result<RuleFile, RulesError> {
     let at_all = |message: String| RulesError { path: path.to_owned(), line: 1, message };
-    let bytes = match fs::metadata(path) {
-        Ok(meta) if meta.len() > limits::RULES_FILE_BYTES => {
-            return Err(at_all(format!("rules have at most {} bytes", limits::RULES_FILE_BYTES)));
-        }
-        Ok(_) => fs::read(path).map_err(|error| at_all(format!("it cannot be read: {error}")))?,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(RuleFile::default()),
-        Err(error) => return Err(at_all(format!("it cannot be read: {error}"))),
-    };
-    let text = String::from_utf8(bytes).map_err(|_| at_all("it is not UTF-8".to_owned()))?;
-    parse(&text, path, layer, home)
+    let text = text_of(path).map_err(|error| at_all(format!("it cannot be read: {error}")))?;
+    text.map_or_else(|| Ok(RuleFile::default()), |text| parse(&text, path, layer, home))
 }
+
+/// The text of a file; none if it is not there. Whoever writes into a workspace decides what is at its path, so nothing is
+/// waited for, and only an ordinary file of a bounded length is read.
+pub(super) fn text_of(path: &Path) -> io::Result<Option<String>> {
+    let mut options = fs::OpenOptions::new();
+    let flags = OFlags::NONBLOCK | OFlags::NOCTTY;
+    options.read(true).custom_flags(i32::try_from(flags.bits()).unwrap_or_default());
+    let file = match options.open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other("it is no ordinary file"));
+    }
+    let mut bytes = Vec::new();
+    file.take(limits::RULES_FILE_BYTES + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > limits::RULES_FILE_BYTES {
+        return Err(io::Error::other(TooLong));
+    }
+    String::from_utf8(bytes).map(Some).map_err(|_| io::Error::other("it is not UTF-8"))
+}
+
+/// A file of rules is too long.
+#[derive(Debug, Error)]
+#[error("rules have at most {} bytes", limits::RULES_FILE_BYTES)]
+pub(crate) struct TooLong;
 
 /// Reads the text of a file.
 pub(crate) fn parse(

@@ -1,6 +1,6 @@
 //! The rules that hold now: the administrator's and the user's, looked at again when their files change.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,6 +12,7 @@ use thiserror::Error;
 
 use super::file::{self, RuleFile, RulesError};
 use super::{leads, project};
+use crate::limits;
 
 /// Where an administrator writes rules, unless `LK_ADMIN_RULES` says otherwise to the daemon.
 const ADMIN: &str = "/etc/lockkeeper/rules.toml";
@@ -22,6 +23,8 @@ pub(crate) struct Rules {
     home: Option<PathBuf>,
     files: [(Layer, PathBuf); 2],
     kept: Mutex<[Kept; 2]>,
+    /// Those of workspaces, by where they were kept.
+    projects: Mutex<HashMap<PathBuf, (Seen, Arc<RuleFile>)>>,
 }
 
 /// What was read last.
@@ -57,6 +60,10 @@ pub(crate) enum Change {
     Bad(#[from] BadRule),
     #[error("{0}; mend that first")]
     File(#[from] RulesError),
+    #[error(transparent)]
+    TooLong(file::TooLong),
+    #[error("{0} is not written as a table of its own (`[[rule]]`): take it out of {1} yourself")]
+    Inline(String, PathBuf),
     #[error("a rule is called {0} already")]
     Taken(String),
     #[error("you have no rule that is called {0}")]
@@ -85,6 +92,7 @@ impl Rules {
             home: env::var_os("HOME").map(PathBuf::from).filter(|home| home.is_absolute()),
             files: [(Layer::Admin, admin), (Layer::User, user)],
             kept: Mutex::default(),
+            projects: Mutex::default(),
         };
         let kept = rules.look();
         let wrong = kept.iter().find_map(|kept| kept.error.clone());
@@ -118,18 +126,36 @@ impl Rules {
     /// The rules that hold for an agent that works in `workspace`, whose rules were kept in `attempt`. Where those that were
     /// kept cannot be read any more, everything is asked.
     pub(crate) fn policy(&self, workspace: &Path, attempt: &Path) -> Arc<Policy> {
-        self.with_project(workspace, project::kept(attempt))
+        self.with_project(workspace, self.project(attempt))
     }
 
     /// The rules that would hold for an agent that is started in `workspace` now.
     pub(crate) fn policy_at_launch(&self, workspace: &Path) -> Arc<Policy> {
-        self.with_project(workspace, project::present(workspace))
+        self.with_project(workspace, project::present(workspace).map(Arc::new))
     }
 
-    fn with_project(&self, workspace: &Path, project: Result<RuleFile, RulesError>) -> Arc<Policy> {
-        let project = project.unwrap_or_else(|error| project::nothing_known(&error));
+    /// The rules of a workspace as they were kept for an attempt, understood once.
+    fn project(&self, attempt: &Path) -> Result<Arc<RuleFile>, RulesError> {
+        /// So many agents at work are more than a host has; what is forgotten is understood again.
+        const KEPT: usize = 256;
+        let path = project::place_of_kept(attempt);
+        let Some(seen) = seen(&path) else { return Ok(Arc::default()) };
+        let mut kept = self.projects.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, file)) = kept.get(&path).filter(|(when, _)| *when == seen) {
+            return Ok(file.clone());
+        }
+        let file = Arc::new(project::kept(attempt)?);
+        if kept.len() >= KEPT {
+            kept.clear();
+        }
+        kept.insert(path, (seen, file.clone()));
+        Ok(file)
+    }
+
+    fn with_project(&self, workspace: &Path, project: Result<Arc<RuleFile>, RulesError>) -> Arc<Policy> {
+        let project = project.unwrap_or_else(|error| Arc::new(project::nothing_known(&error)));
         let files: Vec<Arc<RuleFile>> = self.look().iter().map(|kept| kept.file.clone()).collect();
-        let all = || files.iter().map(Arc::as_ref).chain([&project]);
+        let all = || files.iter().map(Arc::as_ref).chain([&*project]);
         let real = leads::real(workspace).unwrap_or_else(|| workspace.to_owned());
         Arc::new(Policy {
             workspace: real.to_string_lossy().into(),
@@ -138,78 +164,109 @@ impl Rules {
         })
     }
 
+    /// The names that rules would have below those of the user, if they can be written there.
+    pub(crate) fn named(&self, specs: &[RuleSpec]) -> Result<Vec<RuleSpec>, Change> {
+        let kept = self.look();
+        let [_, user] = &*kept;
+        let named = named(user, specs)?;
+        self.with(&named)?;
+        Ok(named)
+    }
+
     /// Writes rules below those of the user, all or none; tells what they are called.
     pub(crate) fn add(&self, specs: &[RuleSpec]) -> Result<Vec<String>, Change> {
         let mut kept = self.look();
-        let [_, (_, path)] = &self.files;
         let [_, user] = &mut *kept;
-        if let Some(error) = &user.error {
-            return Err(error.clone().into());
-        }
-        let there = user.file.rules.iter().filter_map(|rule| rule.first()).map(|rule| rule.id.clone());
-        let mut called: BTreeSet<String> = there.collect();
-        let mut named = Vec::with_capacity(specs.len());
-        let mut ids = Vec::with_capacity(specs.len());
-        for spec in specs {
-            // A name that stays whatever is written before it.
-            let numbered = (1..=called.len() + 1).map(|no| format!("r{no}"));
-            let free = || numbered.clone().find(|name| !called.contains(&format!("{}:{name}", Layer::User)));
-            let spec = RuleSpec { name: spec.name.clone().or_else(free), ..spec.clone() };
-            let id = spec.compile(Layer::User, "0")?.id;
-            if !called.insert(id.clone()) {
-                return Err(Change::Taken(id));
-            }
-            ids.push(id);
-            named.push(spec);
-        }
+        let named = named(user, specs)?;
+        self.put(user, &named)?;
+        named.iter().map(|spec| Ok(spec.compile(Layer::User, "0")?.id)).collect()
+    }
+
+    /// Writes those that are not there as they are. All of them have names.
+    pub(crate) fn ensure(&self, specs: &[RuleSpec]) -> Result<(), Change> {
+        let mut kept = self.look();
+        let [_, user] = &mut *kept;
+        let missing: Vec<RuleSpec> = specs
+            .iter()
+            .filter(|spec| !user.file.rules.iter().any(|rule| rule.spec == **spec))
+            .cloned()
+            .collect();
+        if missing.is_empty() { Ok(()) } else { self.put(user, &named(user, &missing)?) }
+    }
+
+    fn put(&self, user: &mut Kept, named: &[RuleSpec]) -> Result<(), Change> {
+        let [_, (_, path)] = &self.files;
+        let (text, file) = self.with(named)?;
+        write(path, &text).map_err(|why| Change::Unwritable { path: path.clone(), why })?;
+        *user = Kept { seen: seen(path), file: Arc::new(file), error: None };
+        Ok(())
+    }
+
+    /// The file of the user with these rules below it.
+    fn with(&self, named: &[RuleSpec]) -> Result<(String, RuleFile), Change> {
+        let [_, (_, path)] = &self.files;
         let unwritable = |why: io::Error| Change::Unwritable { path: path.clone(), why };
-        let mut text = text_of(path).map_err(unwritable)?;
+        let mut text = file::text_of(path).map_err(unwritable)?.unwrap_or_default();
         if !text.is_empty() {
             text.push_str(if text.ends_with('\n') { "\n" } else { "\n\n" });
         }
-        let rules = toml::to_string(&Written { rule: &named })
-            .map_err(|error| unwritable(io::Error::other(error)))?;
+        let rules =
+            toml::to_string(&Written { rule: named }).map_err(|error| unwritable(io::Error::other(error)))?;
         text.push_str(&rules);
+        if text.len() as u64 > limits::RULES_FILE_BYTES {
+            return Err(Change::TooLong(file::TooLong));
+        }
         let file = file::parse(&text, path, Layer::User, self.home.as_deref())?;
-        write(path, &text).map_err(unwritable)?;
-        *user = Kept { seen: seen(path), file: Arc::new(file), error: None };
-        Ok(ids)
+        Ok((text, file))
     }
 
     /// The same rule with its paths as they are and where they lead, for a place that is no file.
     pub(crate) fn placed(&self, spec: &RuleSpec) -> Vec<RuleSpec> {
-        file::placed(spec, self.home.as_deref()).collect()
+        let mut rules: Vec<RuleSpec> = file::placed(spec, self.home.as_deref()).collect();
+        // A name belongs to one.
+        rules.iter_mut().skip(1).for_each(|rule| rule.name = None);
+        rules
     }
 
-    /// Takes rules of the user out of their file, all or none. Its other lines stay as they are.
-    pub(crate) fn remove(&self, ids: &[String]) -> Result<(), Change> {
-        let mut kept = self.look();
+    /// Takes a rule of the user out of their file. Its other lines stay as they are.
+    pub(crate) fn remove(&self, id: &str) -> Result<(), Change> {
         let [_, (_, path)] = &self.files;
+        let mut kept = self.look();
         let [_, user] = &mut *kept;
+        let (text, file) = self.text_without(user, id)?;
+        write(path, &text).map_err(|why| Change::Unwritable { path: path.clone(), why })?;
+        *user = Kept { seen: seen(path), file: Arc::new(file), error: None };
+        Ok(())
+    }
+
+    /// Whether a rule of the user can be taken out of their file.
+    pub(crate) fn check_remove(&self, id: &str) -> Result<(), Change> {
+        let kept = self.look();
+        let [_, user] = &*kept;
+        self.text_without(user, id).map(drop)
+    }
+
+    fn text_without(&self, user: &Kept, id: &str) -> Result<(String, RuleFile), Change> {
+        let [_, (_, path)] = &self.files;
         if let Some(error) = &user.error {
             return Err(error.clone().into());
         }
-        let mut places = Vec::with_capacity(ids.len());
-        for id in ids {
-            let mut rules = user.file.rules.iter();
-            let at = rules.position(|rule| rule.first().is_some_and(|rule| rule.id == *id));
-            places.push(at.ok_or_else(|| Change::Unknown(id.clone()))?);
-        }
-        places.sort_unstable();
+        let mut rules = user.file.rules.iter();
+        let at = rules.position(|rule| rule.first().is_some_and(|rule| rule.id == id));
+        let at = at.ok_or_else(|| Change::Unknown(id.to_owned()))?;
         let unwritable = |why: io::Error| Change::Unwritable { path: path.clone(), why };
-        let text = text_of(path).map_err(unwritable)?;
+        let text = file::text_of(path).map_err(unwritable)?.unwrap_or_default();
         let mut document: toml_edit::DocumentMut =
             text.parse().map_err(|error| unwritable(io::Error::other(error)))?;
-        if let Some(rules) = document.get_mut("rule").and_then(toml_edit::Item::as_array_of_tables_mut) {
-            for at in places.into_iter().rev() {
-                rules.remove(at);
-            }
-        }
+        let Some(rules) = document.get_mut("rule").and_then(toml_edit::Item::as_array_of_tables_mut) else {
+            return Err(Change::Inline(id.to_owned(), path.clone()));
+        };
+        let above = take_out(rules, at);
+        let behind = document.trailing().as_str().unwrap_or_default().to_owned();
+        document.set_trailing(above + &behind);
         let text = document.to_string();
         let file = file::parse(&text, path, Layer::User, self.home.as_deref())?;
-        write(path, &text).map_err(unwritable)?;
-        *user = Kept { seen: seen(path), file: Arc::new(file), error: None };
-        Ok(())
+        Ok((text, file))
     }
 
     /// What holds, after a look at the files. One that cannot be understood leaves what held before, and says so.
@@ -239,10 +296,45 @@ fn seen(path: &Path) -> Option<Seen> {
     Some(Seen { inode: meta.ino(), len: meta.len(), changed })
 }
 
-fn text_of(path: &Path) -> io::Result<String> {
-    match fs::read_to_string(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
-        other => other,
+/// The same rules, each with a name that is free.
+fn named(user: &Kept, specs: &[RuleSpec]) -> Result<Vec<RuleSpec>, Change> {
+    if let Some(error) = &user.error {
+        return Err(error.clone().into());
+    }
+    let rules = user.file.rules.iter().filter_map(|rule| rule.first()).map(|rule| rule.id.clone());
+    let ratings = user.file.ratings.iter().filter_map(|rating| rating.first()).map(|it| it.id.clone());
+    let mut called: BTreeSet<String> = rules.chain(ratings).collect();
+    let mut named = Vec::with_capacity(specs.len());
+    for spec in specs {
+        // A name that stays whatever is written before it.
+        let numbered = (1..=called.len() + 1).map(|no| format!("r{no}"));
+        let free = || numbered.clone().find(|name| !called.contains(&format!("{}:{name}", Layer::User)));
+        let spec = RuleSpec { name: spec.name.clone().or_else(free), ..spec.clone() };
+        let id = spec.compile(Layer::User, "0")?.id;
+        if !called.insert(id.clone()) {
+            return Err(Change::Taken(id));
+        }
+        named.push(spec);
+    }
+    Ok(named)
+}
+
+/// Takes a rule out. The comments above it stay: they may be about the whole file, or about the rules behind. Those that
+/// no rule is behind are told.
+fn take_out(rules: &mut toml_edit::ArrayOfTables, at: usize) -> String {
+    let above = |table: &toml_edit::Table| {
+        table.decor().prefix().and_then(|prefix| prefix.as_str()).unwrap_or_default().to_owned()
+    };
+    let comments = rules.get(at).map(above).filter(|text| text.contains('#')).unwrap_or_default();
+    rules.remove(at);
+    match rules.get_mut(at) {
+        Some(next) if !comments.is_empty() => {
+            let own = above(next);
+            next.decor_mut().set_prefix(format!("{}\n{}", comments.trim_end(), own));
+            String::new()
+        }
+        Some(_) => String::new(),
+        None => comments,
     }
 }
 

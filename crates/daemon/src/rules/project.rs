@@ -31,7 +31,7 @@ pub(crate) fn keep(workspace: &Path, attempt: &Path) -> io::Result<()> {
     let source = place(workspace);
     let text = match present(workspace) {
         Ok(file) if file == RuleFile::default() => return Ok(()),
-        Ok(_) => fs::read_to_string(&source)?,
+        Ok(_) => file::text_of(&source)?.unwrap_or_default(),
         Err(error) => {
             toml::to_string(&Written { rule: vec![ask_everything(&error)] }).map_err(io::Error::other)?
         }
@@ -39,9 +39,14 @@ pub(crate) fn keep(workspace: &Path, attempt: &Path) -> io::Result<()> {
     fs::write(attempt.join(KEPT), text)
 }
 
+/// Where the rules of a workspace are kept for an attempt.
+pub(super) fn place_of_kept(attempt: &Path) -> PathBuf {
+    attempt.join(KEPT)
+}
+
 /// The rules of the workspace that were kept for an attempt.
 pub(super) fn kept(attempt: &Path) -> Result<RuleFile, RulesError> {
-    file::read(&attempt.join(KEPT), Layer::Project, None)
+    file::read(&place_of_kept(attempt), Layer::Project, None)
 }
 
 /// What holds where nobody knows the rules: everything is asked.

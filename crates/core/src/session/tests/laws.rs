@@ -559,7 +559,7 @@ pub(super) fn stands(state: &State) {
             "a wish waits for a process that is gone"
         );
         assert!(state.open_tools.is_empty() && state.tasks.is_empty());
-        let tells = |duty: &Duty| matches!(duty, Duty::Tell { .. });
+        let tells = |duty: &Duty| matches!(duty, Duty::Tell { .. } | Duty::WriteRule { .. });
         assert!(state.settled_since_boot && duties(state).iter().all(tells));
     }
     if state.turn.is_some() {

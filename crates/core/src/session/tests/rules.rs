@@ -69,11 +69,37 @@ fn a_rule_of_a_session_loosens_nobody_elses_and_a_refused_decision_leaves_none()
 }
 
 #[test]
+fn a_rule_of_the_user_is_written_after_the_decision_and_by_the_next_daemon_if_this_one_dies() {
+    let mut w = World::guarded();
+    w.says(asking(ask("r1")));
+    let always = Always::User(vec![about("make", Effect::Allow)]);
+    w.asks(Command::Decide { gate: GateNo(1), decision: Decision::Allow, always });
+    assert_eq!(w.kinds(), ["outbox.intended", "gate.decided", "rule.wanted"]);
+    let id = format!("user:{}.r1", w.state.id);
+    assert!(w.todo().contains(&format!("write {id}")), "{:?}", w.todo());
+    w.writes();
+    w.daemon_restarts();
+    w.adopted();
+    assert_eq!(w.todo(), [format!("write {id}")]);
+    // It holds here already.
+    w.says(asking(ask("r2")));
+    assert_eq!(rule_of(&w, 2), (id.as_str(), Some(Through::Rule)));
+    w.writes();
+    w.sees(Observation::RuleWritten { rule: RuleNo(1), error: Some("no space".to_owned()) });
+    assert_eq!((w.kinds(), w.todo()), (vec!["rule.written"], Vec::<String>::new()));
+    w.says(asking(ask("r3")));
+    assert_eq!(w.status(), Status::AwaitingInput);
+}
+
+#[test]
 fn only_a_permission_that_is_allowed_as_it_is_can_be_given_for_good() {
     let mut w = World::running();
     w.requests("r1");
     let deny = Decision::Deny { message: "no".to_owned() };
-    for always in [Always::Session(vec![about("make", Effect::Allow)]), Always::Written(vec![])] {
+    for always in [
+        Always::Session(vec![about("make", Effect::Allow)]),
+        Always::User(vec![about("make", Effect::Allow)]),
+    ] {
         let refused = w.refused(Command::Decide { gate: GateNo(1), decision: deny.clone(), always });
         assert_eq!(refused.code(), "decision_mismatch");
     }

@@ -528,6 +528,7 @@ impl World {
                     Action::SetModel { model, .. } => format!("set model {model}"),
                     Action::SetMode { mode, .. } => format!("set mode {mode}"),
                 }),
+                Duty::WriteRule { rule } => Some(format!("write {}", rule.id)),
                 Duty::Tell { notice } => Some(format!("tell {} {}", notice.no, notice.what.word())),
                 Duty::Signal { out, .. } => Some(format!("signal {} {:?}", out.signal.number(), out.scope)),
             })

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use lockkeeper_core::audit::audit;
-use lockkeeper_core::session::{DutyId, Envelope, Event, State};
+use lockkeeper_core::session::{Envelope, Event, State};
 use lockkeeper_core::turn::Outcome;
 use lockkeeper_holder::frames;
 use lockkeeper_store::{Append, Appended, Cursor, Ingested, SessionRow, StoreError};
@@ -12,7 +12,7 @@ use super::super::attach;
 use super::super::feed::{Feed, Read};
 use super::super::{Done, Live, Refused, rows};
 use super::decide::{Answer, Decided};
-use super::{Adoption, Journal, Task};
+use super::{Adoption, Journal, Task, is_beside_process};
 use crate::host;
 use crate::hub::Told;
 use crate::limits;
@@ -120,7 +120,7 @@ impl Task {
             self.link = None;
             self.journal = Journal::default();
             self.consumed = 0;
-            self.in_flight.retain(|duty| matches!(duty, DutyId::Tell(_)));
+            self.in_flight.retain(is_beside_process);
         }
         if self.state.settled_since_boot && self.journal.adoption == Adoption::Reading {
             self.journal.adoption = Adoption::Settled;

@@ -101,13 +101,16 @@ impl Task {
     /// where the paths of tools lead.
     fn policy(&self, read: &mut Read, messages: &[Message]) -> Arc<Policy> {
         let attempt = self.state.process.attempt().map(|attempt| attempt.no);
-        // Most of what is read tells what an agent says, and asks nothing.
-        let says = |(_, input): &(Stamp, Input)| matches!(input, Input::Observation(Observation::Agent { says, .. }) if !matches!(says, AgentSays::Asked { .. }));
-        if attempt.is_some() && messages.is_empty() && read.inputs.iter().all(says) {
-            return Arc::default();
-        }
+        // A process is started only where there is none, or where it turns out that it has gone.
+        let says =
+            |(_, input): &(Stamp, Input)| matches!(input, Input::Observation(Observation::Agent { .. }));
+        let observed = |message: &Message| matches!(message, Message::Observed(_));
+        let may_launch = attempt.is_none() || !read.inputs.iter().all(says) || messages.iter().any(observed);
         let mut uses: Vec<&mut ToolUse> =
             read.inputs.iter_mut().filter_map(|(_, input)| asks(input)).collect();
+        if !may_launch && uses.is_empty() {
+            return Arc::default();
+        }
         let workspace = Path::new(&self.state.profile.dir);
         // Some files are looked at; other tasks move to other threads meanwhile.
         in_place(|| {

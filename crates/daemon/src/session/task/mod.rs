@@ -157,8 +157,8 @@ impl Task {
             }
             (None, None) => None,
         };
-        let telling = self.in_flight.iter().any(|duty| matches!(duty, DutyId::Tell(_)));
-        let idle = self.retry_at.is_none() && due.is_none() && !telling;
+        let busy = self.in_flight.iter().any(is_beside_process);
+        let idle = self.retry_at.is_none() && due.is_none() && !busy;
         let sleep = async {
             match timer {
                 // One more millisecond: the awake clock counts whole ones.
@@ -251,7 +251,8 @@ impl Task {
     }
 
     fn forget_requests(&mut self) {
-        self.in_flight.retain(|duty| matches!(duty, DutyId::Launch(_) | DutyId::Watch(_) | DutyId::Tell(_)));
+        self.in_flight
+            .retain(|duty| matches!(duty, DutyId::Launch(_) | DutyId::Watch(_)) || is_beside_process(duty));
     }
 
     fn took(&mut self, attempt: AttemptNo, found: Found, messages: &mut Vec<Message>) {
@@ -444,6 +445,14 @@ fn end_unreadable(attempt: AttemptNo, link: Option<&Link>, journal: &mut Journal
         tracing::error!(%attempt, why, "the journal cannot be read; the attempt is ended");
     }
     link.send(&frames::Request::Quit);
+}
+
+/// Whether a duty is no process's, so that it goes on whatever becomes of that.
+fn is_beside_process(duty: &DutyId) -> bool {
+    match duty {
+        DutyId::Tell(_) | DutyId::WriteRule(_) => true,
+        DutyId::Launch(_) | DutyId::Watch(_) | DutyId::Write(..) | DutyId::Signal(..) => false,
+    }
 }
 
 /// Who asks that the session be removed, and where the answer goes.

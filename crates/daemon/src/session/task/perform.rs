@@ -64,6 +64,18 @@ impl Task {
                 };
                 self.sent(id, sent);
             }
+            Duty::WriteRule { rule } => {
+                self.in_flight.insert(id);
+                let (host, session) = (self.host.clone(), self.state.id.clone());
+                self.host.tasks.spawn(async move {
+                    let written = host.ensure_rules(vec![rule.spec.clone()]).await;
+                    if let Err(why) = &written {
+                        tracing::error!(%session, rule = rule.id, why, "a rule could not be written");
+                    }
+                    let written = Observation::RuleWritten { rule: rule.no, error: written.err() };
+                    host.observe(&session, written).await;
+                });
+            }
             Duty::Tell { notice } => {
                 self.in_flight.insert(id);
                 let (host, state) = (self.host.clone(), self.state.clone());

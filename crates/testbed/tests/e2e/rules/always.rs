@@ -64,17 +64,18 @@ fn what_is_allowed_for_good_in_a_workspace_goes_on_there_and_nowhere_else() -> F
         assert_eq!(fs::read_to_string(home.user_rules())?, LOOK, "nothing is written by looking");
 
         let gate = allow_always(&session, "workspace", &offered["rules"])?.good()?;
-        assert_eq!(gate["decision"]["rules"], json!(["user:r1"]));
+        let id = format!("user:{}.r1", session.id);
+        assert_eq!(gate["decision"]["rules"], json!([id]));
         watch.status("idle")?;
         let written = fs::read_to_string(home.user_rules())?;
         ensure!(written.starts_with(LOOK) && written.contains("command = \"make x\""), "{written}");
 
         home.crash_and_start()?;
         runs(&session, "make x", "idle")?;
-        assert_eq!(by(&session)?, rule("rule", "user:r1"));
+        assert_eq!(by(&session)?, rule("rule", &id));
         let other = home.session(&kept(VERSIONS[1]))?;
         runs(&other, "make x", "idle")?;
-        assert_eq!(by(&other)?, rule("rule", "user:r1"));
+        assert_eq!(by(&other)?, rule("rule", &id));
         runs(&other, "make x y", "awaiting_input")?;
         let elsewhere = home.path("elsewhere");
         fs::create_dir(&elsewhere)?;
@@ -268,6 +269,76 @@ fn where_the_rule_cannot_be_written_nothing_is_decided() -> Fallible {
         fs::remove_file(home.user_rules())?;
         allow_always(&session, "user", &rules)?.good()?;
         ensure!(fs::read_to_string(home.user_rules())?.contains("make x"), "it is written");
+        Ok(())
+    })
+}
+
+#[test]
+fn a_shell_line_without_a_command_is_no_licence_for_all_of_the_shell() -> Fallible {
+    with_rules(LOOK, |home| {
+        for line in ["x=1", "[[ -f x ]]", "((1+1))", "# x", "", "case x in esac"] {
+            let (session, mut watch) = asking(home, VERSIONS[0], &format!("{} ;; SAY end", asked(line)))?;
+            offer(home, &session, "session")?.is_problem(409, "always_impossible")?;
+            let wide = json!([{"effect": "allow", "tool": "Bash", "command": "*"}]);
+            allow_always(&session, "session", &wide)?.is_problem(409, "always_impossible")?;
+            session.allow()?;
+            watch.status("idle")?;
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn a_caller_that_goes_away_leaves_no_rule_that_nobody_decided() -> Fallible {
+    use std::io::Write as _;
+    with_rules(LOOK, |home| {
+        for round in 0..10 {
+            let (session, mut watch) = asking(home, VERSIONS[0], &format!("{} ;; SAY end", asked("make x")))?;
+            let gate = last_gate(&session)?;
+            let rules = json!([{"effect": "allow", "tool": "Bash", "command": format!("make {round}")}, {"effect": "allow", "tool": "Bash", "command": "make x"}]);
+            let body = json!({"decision": "allow", "always": {"scope": "user", "rules": rules}}).to_string();
+            let mut socket = home.api().connect()?;
+            let request = format!(
+                "POST /v1/gates/{gate}/decision HTTP/1.1\r\nhost: lk\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+                body.len()
+            );
+            socket.write_all(request.as_bytes())?;
+            drop(socket);
+            session.decide(&gate, &json!({"decision": "deny", "message": "no"}))?;
+            watch.status("idle")?;
+            let decided = last(&session)?["decision"]["decision"].clone();
+            if decided == "allow" {
+                watch.event("rule.written")?;
+                watch.event("rule.written")?;
+            }
+            let written = fs::read_to_string(home.user_rules())?.contains(&format!("make {round}\""));
+            assert_eq!(written, decided == "allow", "round {round}");
+            for rule in home.api().get("/v1/rules")?["rules"].as_array().into_iter().flatten() {
+                let id = rule["id"].as_str().unwrap_or_default();
+                if id != "user:look" {
+                    assert_eq!(home.api().send("DELETE", &format!("/v1/rules/{id}"), &[], None)?.status, 204);
+                }
+            }
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn what_a_rule_denies_by_now_is_not_let_go_on_by_a_decision() -> Fallible {
+    with_rules(LOOK, |home| {
+        let (session, mut watch) = asking(home, VERSIONS[1], &format!("{} ;; SAY end", asked("make x")))?;
+        let deny = json!({"effect": "deny", "command": "rm *", "reason": "keep it"});
+        home.api().post("/v1/rules", &deny)?;
+        let gate = last_gate(&session)?;
+        let edit = json!({"decision": "edit", "input": {"command": "rm x"}});
+        let refused = session.decide(&gate, &edit)?;
+        refused.is_problem(409, "decision_denied")?;
+        ensure!(refused.text().contains("denies it: keep it"), "{}", refused.text());
+        home.api().post("/v1/rules", &json!({"effect": "deny", "command": "make *", "name": "late"}))?;
+        session.decide(&gate, &json!({"decision": "allow"}))?.is_problem(409, "decision_denied")?;
+        session.decide(&gate, &json!({"decision": "edit", "input": {"command": "true"}}))?.good()?;
+        watch.status("idle")?;
         Ok(())
     })
 }

@@ -225,3 +225,77 @@ fn a_rule_holds_for_an_agent_that_runs_already_as_far_as_it_asks_and_the_answer_
         Ok(())
     })
 }
+
+#[test]
+fn what_is_at_the_place_of_rules_and_is_no_file_of_rules_keeps_nothing_up() -> Fallible {
+    with_rules("", |home| {
+        let place = home.workspace().join(".lockkeeper");
+        fs::create_dir(&place)?;
+        let rules = place.join("rules.toml");
+        let session = home.session(&super::kept(super::VERSIONS[0]).prompt("HANG"))?;
+        let mut watch = session.watch()?;
+        watch.status("running")?;
+        ensure!(std::process::Command::new("mkfifo").arg(&rules).status()?.success(), "no pipe");
+        session.act("interrupt")?;
+        watch.status("idle")?;
+        let list = home.api().get(&format!("/v1/rules?session={}", session.id))?;
+        let errors: Vec<&str> = list["files"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(|file| file["error"].as_str())
+            .collect();
+        ensure!(errors.iter().any(|error| error.contains("no ordinary file")), "{errors:?}");
+        session.act("kill")?;
+        session.wait("end")?;
+        // None is started there before that is mended.
+        let body = super::kept(super::VERSIONS[0]).body(home);
+        home.api().json("POST", "/v1/sessions", &body)?.is_problem(422, "rule_invalid")?;
+        fs::remove_file(&rules)?;
+        std::os::unix::fs::symlink("/dev/zero", &rules)?;
+        home.api().json("POST", "/v1/sessions", &body)?.is_problem(422, "rule_invalid")?;
+        Ok(())
+    })
+}
+
+#[test]
+fn rules_that_would_be_too_many_to_be_read_again_are_not_written() -> Fallible {
+    with_rules("", |home| {
+        let long = "x".repeat(4000);
+        let mut refused = None;
+        for no in 0..100 {
+            let rule = json!({"effect": "ask", "command": format!("{long}{no}")});
+            let answer = home.api().json("POST", "/v1/rules", &rule)?;
+            if answer.status != 201 {
+                refused = Some(answer);
+                break;
+            }
+        }
+        let refused = refused.ok_or_else(|| crate::support::Failure::new("all were written"))?;
+        refused.is_problem(422, "rule_invalid")?;
+        ensure!(refused.text().contains("rules have at most"), "{}", refused.text());
+        home.crash_and_start()?;
+        Ok(())
+    })
+}
+
+#[test]
+fn comments_stay_when_a_rule_is_taken_out_and_what_is_written_inline_is_told() -> Fallible {
+    with_rules("# mine\n", |home| {
+        home.api().post("/v1/rules", &json!({"effect": "ask", "tool": "A", "name": "a"}))?;
+        home.api().post("/v1/rules", &json!({"effect": "ask", "tool": "B", "name": "b"}))?;
+        for rule in ["user:a", "user:b"] {
+            assert_eq!(home.api().send("DELETE", &format!("/v1/rules/{rule}"), &[], None)?.status, 204);
+        }
+        assert_eq!(fs::read_to_string(home.user_rules())?.trim_end(), "# mine");
+        let inline = "rule = [{ name = \"x\", effect = \"ask\", tool = \"A\" }]\n";
+        fs::write(home.user_rules(), inline)?;
+        let answer = home.api().send("DELETE", "/v1/rules/user:x", &[], None)?;
+        answer.is_problem(422, "rule_invalid")?;
+        ensure!(answer.text().contains("take it out of"), "{}", answer.text());
+        assert_eq!(fs::read_to_string(home.user_rules())?, inline);
+        fs::write(home.user_rules(), "[[rating]]\nname = \"r1\"\nrisk = \"low\"\ntool = \"A\"\n")?;
+        assert_eq!(home.api().post("/v1/rules", &json!({"effect": "ask", "tool": "B"}))?["id"], "user:r2");
+        Ok(())
+    })
+}
