@@ -19,6 +19,7 @@
 //! | `TOOL name {json}` | a tool call that nobody is asked about; `Write` really writes its file |
 //! | `ASK [name {json}]` | the same after a permission request |
 //! | `ASK2 [name {json}]` | two calls of the tool, asked about one after the other |
+//! | `ASKS n [name {json}]` | n calls of the tool, asked about all at once; each is over once it is answered |
 //! | `QUESTION [{json}]` | the `AskUserQuestion` tool |
 //! | `RUN secs\|path` | a shell command that takes so long, or until the file exists |
 //! | `SHELL command` | the command is run, with `sh -c`; the delta `running `, then its exit code and what it wrote; an interrupt kills it |
@@ -57,6 +58,7 @@
 )]
 
 mod agent;
+mod at_once;
 mod background;
 mod control;
 mod directive;
