@@ -112,6 +112,8 @@ pub(super) const STEPS: [&str; 2] = [
         record TEXT NOT NULL,
         hash TEXT NOT NULL -- of the hash before it and the record
     );
+    -- The open gates of one session, however many others have.
+    CREATE INDEX gates_open_of ON gates(session) WHERE open = 1;
     CREATE INDEX audit_session ON audit(session, no) WHERE session IS NOT NULL;
     ",
 ];

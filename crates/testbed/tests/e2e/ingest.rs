@@ -42,12 +42,12 @@ fn o45_half_a_line_before_the_end_is_told_and_the_turn_has_failed() -> Fallible 
 }
 
 #[test]
-fn o45_a_line_of_twenty_megabytes_is_noted_with_its_hash_and_memory_stays_bounded() -> Fallible {
+fn o45_a_line_of_forty_megabytes_is_noted_with_its_hash_and_memory_stays_bounded() -> Fallible {
     with_daemon(SHORT, |home| {
-        let session = home.session(&Spec::kept().prompt("HUGE 20"))?;
+        let session = home.session(&Spec::kept().prompt("HUGE 40"))?;
         let mut watch = session.watch()?;
         let malformed = watch.event("agent.malformed")?;
-        ensure!(malformed["bytes"].as_u64().is_some_and(|bytes| bytes > 20 << 20), "{malformed}");
+        ensure!(malformed["bytes"].as_u64().is_some_and(|bytes| bytes > 40 << 20), "{malformed}");
         ensure!(malformed["why"].to_string().contains("SHA-256"), "{malformed}");
         assert_eq!(watch.event("turn.ended")?["outcome"], "completed");
         assert_eq!(session.messages()?, ["huge done"]);

@@ -177,6 +177,59 @@ fn two_gates_are_asked_one_after_the_other() -> Outcome {
 }
 
 #[test]
+fn many_calls_are_asked_about_at_once_and_each_is_over_once_it_is_answered() -> Outcome {
+    let home = Home::new()?;
+    for version in BOTH {
+        let mut fake = home.start(version, &[])?;
+        fake.ask("init", &hooked())?;
+        fake.prompt("ASKS 3 Bash {\"command\":\"x\"} ;; SAY end")?;
+        let mut gates = Vec::new();
+        for _ in 0..3 {
+            let announced = fake.announced()?;
+            fake.answer(&announced, &json!({}))?;
+            gates.push(fake.gate()?);
+        }
+        // The last one is answered first.
+        for gate in gates.iter().rev() {
+            let answer = json!({"behavior": "allow", "updatedInput": {"command": "x"}});
+            fake.answer(gate, &answer)?;
+            let result = fake.0.until_type("user")?;
+            assert_eq!(result["message"]["content"][0]["tool_use_id"], gate["request"]["tool_use_id"]);
+        }
+        assert_eq!(fake.result()?["result"], "end");
+    }
+    Ok(())
+}
+
+#[test]
+fn an_interrupt_takes_back_all_that_was_asked_at_once_and_so_does_an_answer_that_says_so() -> Outcome {
+    let home = Home::new()?;
+    let mut fake = home.start("2.1.329", &[])?;
+    for by_request in [true, false] {
+        fake.prompt("ASKS 3")?;
+        let first = fake.gate()?;
+        fake.gate()?;
+        let last = fake.gate()?;
+        let answered = if by_request {
+            fake.request("i", &interrupt())?;
+            0
+        } else {
+            fake.answer(&last, &json!({"behavior": "deny", "message": "no", "interrupt": true}))?;
+            1
+        };
+        let from = fake.0.seen.len();
+        let result = fake.result()?;
+        assert_eq!(result["terminal_reason"], "aborted_tools");
+        assert_eq!(result["permission_denials"].as_array().map(Vec::len), Some(3));
+        let withdrawn = |line: &&Value| line["type"] == "control_cancel_request";
+        let withdrawn: Vec<&Value> = fake.0.seen[from..].iter().filter(withdrawn).collect();
+        assert_eq!(withdrawn.len(), 3 - answered);
+        assert_eq!(withdrawn[0]["request_id"], first["request_id"]);
+    }
+    Ok(())
+}
+
+#[test]
 fn an_open_gate_survives_a_second_handshake_but_not_the_end_of_stdin() -> Outcome {
     let home = Home::new()?;
     for version in BOTH {

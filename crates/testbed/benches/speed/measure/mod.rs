@@ -1,6 +1,7 @@
 //! The benchmarks, one file each, and what they measure with.
 
 mod cost;
+mod gates;
 mod many;
 mod preempt;
 mod queue;
@@ -23,6 +24,11 @@ pub(crate) struct Benchmark {
 
 /// All of them.
 pub(crate) const ALL: &[Benchmark] = &[
+    Benchmark {
+        name: "gates",
+        about: "a decision on its way to the agent, and lists and decisions by the gates that are open",
+        measure: gates::measure,
+    },
     Benchmark {
         name: "preempt",
         about: "a preemption beside a plain interrupt, taking turns in one session",

@@ -48,7 +48,7 @@ pub(crate) fn measure(size: Size) -> Fallible<Report> {
         }
         for (what, samples) in CostsOfAll::KINDS {
             let those = sessions.iter().map(|busy| (busy.length, samples(&busy.costs)));
-            report.add_by_waiting(what, &those.collect::<Vec<_>>());
+            report.add_by_count(what, "wait", &those.collect::<Vec<_>>());
         }
         Ok(())
     })?;

@@ -53,13 +53,13 @@ impl Report {
         });
     }
 
-    /// Adds the same thing by how many wait, and how the most compare to the fewest.
-    pub(crate) fn add_by_waiting(&mut self, what: &str, those: &[(usize, &Samples)]) {
-        for (waiting, samples) in those {
-            self.add(format!("{what}, {waiting} wait"), samples);
+    /// Adds the same thing by how many wait, or whatever they do, and how the most compare to the fewest.
+    pub(crate) fn add_by_count(&mut self, what: &str, they: &str, those: &[(usize, &Samples)]) {
+        for (count, samples) in those {
+            self.add(format!("{what}, {count} {they}"), samples);
         }
         if let [(few, short), .., (many, long)] = those {
-            self.ratio(&format!("{what}, {many} to {few} that wait"), long, short);
+            self.ratio(&format!("{what}, {many} to {few} that {they}"), long, short);
         }
     }
 

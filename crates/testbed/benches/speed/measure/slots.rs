@@ -12,7 +12,7 @@ use serde_json::json;
 use super::cost::Costs;
 use super::report::{Report, Samples};
 use super::{Size, many};
-use crate::support::{Fallible, Frame, Home, Session, Spec, Stream, ensure, with_daemon};
+use crate::support::{Fallible, Frame, Home, Session, Spec, Stream, ensure};
 
 const ONE_SLOT: &str = "[slots]\nall = 1\n";
 
@@ -62,7 +62,7 @@ pub(crate) fn measure(size: Size) -> Fallible<Report> {
     let mut report = Report::default();
     let load = size.of(Load { paced: 200, flood: 10_000 }, Load { paced: 5, flood: 20 });
     let waiting = size.of(WAITING, QUICK_WAITING);
-    with_daemons(waiting.len(), &[], &mut |homes| {
+    many::daemons(ONE_SLOT, waiting.len(), |homes| {
         let mut hosts = Vec::new();
         for (home, waiting) in homes.iter().zip(waiting) {
             hosts.push(Crowded::new(home, waiting, load)?);
@@ -74,17 +74,11 @@ pub(crate) fn measure(size: Size) -> Fallible<Report> {
         }
         for (what, samples) in CostsOfAll::KINDS {
             let those = hosts.iter().map(|host| (host.waiting, samples(&host.costs)));
-            report.add_by_waiting(what, &those.collect::<Vec<_>>());
+            report.add_by_count(what, "wait", &those.collect::<Vec<_>>());
         }
         Ok(())
     })?;
     Ok(report)
-}
-
-/// Starts so many daemons more, one within the other, for each ends with what is done with it.
-fn with_daemons(more: usize, homes: &[&Home], work: &mut dyn FnMut(&[&Home]) -> Fallible) -> Fallible {
-    let Some(more) = more.checked_sub(1) else { return work(homes) };
-    with_daemon(ONE_SLOT, |home| with_daemons(more, &[homes, &[home]].concat(), work))
 }
 
 /// One of the costs.

@@ -38,7 +38,8 @@ pub(crate) struct Agent {
     pub(crate) session: Session,
     pub(crate) queue: VecDeque<Prompt>,
     pub(crate) turn: Option<Turn>,
-    pub(crate) gate: Option<Gate>,
+    /// The requests that nobody has looked at the answers of.
+    pub(crate) gates: Vec<Gate>,
     pub(crate) hook: Option<Hook>,
     pub(crate) tasks: Vec<Task>,
     pub(crate) check: Option<ModelCheck>,
@@ -138,7 +139,7 @@ impl Agent {
             session,
             queue: VecDeque::new(),
             turn: None,
-            gate: None,
+            gates: Vec::new(),
             hook: None,
             tasks: Vec::new(),
             check: None,
@@ -241,9 +242,7 @@ impl Agent {
             Input::Line(line) => self.take_line(&line),
             Input::End => {
                 self.ended = true;
-                if let Some(gate) = &mut self.gate {
-                    gate.close();
-                }
+                self.gates.iter_mut().for_each(Gate::close);
                 Ok(())
             }
             Input::Broken(line, error) => {

@@ -88,7 +88,7 @@ impl Agent {
             return Ok(());
         }
         self.keep_hooks(&request["hooks"]);
-        let asked = self.gate.iter().filter(|gate| gate.is_permission());
+        let asked = self.gates.iter().filter(|gate| gate.is_permission());
         let pending: Vec<Value> = asked.map(|gate| gate.request.clone()).collect();
         let mut beside = json!({"response": shapes::initialized(&self.facts, self.state())});
         if self.facts.kind == Kind::Newer {
@@ -108,7 +108,7 @@ impl Agent {
             self.stop_subagents()?;
         } else if self.interrupt.is_none() {
             self.interrupt = Some(Interrupt::Request);
-            self.withdraw_gate()?;
+            self.withdraw_gates()?;
         }
         let mut cancelled: Vec<String> = Vec::new();
         if self.facts.kind == Kind::Newer && request["cancel_queued"] == true {

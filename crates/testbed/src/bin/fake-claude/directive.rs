@@ -12,6 +12,7 @@ pub(crate) enum Step {
     Lines { count: u32, pause: Duration, bytes: usize },
     Tool { calls: u32, asks: bool, name: String, input: Value },
     Elicit { asked: Value, done: Option<PathBuf> },
+    AskAtOnce { calls: u32, name: String, input: Value },
     Run(Due),
     Shell(String),
     Hang,
@@ -83,6 +84,7 @@ fn step(text: &str) -> Option<Step> {
         "TOOL" => tool(rest, 1, false)?,
         "ASK" => tool(rest, 1, true)?,
         "ASK2" => tool(rest, 2, true)?,
+        "ASKS" => ask_at_once(rest)?,
         "QUESTION" => {
             let input = if rest.is_empty() { default_question() } else { serde_json::from_str(rest).ok()? };
             Step::Tool { calls: 1, asks: true, name: "AskUserQuestion".to_owned(), input }
@@ -137,13 +139,29 @@ fn due(text: &str) -> Option<Due> {
 }
 
 fn tool(text: &str, calls: u32, asks: bool) -> Option<Step> {
-    if text.is_empty() && asks {
-        let input = json!({"command": "touch asked", "description": "d"});
-        return Some(Step::Tool { calls, asks, name: "Bash".to_owned(), input });
+    let (name, input) = if asks { asked_tool(text)? } else { named_tool(text)? };
+    Some(Step::Tool { calls, asks, name, input })
+}
+
+/// The tool that is asked about, which is a shell command unless it is named.
+fn asked_tool(text: &str) -> Option<(String, Value)> {
+    if text.is_empty() {
+        return Some(("Bash".to_owned(), json!({"command": "touch asked", "description": "d"})));
     }
+    named_tool(text)
+}
+
+fn named_tool(text: &str) -> Option<(String, Value)> {
     let (name, input) = text.split_once(' ').unwrap_or((text, "{}"));
     let input = serde_json::from_str(input).ok()?;
-    (!name.is_empty()).then(|| Step::Tool { calls, asks, name: name.to_owned(), input })
+    (!name.is_empty()).then(|| (name.to_owned(), input))
+}
+
+fn ask_at_once(text: &str) -> Option<Step> {
+    let (calls, rest) = text.split_once(' ').unwrap_or((text, ""));
+    let calls = calls.parse().ok().filter(|calls| *calls > 0)?;
+    let (name, input) = asked_tool(rest)?;
+    Some(Step::AskAtOnce { calls, name, input })
 }
 
 fn default_question() -> Value {

@@ -21,7 +21,7 @@ impl Agent {
             return Ok(());
         }
         if let Some(turn) = &mut self.turn {
-            turn.tool = Some(Call { id: id.clone(), name: TOOL.to_owned(), input, asked: false });
+            turn.calls.push(Call { id: id.clone(), name: TOOL.to_owned(), input, asked: false });
         }
         let answer = if asked["url"].is_string() && self.facts.kind == Kind::Older {
             json!({"code": -32602, "message": "MCP error -32602: Client does not support URL-mode elicitation requests"})
@@ -30,7 +30,7 @@ impl Agent {
             self.until_elicited(asked, done)?
         };
         if let Some(turn) = &mut self.turn {
-            turn.tool = None;
+            turn.calls.retain(|call| call.id != id);
         }
         let content = json!([{"type": "text", "text": answer.to_string()}]);
         let block = json!({"tool_use_id": id, "type": "tool_result", "content": content});
@@ -58,14 +58,14 @@ impl Agent {
         }
         let request = json!({"type": "control_request", "request_id": self.wire.uuid(), "request": request});
         self.wire.line(&request)?;
-        self.gate = Some(Gate::new(request, self.ended));
+        self.gates.push(Gate::new(request, self.ended));
         Ok(())
     }
 
     /// Waits for the answer, and tells once that the page was visited.
     fn until_elicited(&mut self, asked: &Value, mut done: Option<&Path>) -> Result<Value, Stop> {
         loop {
-            match &self.gate {
+            match self.gates.iter().find(|gate| gate.is_elicitation()) {
                 Some(gate) if gate.is_answered() => break,
                 Some(_) => self.pause(LOOK_EVERY)?,
                 None => return Err(Stop::Interrupted),
@@ -77,7 +77,8 @@ impl Agent {
             }
         }
         self.change_state("running")?;
-        let answer = self.gate.take().and_then(Gate::into_answer).filter(|it| it["subtype"] == "success");
+        let gate = self.gates.pop_if(|gate| gate.is_elicitation());
+        let answer = gate.and_then(Gate::into_answer).filter(|it| it["subtype"] == "success");
         Ok(answer.map_or_else(|| json!({"action": "cancel"}), |answer| answer["response"].clone()))
     }
 }

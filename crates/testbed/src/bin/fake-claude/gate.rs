@@ -71,7 +71,7 @@ impl Gate {
         self.request["request"]["subtype"] == "can_use_tool"
     }
 
-    fn is_elicitation(&self) -> bool {
+    pub(crate) fn is_elicitation(&self) -> bool {
         self.request["request"]["subtype"] == "elicitation"
     }
 }
@@ -81,8 +81,8 @@ impl Agent {
     pub(crate) fn ask(&mut self, call: &Call, hook: Option<&Announced>) -> io::Result<()> {
         let Call { id: tool_use_id, name, input, .. } = call;
         self.change_state("requires_action")?;
-        if let Some(call) = self.turn.as_mut().and_then(|turn| turn.tool.as_mut()) {
-            call.asked = true;
+        for call in self.turn.iter_mut().flat_map(|turn| &mut turn.calls) {
+            call.asked |= call.id == *tool_use_id;
         }
         let mut request = json!({
             "subtype": "can_use_tool", "tool_name": name, "display_name": name, "input": input,
@@ -117,7 +117,7 @@ impl Agent {
         }
         let request = json!({"type": "control_request", "request_id": self.wire.uuid(), "request": request});
         self.wire.line(&request)?;
-        self.gate = Some(Gate::new(request, self.ended));
+        self.gates.push(Gate::new(request, self.ended));
         Ok(())
     }
 
@@ -137,28 +137,32 @@ impl Agent {
         }
     }
 
-    /// Waits for the answer to the open request, which an interrupt makes unnecessary.
-    pub(crate) fn until_answered(&mut self) -> Result<(), Stop> {
+    /// Waits until one of such open requests is answered, and takes it; an interrupt makes all answers unnecessary.
+    pub(crate) fn until_answered(&mut self, such: fn(&Gate) -> bool) -> Result<Gate, Stop> {
         loop {
             self.look()?;
-            match &self.gate {
-                Some(Gate { answer: Some(_), .. }) => return Ok(()),
-                Some(Gate { answer: None, .. }) => self.take_input(None)?,
-                None => return Err(Stop::Interrupted),
+            if let Some(first) = self.gates.iter().position(|gate| such(gate) && gate.answer.is_some()) {
+                return Ok(self.gates.remove(first));
             }
+            if !self.gates.iter().any(such) {
+                return Err(Stop::Interrupted);
+            }
+            self.take_input(None)?;
         }
     }
 
-    /// Waits for what is said about the permission that was asked for.
-    pub(crate) fn wait_for_answer(&mut self) -> Result<Verdict, Stop> {
-        self.until_answered()?;
-        let Some(gate) = self.gate.take() else { return Err(Stop::Interrupted) };
-        let input = gate.request["request"]["input"].clone();
-        self.change_state("running")?;
-        Ok(match gate.into_answer() {
+    /// Waits for what is said about a permission that was asked for; tells of which call.
+    pub(crate) fn wait_for_answer(&mut self) -> Result<(Value, Verdict), Stop> {
+        let gate = self.until_answered(Gate::is_permission)?;
+        let asked = gate.request["request"].clone();
+        if self.gates.is_empty() {
+            self.change_state("running")?;
+        }
+        let verdict = match gate.into_answer() {
             None => failed("Error: Tool permission stream closed before response received"),
-            Some(answer) => self.judge(&answer, input),
-        })
+            Some(answer) => self.judge(&answer, asked["input"].clone()),
+        };
+        Ok((asked["tool_use_id"].clone(), verdict))
     }
 
     fn judge(&mut self, answer: &Value, input: Value) -> Verdict {
@@ -189,26 +193,25 @@ impl Agent {
         }
     }
 
-    /// Takes the answer to the open request; any other is ignored.
+    /// Takes the answer to an open request; any other is ignored.
     pub(crate) fn take_answer(&mut self, response: &Value) {
-        if let Some(gate) =
-            self.gate.as_mut().filter(|gate| gate.request["request_id"] == response["request_id"])
-        {
+        let mut gates = self.gates.iter_mut();
+        if let Some(gate) = gates.find(|gate| gate.request["request_id"] == response["request_id"]) {
             gate.answer.get_or_insert(Answer::Said(response.clone()));
         }
     }
 
-    /// Withdraws the open request, if there is one.
-    pub(crate) fn withdraw_gate(&mut self) -> io::Result<()> {
-        match self.gate.take() {
-            // It goes on waiting for the answer, which then goes to nobody.
-            Some(gate) if gate.is_elicitation() && self.facts.kind == Kind::Older => Ok(()),
-            Some(gate) => {
-                let id = &gate.request["request_id"];
-                self.wire.line(&json!({"type": "control_cancel_request", "request_id": id}))
+    /// Withdraws all open requests.
+    pub(crate) fn withdraw_gates(&mut self) -> io::Result<()> {
+        for gate in self.gates.drain(..) {
+            // The older version goes on waiting for what a server asked, and the answer then goes to nobody.
+            if gate.is_elicitation() && self.facts.kind == Kind::Older {
+                continue;
             }
-            None => Ok(()),
+            let id = &gate.request["request_id"];
+            self.wire.line(&json!({"type": "control_cancel_request", "request_id": id}))?;
         }
+        Ok(())
     }
 }
 

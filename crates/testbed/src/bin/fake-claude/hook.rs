@@ -64,14 +64,13 @@ impl Agent {
         if !self.ended {
             self.wire.line(&request)?;
         }
-        self.gate = Some(Gate::new(request, self.ended));
+        self.gates.push(Gate::new(request, self.ended));
         Ok(())
     }
 
     /// Waits for what the host says of the call that it was told of.
     pub(crate) fn wait_for_hook(&mut self, hook: &Hook, call: &Call) -> Result<Announced, Stop> {
-        self.until_answered()?;
-        let answer = self.gate.take().and_then(Gate::into_answer);
+        let answer = self.until_answered(|gate| !gate.is_permission())?.into_answer();
         let kind = self.facts.kind;
         let Some(answer) = answer else {
             // Stdin ended: the older one goes on as if nobody had been to be told.

@@ -19,6 +19,7 @@
 //! | `TOOL name {json}` | a tool call that nobody is asked about; `Write` really writes its file |
 //! | `ASK [name {json}]` | the same after a permission request |
 //! | `ASK2 [name {json}]` | two calls of the tool, asked about one after the other |
+//! | `ASKS n [name {json}]` | n calls of the tool, asked about all at once; each is over once it is answered |
 //! | `QUESTION [{json}]` | the `AskUserQuestion` tool |
 //! | `ELICIT {json}` | a server asks for this: the parameters of an elicitation of the Model Context Protocol; its answer is its tool's result |
 //! | `ELICITDONE path {json}` | the same for a page; once the file exists, the page was visited |
@@ -59,6 +60,7 @@
 )]
 
 mod agent;
+mod at_once;
 mod background;
 mod control;
 mod directive;

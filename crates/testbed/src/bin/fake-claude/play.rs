@@ -44,6 +44,7 @@ impl Agent {
             Step::Lines { count, pause, bytes } => self.lines(count, pause, bytes)?,
             Step::Tool { calls, asks, name, input } => return self.tools(calls, asks, &name, &input),
             Step::Elicit { asked, done } => self.elicit(&asked, done.as_deref())?,
+            Step::AskAtOnce { calls, name, input } => return self.ask_at_once(calls, &name, &input),
             Step::Run(due) => self.long_tool(&due)?,
             Step::Shell(command) => self.shell(&command)?,
             Step::Hang => return self.hang(),

@@ -51,6 +51,17 @@ impl Agent {
         Ok(id)
     }
 
+    /// Calls a tool in one message so many times.
+    pub(crate) fn call_many(&mut self, calls: u32, name: &str, input: &Value) -> Result<Vec<Call>, Stop> {
+        let mut ids = vec![self.call_tool(name, input)?];
+        for _ in 1..calls {
+            ids.push(self.add_call(name, input)?);
+        }
+        self.message_delta("tool_use")?;
+        let call = |id| Call { id, name: name.to_owned(), input: input.clone(), asked: false };
+        Ok(ids.into_iter().map(call).collect())
+    }
+
     /// Calls a tool once or several times, asking each time if it has to.
     pub(crate) fn tools(
         &mut self,
@@ -59,16 +70,11 @@ impl Agent {
         name: &str,
         input: &Value,
     ) -> Result<Option<Ending>, Stop> {
-        let mut ids = vec![self.call_tool(name, input)?];
-        for _ in 1..calls {
-            ids.push(self.add_call(name, input)?);
-        }
-        self.message_delta("tool_use")?;
-        let asks = asks && (self.facts.mode != "bypassPermissions" || name == "AskUserQuestion");
+        let calls = self.call_many(calls, name, input)?;
+        let asks = asks && self.has_to_ask(name);
         let mut stopped = false;
         let mut late: Option<(Call, Verdict)> = None;
-        for id in ids {
-            let mut call = Call { id, name: name.to_owned(), input: input.clone(), asked: false };
+        for mut call in calls {
             let opened = self.open_call(&call, asks)?;
             if !stopped {
                 stopped = true;
@@ -80,24 +86,19 @@ impl Agent {
             }
             let verdict = self.verdict_on(&mut call, &opened, asks)?;
             if matches!(verdict, Verdict::Abort) {
-                return Ok(Some(self.abort_tool(&call)?));
+                return Ok(Some(self.abort_calls(&[call])?));
             }
             late = Some((call, verdict));
         }
         if let Some((call, verdict)) = late {
             self.finish_call(&call, verdict)?;
         }
-        if let Some(turn) = &mut self.turn {
-            turn.tool = None;
-        }
         Ok(None)
     }
 
     /// Sends the first request about a call, if there is one.
-    fn open_call(&mut self, call: &Call, asks: bool) -> io::Result<Opened> {
-        if let Some(turn) = &mut self.turn {
-            turn.tool = Some(call.clone());
-        }
+    pub(crate) fn open_call(&mut self, call: &Call, asks: bool) -> io::Result<Opened> {
+        self.note_call(call);
         if let Some(hook) = self.hook.clone() {
             self.announce_call(&hook, call)?;
             return Ok(Opened::Hook(hook));
@@ -108,22 +109,54 @@ impl Agent {
         Ok(Opened::Question)
     }
 
+    /// Notes that a call is not over.
+    fn note_call(&mut self, call: &Call) {
+        if let Some(turn) = &mut self.turn {
+            turn.calls.push(call.clone());
+        }
+    }
+
+    /// Notes that it is.
+    fn forget_call(&mut self, call: &Call) {
+        if let Some(turn) = &mut self.turn {
+            turn.calls.retain(|open| open.id != call.id);
+        }
+    }
+
+    /// Whether the mode leaves calls of this tool to be asked about.
+    pub(crate) fn has_to_ask(&self, name: &str) -> bool {
+        self.facts.mode != "bypassPermissions" || name == "AskUserQuestion"
+    }
+
     fn may_ask(&self) -> bool {
         self.flags.asks && self.facts.mode != "dontAsk"
     }
 
     /// Waits for everything that has to be said about a call.
     fn verdict_on(&mut self, call: &mut Call, opened: &Opened, asks: bool) -> Result<Verdict, Stop> {
+        match self.verdict_unasked(call, opened, asks)? {
+            Some(verdict) => Ok(verdict),
+            None => Ok(self.wait_for_answer()?.1),
+        }
+    }
+
+    /// Waits for what a hook says about a call; none if somebody is asked.
+    pub(crate) fn verdict_unasked(
+        &mut self,
+        call: &mut Call,
+        opened: &Opened,
+        asks: bool,
+    ) -> Result<Option<Verdict>, Stop> {
         let announced = match opened {
             Opened::Hook(hook) => self.wait_for_hook(hook, call)?,
             Opened::Question => Announced::Passed,
         };
         match announced {
-            Announced::Passed if !asks => return Ok(Verdict::Run(call.input.clone(), By::Person)),
+            Announced::Passed if !asks => return Ok(Some(Verdict::Run(call.input.clone(), By::Person))),
             Announced::Passed if !self.may_ask() => {
                 call.asked = true;
                 let text = format!("Permission to use {} has been denied.", call.name);
-                return Ok(Verdict::Refused(text, By::Person));
+                return Ok(Some(Verdict::Refused(text, By::Person)));
             }
             Announced::Passed => {
                 if let Opened::Hook(_) = opened {
@@ -135,11 +168,11 @@ impl Agent {
             Announced::Decided(Verdict::Run(..)) if call.name == "AskUserQuestion" => self.ask(call, None)?,
             Announced::Decided(verdict) => {
                 call.asked = matches!(verdict, Verdict::Refused(..));
-                return Ok(verdict);
+                return Ok(Some(verdict));
             }
         }
         call.asked = true;
-        self.wait_for_answer()
+        Ok(None)
     }
 
     /// Announces a call that nobody is asked about, ends its message, and says whether it may run; if not, it is over.
@@ -148,9 +181,7 @@ impl Agent {
         let opened = self.open_call(&call, false)?;
         self.end_message("tool_use")?;
         let verdict = self.verdict_on(&mut call, &opened, false)?;
-        if let Some(turn) = &mut self.turn {
-            turn.tool = None;
-        }
+        self.forget_call(&call);
         let runs = matches!(verdict, Verdict::Run(..));
         if !runs {
             self.finish_call(&call, verdict)?;
@@ -166,14 +197,9 @@ impl Agent {
             return Ok(());
         }
         let call = Call { id, name: "Bash".to_owned(), input: input.clone(), asked: false };
-        if let Some(turn) = &mut self.turn {
-            turn.tool = Some(call.clone());
-        }
+        self.note_call(&call);
         while !due.is_over() {
             self.pause(LOOK_EVERY)?;
-        }
-        if let Some(turn) = &mut self.turn {
-            turn.tool = None;
         }
         Ok(self.finish_call(&call, Verdict::Run(input, By::Person))?)
     }
@@ -185,7 +211,8 @@ impl Agent {
         }
     }
 
-    fn finish_call(&mut self, call: &Call, verdict: Verdict) -> io::Result<()> {
+    pub(crate) fn finish_call(&mut self, call: &Call, verdict: Verdict) -> io::Result<()> {
+        self.forget_call(call);
         let Call { id, name, .. } = call;
         let refused =
             |text: &str| json!({"type": "tool_result", "content": text, "is_error": true, "tool_use_id": id});
@@ -230,11 +257,14 @@ impl Agent {
         self.wire.line(&line)
     }
 
-    pub(crate) fn abort_tool(&mut self, call: &Call) -> io::Result<Ending> {
-        self.deny(call);
-        let block =
-            json!({"type": "tool_result", "content": REJECTED, "is_error": true, "tool_use_id": call.id});
-        self.tool_result(&block, &"User rejected tool use".into(), Fate::Rejected)?;
+    /// Rejects calls, which ends their turn.
+    pub(crate) fn abort_calls(&mut self, calls: &[Call]) -> io::Result<Ending> {
+        for call in calls {
+            self.deny(call);
+            let block =
+                json!({"type": "tool_result", "content": REJECTED, "is_error": true, "tool_use_id": call.id});
+            self.tool_result(&block, &"User rejected tool use".into(), Fate::Rejected)?;
+        }
         self.interrupted_line("[Request interrupted by user for tool use]")?;
         Ok(Ending::AbortedTools)
     }
@@ -250,7 +280,7 @@ impl Agent {
 
 /// What has been sent about a call.
 #[derive(Debug)]
-enum Opened {
+pub(crate) enum Opened {
     /// Its announcement.
     Hook(Hook),
     /// The question about it, if there is one.

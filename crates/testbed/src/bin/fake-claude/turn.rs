@@ -9,8 +9,8 @@ use crate::result::{self, Ending, Report};
 use crate::shapes;
 use crate::wire::{now_ms, timestamp};
 use serde_json::{Value, json};
-use std::io;
 use std::time::Instant;
+use std::{io, mem};
 
 /// A tool call that waits for an answer or runs.
 #[derive(Clone, Debug)]
@@ -37,8 +37,8 @@ pub(crate) struct Turn {
     /// The message that is being streamed, and its text so far.
     pub(crate) open: Option<(String, String)>,
     pub(crate) block: usize,
-    /// The tool call that is not over.
-    pub(crate) tool: Option<Call>,
+    /// The tool calls that are not over.
+    pub(crate) calls: Vec<Call>,
     /// Nothing has come from the model.
     pub(crate) silent: bool,
     /// The first message names the prompts that it answers.
@@ -59,7 +59,7 @@ impl Turn {
             said: String::new(),
             open: None,
             block: 0,
-            tool: None,
+            calls: Vec::new(),
             silent: true,
             named_prompts: false,
             acknowledged: false,
@@ -105,7 +105,7 @@ impl Agent {
             self.failure_line(*status, *kind, error, text)?;
         }
         let by_signal = self.interrupt.take() == Some(Interrupt::Sigint);
-        self.withdraw_gate()?;
+        self.withdraw_gates()?;
         let Some(turn) = self.turn.take() else { return Ok(()) };
         let uuid = self.wire.uuid();
         let report = Report {
@@ -139,7 +139,7 @@ impl Agent {
     /// Says what an interrupt leaves of a turn.
     pub(crate) fn abort(&mut self) -> Result<Ending, Stop> {
         let by_signal = self.interrupt == Some(Interrupt::Sigint);
-        self.withdraw_gate()?;
+        self.withdraw_gates()?;
         let Some(turn) = &mut self.turn else { return Ok(Ending::AbortedStreaming) };
         if turn.fails_when_interrupted {
             return Ok(api_failure(500, "failed while it was interrupted"));
@@ -151,8 +151,9 @@ impl Agent {
             }
             return Err(Stop::Exit(0));
         }
-        if let Some(call) = turn.tool.take() {
-            return Ok(self.abort_tool(&call)?);
+        let calls = mem::take(&mut turn.calls);
+        if !calls.is_empty() {
+            return Ok(self.abort_calls(&calls)?);
         }
         let partial = turn.open.as_ref().map(|(_, text)| text.clone()).unwrap_or_default();
         if !partial.is_empty() {
