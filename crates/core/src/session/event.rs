@@ -285,6 +285,9 @@ events! {
         model: Option<String>,
         /// The mode to ask for.
         mode: Option<String>,
+        /// Where the workspace leads at that time, behind all links.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        workspace: Option<Arc<str>>,
     }
     /// The process runs.
     "attempt.spawned" AttemptSpawned {

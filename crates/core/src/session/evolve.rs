@@ -304,7 +304,7 @@ impl State {
                     closing.climb.since = at.clone();
                 }
             }
-            Event::AttemptLaunched { attempt, manner, resume, model, mode } => {
+            Event::AttemptLaunched { attempt, manner, resume, model, mode, workspace } => {
                 self.next_attempt = attempt.next();
                 self.launch_wanted = false;
                 self.backoff_until = None;
@@ -318,6 +318,7 @@ impl State {
                     resume: resume.clone(),
                     model: model.clone(),
                     mode: mode.clone(),
+                    workspace: workspace.clone(),
                     asked: at.clone(),
                     process: None,
                     spawned: None,

@@ -82,6 +82,7 @@ impl Step<'_> {
             resume,
             model: self.state.profile.model.clone(),
             mode: self.state.profile.mode.clone(),
+            workspace: Some(self.env.policy.workspace.clone()).filter(|workspace| !workspace.is_empty()),
         });
     }
 

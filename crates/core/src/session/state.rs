@@ -260,6 +260,9 @@ pub struct Attempt {
     pub model: Option<String>,
     /// The mode it was launched with.
     pub mode: Option<String>,
+    /// Where the workspace led then, behind all links: what becomes of them later changes nothing for its rules.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workspace: Option<Arc<str>>,
     /// When the launch was decided.
     pub asked: Stamp,
     /// The process, once it runs.

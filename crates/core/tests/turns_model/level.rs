@@ -75,7 +75,7 @@ pub(crate) fn told_apart_by(state: &State) -> String {
     let attempt = process.attempt().map(|attempt| {
         let Attempt {
             no, outbox, sent, stdin_closed,
-            manner: _, resume: _, model: _, mode: _, asked: _, process: _, spawned: _, version: _, active: _,
+            manner: _, resume: _, model: _, mode: _, workspace: _, asked: _, process: _, spawned: _, version: _, active: _,
             unreadable: _,
             // None is ever told to be delivered.
             signals: _,

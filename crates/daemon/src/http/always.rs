@@ -14,7 +14,7 @@ use lockkeeper_core::session::{Always, State as SessionState};
 use super::answer::{self, Answer, Failure, Query};
 use super::{gates, resolve, rules};
 use crate::host::Host;
-use crate::rules::lead;
+use crate::rules::{Workspace, lead};
 use crate::session::attach::attempt_dir;
 
 pub(super) async fn offer(
@@ -124,12 +124,12 @@ pub(super) async fn heed_rules(
 
 /// The rules that hold for a session. Reads files.
 pub(super) fn policy_of(host: &Host, state: &SessionState) -> Policy {
-    let workspace = Path::new(&state.profile.dir);
     let policy = match state.process.attempt() {
         Some(attempt) => {
+            let workspace = Workspace::of(state);
             host.rules.policy(workspace, &attempt_dir(&host.paths.session_dir(&state.id), attempt.no))
         }
-        None => host.rules.policy_at_launch(workspace),
+        None => host.rules.policy_at_launch(Path::new(&state.profile.dir)),
     };
     policy.with(state.rules.iter().filter_map(SessionRule::compile))
 }
@@ -144,6 +144,6 @@ fn step(host: &Host, state: &SessionState, gate: &Gate) -> Result<(Policy, ToolU
     let adapter = registry::find(agent)
         .ok_or_else(|| Failure::new(ErrorCode::AgentUnknown, format!("there is no agent {agent}")))?;
     let mut tool_use = adapter.tool_use(&gate.ask.tool, &gate.ask.input);
-    lead(&mut tool_use, Path::new(&state.profile.dir), host.rules.home());
+    lead(&mut tool_use, Workspace::of(state), host.rules.home());
     Ok((policy_of(host, state), tool_use))
 }

@@ -20,7 +20,7 @@ use lockkeeper_core::session::{Command, Event, Request, State as SessionState};
 use super::answer::{self, Answer, Failure, Json, Query};
 use super::{Peer, always, resolve};
 use crate::host::Host;
-use crate::rules::{self, Change, RuleFileState, Rules};
+use crate::rules::{self, Change, RuleFileState, Rules, Workspace};
 
 pub(super) async fn list(State(host): State<Arc<Host>>, Query(query): Query<RuleQuery>) -> Answer {
     let state = match &query.session {
@@ -233,7 +233,8 @@ pub(super) async fn test(State(host): State<Arc<Host>>, Json { value, .. }: Json
     let (agent, labels) = (name.to_owned(), value.labels);
     let (environment, submitter) = (value.environment, value.submitter);
     let ruling = tokio::task::spawn_blocking(move || {
-        rules::lead(&mut tool_use, &dir, reader.rules.home());
+        let workspace = state.as_deref().map_or(Workspace::Named(&dir), Workspace::of);
+        rules::lead(&mut tool_use, workspace, reader.rules.home());
         let subject = Subject {
             agent: &agent,
             labels: &labels,

@@ -11,7 +11,8 @@ use serde::Serialize;
 use thiserror::Error;
 
 use super::file::{self, RuleFile, RulesError};
-use super::{leads, project};
+use super::leads::Workspace;
+use super::project;
 use crate::limits;
 
 /// Where an administrator writes rules, unless `LK_ADMIN_RULES` says otherwise to the daemon.
@@ -125,13 +126,13 @@ impl Rules {
 
     /// The rules that hold for an agent that works in `workspace`, whose rules were kept in `attempt`. Where those that were
     /// kept cannot be read any more, everything is asked.
-    pub(crate) fn policy(&self, workspace: &Path, attempt: &Path) -> Arc<Policy> {
+    pub(crate) fn policy(&self, workspace: Workspace<'_>, attempt: &Path) -> Arc<Policy> {
         self.with_project(workspace, self.project(attempt))
     }
 
     /// The rules that would hold for an agent that is started in `workspace` now.
     pub(crate) fn policy_at_launch(&self, workspace: &Path) -> Arc<Policy> {
-        self.with_project(workspace, project::present(workspace).map(Arc::new))
+        self.with_project(Workspace::Named(workspace), project::present(workspace).map(Arc::new))
     }
 
     /// The rules of a workspace as they were kept for an attempt, understood once.
@@ -152,11 +153,15 @@ impl Rules {
         Ok(file)
     }
 
-    fn with_project(&self, workspace: &Path, project: Result<Arc<RuleFile>, RulesError>) -> Arc<Policy> {
+    fn with_project(
+        &self,
+        workspace: Workspace<'_>,
+        project: Result<Arc<RuleFile>, RulesError>,
+    ) -> Arc<Policy> {
         let project = project.unwrap_or_else(|error| Arc::new(project::nothing_known(&error)));
         let files: Vec<Arc<RuleFile>> = self.look().iter().map(|kept| kept.file.clone()).collect();
         let all = || files.iter().map(Arc::as_ref).chain([&*project]);
-        let real = leads::real(workspace).unwrap_or_else(|| workspace.to_owned());
+        let real = workspace.behind_links();
         Arc::new(Policy {
             workspace: real.to_string_lossy().into(),
             rules: all().flat_map(|file| &file.rules).flat_map(|rule| &rule.made).cloned().collect(),

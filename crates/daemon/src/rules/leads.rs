@@ -4,11 +4,55 @@ use std::path::{Component, Path, PathBuf};
 use std::{fs, io};
 
 use lockkeeper_core::policy::{PathUse, ToolUse};
+use lockkeeper_core::session::State;
 
-/// Finds out where the paths of a tool lead. Reads the file system. A path with `..` in it is about two files where the
+/// Where an agent works.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Workspace<'a> {
+    /// Where it was started, behind all links.
+    Started(&'a Path),
+    /// Where one would be started.
+    Named(&'a Path),
+}
+
+impl<'a> Workspace<'a> {
+    /// Where the agent of a session works, or would.
+    pub(crate) fn of(state: &'a State) -> Self {
+        let started = state.process.attempt().and_then(|attempt| attempt.workspace.as_deref());
+        started.map_or(Self::Named(Path::new(&state.profile.dir)), |dir| Self::Started(Path::new(dir)))
+    }
+
+    /// Its path as it is used.
+    pub(crate) fn path(self) -> &'a Path {
+        match self {
+            Self::Started(dir) | Self::Named(dir) => dir,
+        }
+    }
+
+    /// Its path behind all links.
+    pub(super) fn behind_links(self) -> PathBuf {
+        match self {
+            Self::Started(dir) => dir.to_owned(),
+            Self::Named(dir) => real(dir).unwrap_or_else(|| dir.to_owned()),
+        }
+    }
+
+    /// Whether its path leads elsewhere by now: what an agent names from there is not found by it.
+    fn has_moved(self) -> bool {
+        match self {
+            Self::Started(dir) => real(dir).as_deref() != Some(dir),
+            Self::Named(_) => false,
+        }
+    }
+}
+
+/// Finds out where the paths of a tool lead. Reads the file system. Where the workspace has moved since the agent was started,
+/// nobody can tell. A path with `..` in it is about two files where the
 /// kernel and a reader of its text come to different ones, and one that begins with `~` may be in the home directory too:
 /// an agent may be either.
-pub(crate) fn lead(tool_use: &mut ToolUse, workspace: &Path, home: Option<&Path>) {
+pub(crate) fn lead(tool_use: &mut ToolUse, workspace: Workspace<'_>, home: Option<&Path>) {
+    tool_use.untold |= workspace.has_moved();
+    let workspace = workspace.path();
     let text = |path: PathBuf| path.into_os_string().into_string().ok();
     let mut read = Vec::new();
     for path in &mut tool_use.paths {

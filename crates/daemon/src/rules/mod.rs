@@ -10,5 +10,5 @@ mod project;
 pub use file::RulesError;
 pub use kept::check_rules;
 pub(crate) use kept::{Change, RuleFileState, Rules};
-pub(crate) use leads::lead;
+pub(crate) use leads::{Workspace, lead};
 pub(crate) use project::{keep as keep_project, place, present as of_workspace};

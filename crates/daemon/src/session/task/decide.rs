@@ -18,7 +18,7 @@ use super::super::feed::Read;
 use super::super::{Done, KeyIntent, Message, Refused};
 use super::Task;
 use crate::host::same;
-use crate::rules;
+use crate::rules::{self, Workspace};
 
 /// What a step of the loop has to answer once it is committed.
 pub(super) struct Answer {
@@ -111,7 +111,7 @@ impl Task {
         if !may_launch && uses.is_empty() {
             return Arc::default();
         }
-        let workspace = Path::new(&self.state.profile.dir);
+        let workspace = Workspace::of(&self.state);
         // Some files are looked at; other tasks move to other threads meanwhile.
         in_place(|| {
             for tool_use in &mut uses {
@@ -119,7 +119,7 @@ impl Task {
             }
             match attempt.filter(|_| !uses.is_empty()) {
                 Some(attempt) => self.host.rules.policy(workspace, &attach::attempt_dir(&self.dir, attempt)),
-                None => self.host.rules.policy_at_launch(workspace),
+                None => self.host.rules.policy_at_launch(Path::new(&self.state.profile.dir)),
             }
         })
     }

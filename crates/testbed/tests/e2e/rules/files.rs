@@ -299,3 +299,48 @@ fn comments_stay_when_a_rule_is_taken_out_and_what_is_written_inline_is_told() -
         Ok(())
     })
 }
+
+#[test]
+fn where_an_agent_works_for_its_rules_is_where_it_was_started() -> Fallible {
+    use std::os::unix::fs::symlink;
+    with_home(|home| {
+        let (wild, trusted, link) = (home.path("wild"), home.path("trusted"), home.path("link"));
+        fs::create_dir(&wild)?;
+        fs::create_dir(&trusted)?;
+        symlink(&wild, &link)?;
+        let rule = |effect: &str, dir: &std::path::Path| {
+            let dir = dir.display();
+            format!(
+                "[[rule]]\neffect = \"{effect}\"\nkind = \"execute\"\nworkspace = \"{dir}\"\n\n[[rule]]\neffect = \"{effect}\"\nkind = \"edit\"\npath = \"{dir}/**\"\n\n"
+            )
+        };
+        fs::write(home.data().join("config.toml"), SHORT)?;
+        fs::write(home.user_rules(), rule("deny", &wild) + &rule("allow", &trusted))?;
+        home.start()?;
+        let script = format!(
+            "WAITFILE {} ;; {} ;; TOOL Write {{\"file_path\": \"made\", \"content\": \"x\"}} ;; SAY end",
+            home.path("go").display(),
+            asked("rm x")
+        );
+        let spec = kept(VERSIONS[1]).with("dir", link.display().to_string()).prompt(&script);
+        let session = home.session(&spec)?;
+        let mut watch = session.watch()?;
+        watch.status("running")?;
+        watch.event("turn.taken")?;
+        fs::remove_file(&link)?;
+        symlink(&trusted, &link)?;
+        fs::write(home.path("go"), "")?;
+        watch.status("idle")?;
+        assert_eq!(outcomes(&session)?, ["denied", "denied"]);
+        ensure!(!wild.join("made").exists() && !trusted.join("made").exists(), "it was written");
+        // Another directory in its place is not where it works either: nobody can tell what it names.
+        fs::rename(&wild, home.path("moved"))?;
+        symlink(&trusted, &wild)?;
+        fs::write(home.user_rules(), rule("allow", &trusted))?;
+        session.prompt("TOOL Write {\"file_path\": \"made\", \"content\": \"x\"} ;; ASK Bash {\"command\": \"rm x\"} ;; SAY end")?;
+        watch.status("awaiting_input")?;
+        let gate = &session.gates("open")?[0];
+        assert_eq!(gate["rule"], "agent", "{gate}");
+        Ok(())
+    })
+}
