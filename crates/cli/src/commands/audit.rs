@@ -9,8 +9,9 @@ use std::path::PathBuf;
 use clap::Subcommand;
 use lockkeeper_api::client::ClientError;
 use lockkeeper_api::id::{GateNo, SessionId};
-use lockkeeper_api::{AuditEntry, AuditListQuery, AuditRecord, Reference, Time, ToolOutcome};
+use lockkeeper_api::{AuditEntry, AuditListQuery, AuditRecord, Json, Reference, Time, ToolOutcome};
 
+use super::rules;
 use crate::context::Context;
 use crate::cut;
 use crate::escape;
@@ -21,6 +22,7 @@ use crate::refs;
 use crate::start;
 use crate::style::{Ink, Style};
 use crate::table::{Cell, Table};
+use crate::view;
 
 /// Tell who let what happen, and what became of it
 ///
@@ -138,7 +140,6 @@ fn lines(entries: &[AuditEntry]) -> Vec<Line> {
 }
 
 fn table(lines: &[Line], shown: Shown, style: Style) -> Table {
-    const INPUT: usize = 120;
     let head = ["AGE", "WHO", "WHAT", "SESSION", "TOOL", "INPUT", "RISK", "RULE", "OUTCOME"];
     let mut table = Table::new(&head, &["INPUT", "SESSION"], &["RULE", "RISK", "INPUT", "SESSION"]);
     let ids: Vec<&str> =
@@ -150,8 +151,7 @@ fn table(lines: &[Line], shown: Shown, style: Style) -> Table {
             (None, None) => String::new(),
         };
         let text = |text: &Option<String>| text.clone().unwrap_or_default();
-        let input =
-            record.input.as_deref().map(|input| cut::summary(input, INPUT, style)).unwrap_or_default();
+        let input = input(record, style);
         table.row([
             shown.times().show(Time::from_wall_ms(record.at_ms)).into(),
             text(&record.by).into(),
@@ -168,6 +168,23 @@ fn table(lines: &[Line], shown: Shown, style: Style) -> Table {
         ]);
     }
     table
+}
+
+/// What it was about, as the list of gates shows it, or what a rule says.
+fn input(record: &AuditRecord, style: Style) -> String {
+    const INPUT: usize = 120;
+    match (&record.input, &record.spec) {
+        (Some(input), _) => match Json::parse(input) {
+            Ok(whole) => {
+                let (tool, dir) = (record.tool.as_deref(), record.dir.as_deref());
+                view::tool_summary(tool.unwrap_or_default(), &whole, dir.unwrap_or_default(), INPUT, style)
+            }
+            // Its beginning alone was kept.
+            Err(_) => cut::summary(input, INPUT, style),
+        },
+        (None, Some(spec)) => cut::summary(&format!("{} {}", spec.effect, rules::about(spec)), INPUT, style),
+        (None, None) => String::new(),
+    }
 }
 
 /// What was done, in a word or three.
