@@ -20,6 +20,7 @@ mod rules;
 mod serve;
 mod sessions;
 mod system;
+mod taken_over;
 mod waiting;
 mod webhooks;
 mod why;

@@ -186,3 +186,92 @@ fn what_people_run_decides_also_where_the_machine_is_busy_and_its_parents_are_go
         Ok(())
     })
 }
+
+/// What rules may go by, of a session.
+fn kind(row: &Value) -> Value {
+    json!([row["name"], row["labels"], row["environment"], row["submitter"]])
+}
+
+#[test]
+fn a_program_that_an_agent_runs_does_not_choose_which_rules_hold() -> Fallible {
+    with_rules(LOOK, |home| {
+        let spec =
+            Spec::kept().with("labels", json!({"team": "web", "trusted": "no"})).with("environment", "prod");
+        let agent = home.session(&spec.with("name", "inside"))?;
+        let other = home.session(&Spec::kept().with("name", "other"))?;
+        let before = [kind(&agent.row()?), kind(&other.row()?)];
+        for (session, body) in [
+            (&agent, json!({"labels": {"trusted": "yes"}})),
+            (&agent, json!({"labels": {"team": null}})),
+            (&other, json!({"name": "another"})),
+            (&other, json!({"name": null})),
+        ] {
+            let said = agent.runs(&curl(home, "PATCH", &session.path(""), &body))?;
+            ensure!(said.contains("decision_forbidden") && said.ends_with(" 403"), "{body}: {said}");
+            ensure!(said.contains("labels"), "{body}: {said}");
+        }
+        for command in ["label inside trusted=yes", "rename other another"] {
+            let said = agent.runs(&home.lk_line(command))?;
+            ensure!(said.starts_with("exit 3: "), "{command}: {said}");
+        }
+        assert_eq!([kind(&agent.row()?), kind(&other.row()?)], before);
+
+        // A session that it makes is of the kind of its agent's, which it may say.
+        let kept = Spec::kept;
+        for (spec, part) in [
+            (kept().with("labels", json!({"team": "ops"})), "team"),
+            (kept().with("labels", json!({"team": "web", "more": "x"})), "more"),
+            (kept().with("environment", "dev"), "environment"),
+            (kept().with("submitter", "ada"), "submitter"),
+        ] {
+            let said = agent.runs(&curl(home, "POST", "/v1/sessions", &spec.body(home)))?;
+            ensure!(said.contains("decision_forbidden") && said.ends_with(" 403"), "{part}: {said}");
+            ensure!(said.contains(part), "{part}: {said}");
+        }
+        let same = kept().with("labels", json!({"team": "web"})).with("environment", "prod");
+        for (name, spec) in [("plain", kept()), ("same", same)] {
+            let said =
+                agent.runs(&curl(home, "POST", "/v1/sessions", &spec.with("name", name).body(home)))?;
+            ensure!(said.ends_with(" 201"), "{said}");
+            let row = home.api().get(&format!("/v1/sessions/{name}"))?;
+            assert_eq!(kind(&row).as_array().map(|all| &all[1..]), before[0].as_array().map(|all| &all[1..]));
+        }
+        assert_eq!(home.api().get("/v1/sessions")?["items"].as_array().map(Vec::len), Some(4));
+        // People choose.
+        home.api()
+            .json("PATCH", &other.path(""), &json!({"name": "another", "labels": {"team": "ops"}}))?
+            .good()?;
+        let made = home.session(&kept().with("environment", "dev").with("submitter", "ada"))?;
+        assert_eq!(kind(&made.row()?), json!([null, {}, "dev", "ada"]));
+        Ok(())
+    })
+}
+
+#[test]
+fn a_program_that_an_agent_runs_neither_stops_nor_pauses_the_daemon() -> Fallible {
+    with_rules(LOOK, |home| {
+        let agent = home.session(&Spec::kept())?;
+        for (path, body) in [
+            ("/v1/daemon/stop", json!({"agents": "leave"})),
+            ("/v1/daemon/stop", json!({"agents": "drain"})),
+            ("/v1/daemon/stop", json!({"agents": "kill"})),
+            ("/v1/daemon/pause", json!({"reason": "mine"})),
+            ("/v1/daemon/unpause", json!({})),
+        ] {
+            let said = agent.runs(&curl(home, "POST", path, &body))?;
+            ensure!(said.contains("decision_forbidden") && said.ends_with(" 403"), "{path} {body}: {said}");
+        }
+        for command in ["stop", "stop --kill", "drain", "restart", "pause", "unpause"] {
+            // With the marker lk itself would refuse to start one.
+            let line = home.lk_line(&format!("daemon {command}"));
+            let said = agent.runs(&format!("env -u LOCKKEEPER_ATTEMPT {line}"))?;
+            ensure!(
+                said.starts_with("exit 3: ") && said.contains("outside of the agent"),
+                "{command}: {said}"
+            );
+        }
+        let status = home.api().get("/v1/status")?;
+        assert_eq!((&status["state"], &status["paused"]), (&json!("ready"), &Value::Null));
+        Ok(())
+    })
+}
