@@ -162,6 +162,8 @@ paths! {
     list_sessions;
 
     /// Makes a session, and queues its first prompt if it has one. With a prompt, `class` is required.
+    /// For a program that an agent runs, labels, environment and submitter are those of that agent's session; others are
+    /// refused, and so is a `mode`.
     #[utoipa::path(post, path = "/v1/sessions", tag = "sessions", request_body = NewSession,
         params(("idempotency-key" = Option<String>, Header, description = "The same key and body give the same answer; the environment may differ.")),
         responses((status = 201, body = Created)))]
@@ -173,7 +175,7 @@ paths! {
         responses((status = 200, body = Session)))]
     get_session;
 
-    /// Changes the name or the labels.
+    /// Changes the name or the labels. Refused to programs that agents run.
     #[utoipa::path(patch, path = "/v1/sessions/{session}", tag = "sessions", params(("session" = String, Path)),
         request_body = SessionPatch, responses((status = 200, body = Session)))]
     patch_session;
@@ -393,18 +395,19 @@ paths! {
     #[utoipa::path(get, path = "/v1/status", tag = "daemon", responses((status = 200, body = DaemonStatus)))]
     status;
 
-    /// Ends the daemon. The answer comes before the end.
+    /// Ends the daemon. The answer comes before the end. Refused to programs that agents run.
     #[utoipa::path(post, path = "/v1/daemon/stop", tag = "daemon", request_body = StopRequest,
         responses((status = 202, body = DaemonStatus)))]
     stop_daemon;
 
     /// Pauses the host: what runs goes on to its end, no other turn and no process begins, prompts wait. Lasts until it is
-    /// unpaused, over restarts too. A paused host stays as it is, unless another reason comes.
+    /// unpaused, over restarts too. A paused host stays as it is, unless another reason comes. Refused to programs that agents
+    /// run.
     #[utoipa::path(post, path = "/v1/daemon/pause", tag = "daemon", request_body = PauseRequest,
         responses((status = 200, body = DaemonStatus)))]
     pause_daemon;
 
-    /// Lets a paused host go on. One that is not paused stays as it is.
+    /// Lets a paused host go on. One that is not paused stays as it is. Refused to programs that agents run.
     #[utoipa::path(post, path = "/v1/daemon/unpause", tag = "daemon", responses((status = 200, body = UnpauseReceipt)))]
     unpause_daemon;
 

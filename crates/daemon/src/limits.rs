@@ -115,6 +115,10 @@ pub(crate) const LOCK_STEP_MS: u64 = 10;
 /// take their time only where a process of them is stuck.
 pub(crate) const TRACE_MS: u64 = 500;
 
+/// How much longer what only people may do waits for them, in milliseconds: a machine that is so slow has to be slow for
+/// everything else too, and somebody looks at it.
+pub(crate) const TRACE_LATE_MS: u64 = 10_000;
+
 /// The longest body of a webhook's delivery, in bytes, unless its settings say otherwise: what GitHub sends is a fraction.
 pub(crate) const WEBHOOK_BODY_BYTES: usize = 1024 * 1024;
 

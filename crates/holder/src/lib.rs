@@ -49,7 +49,7 @@ pub use holder::run;
 pub use launch::{LaunchSpec, SpecError, start};
 pub use probe::{HolderState, probe, seal};
 pub use socket::connect;
-pub use traces::{Traces, traces};
+pub use traces::{Sight, Traces, traces};
 pub use tree::{SweepReport, sweep};
 
 /// The variable in the environment of the agent, and so of what it starts, that carries the attempt's marker.

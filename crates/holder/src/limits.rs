@@ -82,8 +82,12 @@ pub(crate) const START_US: u64 = 10_000_000;
 /// How much sooner than its holder an agent is chosen when memory runs out (`oom_score_adj`).
 pub(crate) const OOM_MARGIN: i32 = 100;
 
-/// How many ancestors of a process are looked at: several times the depth of any tree of agents, shells and tools.
-pub(crate) const ANCESTORS: usize = 64;
+/// How many ancestors of a process are looked at: many times the depth of any tree of agents, shells and tools, and read
+/// within a few hundredths of a second.
+pub(crate) const ANCESTORS: usize = 1024;
+
+/// How often they are looked at where one of them ends meanwhile: only who wants to be missed ends so many in a row.
+pub(crate) const WALKS: usize = 16;
 
 /// What is read of a command line to tell a holder's: the path of a program, a word, and the path of a directory.
 pub(crate) const CMDLINE_BYTES: u64 = 16 << 10;

@@ -18,7 +18,10 @@ pub(crate) struct Stat {
 
 /// Reads about one process; `None` when it is gone.
 pub(crate) fn stat(pid: i32) -> Option<Stat> {
-    let text = fs::read(format!("/proc/{pid}/stat")).ok()?;
+    parse(&fs::read(format!("/proc/{pid}/stat")).ok()?)
+}
+
+fn parse(text: &[u8]) -> Option<Stat> {
     // The name, in parentheses, may hold anything; the last one closes it.
     let close = text.iter().rposition(|byte| *byte == b')')?;
     let text = std::str::from_utf8(&text[close + 1..]).ok()?;
@@ -28,6 +31,10 @@ pub(crate) fn stat(pid: i32) -> Option<Stat> {
     let parent = fields.next()?.parse().ok()?;
     // Fields 20 and 22.
     let threads: u32 = fields.nth(15)?.parse().ok()?;
+    // It was reaped while this was read, and its parent is told as 0: as if it were the first of all.
+    if threads == 0 {
+        return None;
+    }
     let start_ticks = fields.nth(1)?.parse().ok()?;
     Some(Stat { parent, start_ticks, dead: ended && threads <= 1 })
 }
@@ -132,4 +139,30 @@ pub(crate) fn descends(pid: i32, ancestor: i32) -> Option<bool> {
         at = parent;
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A line as Linux writes it, of a process with this state, parent, group and number of threads.
+    fn line(state: &str, parent: i32, group: i32, threads: u32) -> String {
+        format!(
+            "32310 (a) b) {state} {parent} {group} {group} 0 -1 4227148 263 0 0 0 0 0 0 0 20 0 {threads} 0 1758212 0 0"
+        )
+    }
+
+    #[test]
+    fn a_process_that_is_reaped_while_it_is_read_about_is_gone_and_not_the_first_of_all() {
+        let told = |parent, dead| Some(Stat { parent, start_ticks: 1_758_212, dead });
+        for (text, expected) in [
+            (line("S", 28561, 28560, 1), told(28561, false)),
+            (line("Z", 28561, 28560, 1), told(28561, true)),
+            (line("Z", 28561, 28560, 2), told(28561, false)),
+            (line("S", 0, 1, 1), told(0, false)),
+            (line("X", 0, -1, 0), None),
+        ] {
+            assert_eq!(parse(text.as_bytes()), expected, "{text}");
+        }
+    }
 }

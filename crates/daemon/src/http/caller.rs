@@ -10,11 +10,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use axum::http::HeaderMap;
-use lockkeeper_api::{ErrorCode, headers};
+use lockkeeper_api::{ErrorCode, Problem, headers};
 use lockkeeper_core::id::{AttemptNo, BadName, CallerName, SessionId};
 use lockkeeper_core::prompt::Class;
-use lockkeeper_holder::Traces;
+use lockkeeper_holder::{Sight, Traces};
 use tokio::net::UnixStream;
+use tokio::sync::watch;
 
 use super::answer::Failure;
 use crate::config::Rights;
@@ -29,16 +30,32 @@ pub(crate) struct Peer {
     pub(crate) user: String,
     /// Whether it is the user whose daemon this is, or the administrator.
     pub(crate) own: bool,
-    /// The session whose agent has started it, itself or through others; none where that is not known.
-    pub(crate) session: Option<SessionId>,
+    /// Whether an agent runs it.
+    pub(crate) standing: Standing,
     /// What it calls itself in this request.
     pub(crate) name: Option<CallerName>,
+    /// The look at its ancestors, where that took longer than a connection waits for it.
+    pub(crate) look: Option<Look>,
 }
+
+/// Where a caller stands to the agents of this daemon.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// The agent of this session has started it, itself or through others.
+    Inside(SessionId),
+    /// No agent has.
+    Outside,
+    /// It has gone, or its ancestors could not be looked at to the top.
+    Unknown,
+}
+
+/// What is told of a look at the ancestors of a process once it is over.
+pub(crate) type Look = watch::Receiver<Option<Standing>>;
 
 impl fmt::Display for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.user)?;
-        if let Some(session) = &self.session {
+        if let Some(session) = self.session() {
             write!(f, "/session:{session}")?;
         }
         if let Some(name) = &self.name {
@@ -49,20 +66,52 @@ impl fmt::Display for Peer {
 }
 
 impl Peer {
+    /// The session whose agent runs it; none where that is not known.
+    pub(super) fn session(&self) -> Option<&SessionId> {
+        match &self.standing {
+            Standing::Inside(session) => Some(session),
+            Standing::Outside | Standing::Unknown => None,
+        }
+    }
+
     /// Refuses to programs that agents run what says what agents may do: they would allow themselves.
     pub(super) fn may_decide(&self) -> Result<(), Failure> {
-        match &self.session {
-            Some(session) => {
-                let detail = format!("{self} is run by the agent of session {session}");
+        self.may_set("what agents may do is not for them to decide")
+    }
+
+    /// Refuses to programs that agents run what only people set, for this reason. A program of which nobody knows whether
+    /// an agent runs it is refused too, or hiding would be worth it.
+    pub(super) fn may_set(&self, why: &str) -> Result<(), Failure> {
+        match &self.standing {
+            Standing::Inside(session) => {
+                let detail = format!("{self} is run by the agent of session {session}, and {why}");
                 Err(Failure::new(ErrorCode::DecisionForbidden, detail))
             }
-            None => Ok(()),
+            Standing::Unknown => Err(self.unknown(why)),
+            Standing::Outside => Ok(()),
+        }
+    }
+
+    fn unknown(&self, why: &str) -> Failure {
+        let detail = format!(
+            "it is not known whether an agent runs this program of {self}, whose parents could not all be looked at, and {why}"
+        );
+        let next = "do it from a plain shell, with a program that stays until it has its answer";
+        Failure(Problem::new(ErrorCode::DecisionForbidden, detail).with_next(next))
+    }
+
+    /// Waits some more for a look that is under way: machines on which it takes its time have users too.
+    pub(super) async fn settle(&mut self) {
+        if let Some(mut look) = self.look.take()
+            && let Some(found) = found(&mut look, limits::TRACE_LATE_MS).await
+        {
+            self.standing = found;
         }
     }
 
     /// Refuses a class that is above the caller's right.
     pub(super) fn may_ask(&self, class: Class, rights: &Rights) -> Result<(), Failure> {
-        match rights.highest(self.session.is_some(), self.name.as_ref()) {
+        match rights.highest(self.session().is_some(), self.name.as_ref()) {
             Some(highest) if class > highest => {
                 let (class, highest) = (class.word(), highest.word());
                 let detail =
@@ -110,8 +159,7 @@ impl Callers {
         Self { users, sessions }
     }
 
-    /// Who is at the other end. A process that has gone already, or whose ancestors cannot be read in time, counts as its
-    /// user alone.
+    /// Who is at the other end. The look at its ancestors begins at once, as long as it is there: who waits for an answer is.
     pub(crate) async fn peer(&self, stream: &UnixStream) -> Peer {
         let credentials = stream.peer_cred().ok();
         let uid = credentials.map(|credentials| credentials.uid());
@@ -120,27 +168,58 @@ impl Callers {
             Some((uid, None)) => (format!("uid:{uid}"), false),
             None => ("unknown".to_owned(), false),
         };
-        let session = match credentials.and_then(|credentials| credentials.pid()).filter(|_| own) {
-            Some(pid) => self.session_of(pid).await,
-            None => None,
+        let (standing, look) = match credentials.map(|credentials| credentials.pid()) {
+            Some(Some(pid)) if own => self.stands(pid).await,
+            // The system does not tell processes, or this one may not ask for anything anyway.
+            Some(_) => (Standing::Outside, None),
+            None => (Standing::Unknown, None),
         };
-        Peer { user, own, session, name: None }
+        Peer { user, own, standing, name: None, look }
     }
 
-    async fn session_of(&self, pid: i32) -> Option<SessionId> {
-        let sessions = self.sessions.clone();
-        let look = tokio::task::spawn_blocking(move || session(&lockkeeper_holder::traces(pid), &sessions));
-        match tokio::time::timeout(Duration::from_millis(limits::TRACE_MS), look).await {
-            Ok(Ok(session)) => session,
-            Ok(Err(error)) => {
-                tracing::error!(%error, pid, "the ancestors of a caller were not looked at");
-                None
-            }
-            Err(_) => {
-                tracing::warn!(pid, "the ancestors of a caller could not be read in time");
-                None
-            }
+    /// Where a process stands, and the look at it if that goes on.
+    async fn stands(&self, pid: i32) -> (Standing, Option<Look>) {
+        // It runs outside of the container in which the daemon runs, and so do no agents.
+        if pid == 0 {
+            return (Standing::Outside, None);
         }
+        let (tell, mut look) = watch::channel(None);
+        let sessions = self.sessions.clone();
+        tokio::task::spawn_blocking(move || {
+            let found = standing(&lockkeeper_holder::traces(pid), &sessions);
+            // Nobody may wait for it any more.
+            let _ = tell.send(Some(found));
+        });
+        if let Some(standing) = found(&mut look, limits::TRACE_MS).await {
+            return (standing, None);
+        }
+        tracing::warn!(pid, "the ancestors of a caller could not be read in time");
+        (Standing::Unknown, Some(look))
+    }
+}
+
+/// What a look finds, if it does so in time.
+async fn found(look: &mut Look, limit_ms: u64) -> Option<Standing> {
+    let told = look.wait_for(Option::is_some);
+    match tokio::time::timeout(Duration::from_millis(limit_ms), told).await {
+        Ok(Ok(found)) => found.clone(),
+        Ok(Err(_)) => {
+            tracing::error!("the ancestors of a caller were not looked at");
+            Some(Standing::Unknown)
+        }
+        Err(_) => None,
+    }
+}
+
+/// Where a process with these traces stands.
+fn standing(traces: &Traces, sessions: &Path) -> Standing {
+    match (session(traces, sessions), traces.sight) {
+        (Some(session), _) => Standing::Inside(session),
+        (None, Sight::Whole) if traces.holders.iter().any(|dir| dir.starts_with(sessions)) => {
+            Standing::Unknown
+        }
+        (None, Sight::Whole) => Standing::Outside,
+        (None, Sight::Cut) => Standing::Unknown,
     }
 }
 

@@ -20,6 +20,7 @@ mod rules;
 mod serve;
 mod sessions;
 mod system;
+mod taken_over;
 mod waiting;
 mod webhooks;
 mod why;
@@ -56,15 +57,13 @@ fn router(host: Arc<Host>) -> Router {
         .route("/sessions/{session}/events", get(events::of_session))
         .route("/sessions/{session}/claims/{claim}", get(claims::get))
         .route("/gates", get(gates::list))
-        .route("/rules", get(rules::list).post(rules::add))
-        .route("/rules/{rule}", delete(rules::remove))
+        .route("/rules", get(rules::list))
         .route("/gates/{gate}/rules", get(always::offer))
         .route("/audit", get(audit::list))
         .route("/webhooks/deliveries", get(webhooks::deliveries))
         .route("/events", get(events::all));
     let plain = Router::new()
-        .route("/sessions", post(sessions::create))
-        .route("/sessions/{session}", patch(sessions::patch).delete(sessions::delete))
+        .route("/sessions/{session}", delete(sessions::delete))
         .route("/sessions/{session}/full", get(history::full))
         .route("/sessions/{session}/why", get(why::why))
         .route("/sessions/{session}/turns", get(history::turns))
@@ -74,25 +73,21 @@ fn router(host: Arc<Host>) -> Router {
         .route("/sessions/{session}/stop", post(sessions::stop))
         .route("/sessions/{session}/kill", post(sessions::kill))
         .route("/sessions/{session}/resume", post(sessions::resume))
-        .route("/sessions/{session}/settings", patch(sessions::settings))
-        .route("/sessions/{session}/bypass", post(sessions::bypass).delete(sessions::end_bypass))
+        .route("/sessions/{session}/bypass", delete(sessions::end_bypass))
         .route("/sessions/{session}/prompts", post(prompts::prompt))
         .route("/prompts/{prompt}", get(receipts::get).patch(prompts::edit).delete(prompts::drop))
         .route("/prompts/{prompt}/release", post(prompts::release))
         .route("/sessions/{session}/claims", get(claims::list).post(claims::claim))
         .route("/sessions/{session}/claims/{claim}", put(claims::renew).delete(claims::end))
-        .route("/gates/{gate}/decision", post(gates::decide))
         .route("/rules/test", post(rules::test))
         .route("/webhooks", get(webhooks::list))
         .route("/webhooks/{webhook}/test", post(webhooks::test))
         .route("/agents", get(system::agents))
         .route("/status", get(system::status))
-        .route("/daemon/stop", post(system::stop))
-        .route("/daemon/pause", post(pause::pause))
-        .route("/daemon/unpause", post(pause::unpause))
         .route_layer(middleware::from_fn(without_query));
     let v1 = asked
         .merge(plain)
+        .merge(settings())
         .layer(middleware::from_fn_with_state(host.clone(), booted))
         .layer(middleware::from_fn(named));
     let metrics = Router::new()
@@ -107,6 +102,22 @@ fn router(host: Arc<Host>) -> Router {
         .route("/version", get(system::version))
         .route("/openapi.json", get(system::openapi));
     finished(own, host).layer(middleware::from_fn(own_user))
+}
+
+/// What agents' programs are refused, wholly or in part. It waits until it is known who asks.
+fn settings() -> Router<Arc<Host>> {
+    let asked = Router::new().route("/rules", post(rules::add)).route("/rules/{rule}", delete(rules::remove));
+    let plain = Router::new()
+        .route("/sessions", post(sessions::create))
+        .route("/sessions/{session}", patch(sessions::patch))
+        .route("/sessions/{session}/settings", patch(sessions::settings))
+        .route("/sessions/{session}/bypass", post(sessions::bypass))
+        .route("/gates/{gate}/decision", post(gates::decide))
+        .route("/daemon/stop", post(system::stop))
+        .route("/daemon/pause", post(pause::pause))
+        .route("/daemon/unpause", post(pause::unpause))
+        .route_layer(middleware::from_fn(without_query));
+    asked.merge(plain).route_layer(middleware::from_fn(settled))
 }
 
 /// What the listener for webhooks serves: deliveries, and nothing else.
@@ -157,6 +168,14 @@ async fn named(mut request: Request, next: Next) -> Response {
         }
         Err(failure) => failure.into_response(),
     }
+}
+
+/// Waits until it is known whether an agent runs the caller.
+async fn settled(mut request: Request, next: Next) -> Response {
+    if let Some(ConnectInfo(peer)) = request.extensions_mut().get_mut::<ConnectInfo<Peer>>() {
+        peer.settle().await;
+    }
+    next.run(request).await
 }
 
 /// Nothing of a session is told before it is settled, or known to be unsettled, since the daemon's start.

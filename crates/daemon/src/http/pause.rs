@@ -9,11 +9,15 @@ use super::answer::{self, Answer, Failure, Json};
 use super::{Peer, system};
 use crate::host::Host;
 
+/// Why no program of an agent pauses the host, or lets it go on.
+const WHY: &str = "a pause keeps all agents from work until somebody ends it";
+
 pub(super) async fn pause(
     State(host): State<Arc<Host>>,
     ConnectInfo(peer): ConnectInfo<Peer>,
     Json { value, .. }: Json<PauseRequest>,
 ) -> Answer {
+    peer.may_set(WHY)?;
     let invalid = |detail: String| Err(Failure::new(ErrorCode::BodyInvalid, detail));
     match &value.reason {
         Some(reason) if reason.trim().is_empty() => {
@@ -31,6 +35,7 @@ pub(super) async fn pause(
 }
 
 pub(super) async fn unpause(State(host): State<Arc<Host>>, ConnectInfo(peer): ConnectInfo<Peer>) -> Answer {
+    peer.may_set(WHY)?;
     let ended = host.unpause(&peer.to_string()).await?;
     let (status, cursor) = system::daemon_status(&host).await?;
     answer::json(super::OK, &UnpauseReceipt { status, ended }, cursor)

@@ -22,7 +22,7 @@ use lockkeeper_core::session::{
 use lockkeeper_store::{SessionRow, ViewFilter};
 
 use super::answer::{self, Answer, Failure, Json, Query, wire_cursor};
-use super::{Peer, convert, prompts, resolve, waiting};
+use super::{Peer, convert, prompts, resolve, taken_over, waiting};
 use crate::host::Host;
 use crate::rules;
 use crate::session::launch::Environment;
@@ -72,6 +72,7 @@ pub(super) async fn create(
     if value.mode.is_some() {
         peer.may_decide()?;
     }
+    let value = taken_over::by(&host, &peer, value).await?;
     let asked = tokio::task::spawn_blocking(move || check(&value).map(|()| value));
     let value = asked.await.map_err(|error| Failure::new(ErrorCode::Internal, error.to_string()))??;
     let prompt = match (&value.prompt, value.class) {
@@ -326,6 +327,7 @@ pub(super) async fn patch(
     Path(session): Path<String>,
     Json { value, .. }: Json<SessionPatch>,
 ) -> Answer {
+    peer.may_set("rules and people go by the labels and the name of a session")?;
     let id = resolve::session(&host, &session).await?;
     let name = match value.name {
         Change::Keep => Rename::Keep,

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::State;
+use axum::extract::{ConnectInfo, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use lockkeeper_agents::{Adapter, registry};
@@ -18,7 +18,7 @@ use lockkeeper_core::id::SessionId;
 use lockkeeper_store::{Integrity, ViewFilter};
 
 use super::answer::{self, Answer, Failure, Json, wire_cursor};
-use super::{VERSION, resolve};
+use super::{Peer, VERSION, resolve};
 use crate::host::Host;
 use crate::limits;
 use crate::session::launch::is_executable;
@@ -178,7 +178,13 @@ fn cgroup() -> CgroupState {
     }
 }
 
-pub(super) async fn stop(State(host): State<Arc<Host>>, Json { value, .. }: Json<StopRequest>) -> Answer {
+pub(super) async fn stop(
+    State(host): State<Arc<Host>>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
+    Json { value, .. }: Json<StopRequest>,
+) -> Answer {
+    // It could start another one with other rules.
+    peer.may_set("the daemon holds it to the rules")?;
     let (mut status, cursor) = daemon_status(&host).await?;
     status.state = match value.agents {
         Stop::Leave | Stop::Kill => DaemonState::Stopping,

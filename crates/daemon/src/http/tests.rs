@@ -9,6 +9,7 @@ use lockkeeper_api::{Attempt, FullSession, Item, List, Problem, Turn};
 use lockkeeper_core::id::SessionId;
 use lockkeeper_core::session::NewSession;
 
+use super::caller::Standing;
 use super::*;
 use crate::making::tests::{host, new};
 
@@ -28,8 +29,9 @@ async fn call(
     request.extensions_mut().insert(ConnectInfo(Peer {
         user: "me".to_owned(),
         own: true,
-        session: session.cloned(),
+        standing: session.map_or(Standing::Outside, |session| Standing::Inside(session.clone())),
         name: None,
+        look: None,
     }));
     Ok(TowerToHyperService::new(router(host.clone())).call(request).await?)
 }

@@ -16,7 +16,7 @@ use crate::waits::Wait;
 /// Notes that a caller waits for a session from now on, until what this returns is dropped. Only programs of agents are
 /// noted: for everybody else nobody waits.
 pub(super) async fn begin(host: &Arc<Host>, peer: &Peer, whom: &SessionId) -> Result<Option<Wait>, Failure> {
-    let Some(who) = &peer.session else { return Ok(None) };
+    let Some(who) = peer.session() else { return Ok(None) };
     match host.waits.begin(who.clone(), whom.clone()) {
         Ok(wait) => Ok(Some(wait)),
         Err(cycle) => Err(refuse(host, cycle).await),

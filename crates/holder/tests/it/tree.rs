@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 
 use lockkeeper_holder::frames::Request;
 use lockkeeper_holder::journal::{Delivery, Exit, Record, Scope, Stream, StreamEnd};
-use lockkeeper_holder::{MARKER_VARIABLE, SweepReport, Traces, sweep, traces};
+use lockkeeper_holder::{MARKER_VARIABLE, Sight, SweepReport, Traces, sweep, traces};
 use rustix::process::{Signal, kill_process};
 
 use crate::support::{Attempt, is_gone, wait_for};
@@ -222,7 +222,7 @@ fn whatever_an_attempt_starts_shows_the_holder_above_it_also_without_the_marker_
     let pid = |name| log.pid(name).expect("a pid");
     for name in names {
         let shown = traces(pid(name));
-        assert_eq!(shown.holders.first(), Some(&attempt.dir), "{name}");
+        assert_eq!((shown.holders.first(), shown.sight), (Some(&attempt.dir), Sight::Whole), "{name}");
     }
     wait_for("the marker", || {
         traces(pid("child")).marker == Some(attempt.spec.marker.clone())
@@ -231,7 +231,8 @@ fn whatever_an_attempt_starts_shows_the_holder_above_it_also_without_the_marker_
     });
     let own = i32::try_from(std::process::id()).expect("a pid");
     assert!(!traces(own).holders.contains(&attempt.dir));
-    assert_eq!(traces(i32::MAX), Traces::default());
+    assert_eq!(traces(own).sight, Sight::Whole);
+    assert_eq!((traces(i32::MAX), Traces::default().sight), (Traces::default(), Sight::Cut));
     attempt.connect().send(&Request::CloseStdin { number: 1 });
     attempt.ended();
     assert_eq!(traces(pid("child")), Traces::default(), "it is gone");

@@ -11,8 +11,12 @@ fn peer(session: Option<&str>, name: Option<&str>) -> Result<Peer, BadName> {
     Ok(Peer {
         user: "ann".to_owned(),
         own: true,
-        session: session.map(str::parse).transpose()?,
+        standing: match session {
+            Some(session) => Standing::Inside(session.parse()?),
+            None => Standing::Outside,
+        },
         name: name.map(str::parse).transpose()?,
+        look: None,
     })
 }
 
@@ -82,7 +86,8 @@ fn the_lowest_right_of_a_caller_counts() -> Outcome {
 }
 
 #[test]
-fn a_process_belongs_to_the_outermost_holder_of_this_daemon_and_else_to_its_marker() -> Outcome {
+fn a_process_belongs_to_the_outermost_holder_of_this_daemon_else_to_its_marker_and_to_none_if_all_was_seen()
+-> Outcome {
     let home = tempfile::tempdir()?;
     let sessions = home.path().join("sessions");
     let attempt = |id: &str| sessions.join(id).join("a1");
@@ -102,16 +107,57 @@ fn a_process_belongs_to_the_outermost_holder_of_this_daemon_and_else_to_its_mark
         (vec![attempt(A), foreign.clone()], None, Some(A)),
         (vec![foreign.clone()], None, None),
         (vec![foreign], marked(B), Some(B)),
-        (vec![gone], None, None),
+        (vec![gone.clone()], None, None),
         (vec![PathBuf::from("/")], None, None),
         (vec![], marked(B), Some(B)),
         (vec![], Some(format!("{A}.a2")), None),
         (vec![], Some("../../..".to_owned()), None),
         (vec![], Some(String::new()), None),
     ] {
-        let traces = Traces { holders, marker };
-        let found = session(&traces, &sessions);
-        assert_eq!(found.as_ref().map(SessionId::as_str), expected, "{traces:?}");
+        for sight in [Sight::Whole, Sight::Cut] {
+            let traces = Traces { holders: holders.clone(), marker: marker.clone(), sight };
+            let is_gone = holders.contains(&gone);
+            let expected = match (expected, sight) {
+                (Some(id), _) => Standing::Inside(id.parse()?),
+                (None, Sight::Whole) if !is_gone => Standing::Outside,
+                (None, Sight::Whole | Sight::Cut) => Standing::Unknown,
+            };
+            assert_eq!(standing(&traces, &sessions), expected, "{traces:?}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn what_may_be_an_agents_sets_nothing_and_asks_for_no_less() -> Outcome {
+    let of = |standing| Peer { user: "ann".to_owned(), own: true, standing, name: None, look: None };
+    assert!(of(Standing::Outside).may_decide().is_ok());
+    for (standing, part, next) in [
+        (Standing::Inside(A.parse()?), A, "outside of the agent"),
+        (Standing::Unknown, "is not known", "a plain shell"),
+    ] {
+        let Failure(problem) = of(standing).may_set("that is why").err().ok_or("it may")?;
+        assert_eq!((problem.code.as_str(), problem.status), ("decision_forbidden", 403));
+        assert!(problem.detail.contains(part) && problem.detail.ends_with("and that is why"), "{problem}");
+        assert!(problem.next.is_some_and(|told| told.contains(next)));
+    }
+    let unknown = of(Standing::Unknown);
+    assert_eq!(unknown.to_string(), "ann");
+    assert!(unknown.may_ask(Class::Urgent, &Rights::default()).is_ok());
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_decision_waits_for_a_look_that_takes_its_time() -> Outcome {
+    for found in [Standing::Inside(A.parse()?), Standing::Outside, Standing::Unknown] {
+        let (tell, look) = watch::channel(None);
+        let mut peer = Peer { standing: Standing::Unknown, look: Some(look), ..peer(None, None)? };
+        let told = found.clone();
+        tokio::join!(peer.settle(), async move { tell.send_replace(Some(told)) });
+        assert_eq!(peer.standing, found);
+        // A request more of the same connection waits for nothing.
+        peer.settle().await;
+        assert_eq!(peer.standing, found);
     }
     Ok(())
 }
