@@ -17,6 +17,9 @@ use crate::session::{Envelope, Event, State};
 /// What stands in the place of the hash before the first record.
 pub const FIRST: &str = "0000000000000000000000000000000000000000000000000000000000000000";
 
+/// What is recorded of a rule that could not be written.
+pub const NOT_WRITTEN: &str = "rule.not_written";
+
 /// The hash of a record in its place: SHA-256 of the hash before it (lower-case hex), a line end, and the bytes of the record.
 pub fn link(before: &str, record: &str) -> String {
     sha256(format!("{before}\n{record}").as_bytes())
@@ -233,6 +236,7 @@ fn record(state: &State, envelope: &Envelope) -> Option<AuditRecord> {
             AuditRecord { gate: Some(*gate), outcome: Some(*outcome), ..base(None) }
         }
         Event::RuleWritten { rule, error } => AuditRecord {
+            what: if error.is_some() { NOT_WRITTEN } else { envelope.event.kind() }.to_owned(),
             rule: state.wanted_rules.get(rule).map(|rule| rule.id.clone()),
             why: error.clone(),
             ..base(None)

@@ -94,12 +94,13 @@ impl Host {
         let id = new.id.clone();
         let name_taken = new.name.as_ref().is_some_and(|name| !self.names.take(name, &id));
         let (reader, dir) = (self.clone(), new.dir.clone());
-        let policy = tokio::task::spawn_blocking(move || reader.rules.policy_at_launch(Path::new(&dir)));
-        let policy = policy.await.map_err(|_| Refused::GoingDown)?;
+        let rules = tokio::task::spawn_blocking(move || reader.rules.policy_at_launch(Path::new(&dir)));
+        let at_launch = rules.await.map_err(|_| Refused::GoingDown)?;
         let env = Env {
-            policy,
+            policy: Arc::default(),
             now: self.clock.now(),
             manner: self.manner(adapter),
+            at_launch,
             notices: self.notifier.wants(),
             name_taken,
             paused: self.slots.is_paused(),

@@ -7,6 +7,7 @@ use std::time::Duration;
 use lockkeeper_core::id::SessionName;
 use lockkeeper_core::notice::{Notice, NoticeKind};
 use lockkeeper_core::session::State;
+use rustix::process::{Pid, Signal};
 use serde::Serialize;
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
@@ -50,11 +51,16 @@ impl Notifier {
         self.on.clone()
     }
 
-    /// Tells one notice.
+    /// Tells one notice, unless it is not wanted any more once there is room for it.
     ///
     /// # Errors
     /// Why nobody was told, for the log.
-    pub(crate) async fn tell(&self, state: &State, notice: &Notice) -> Result<(), String> {
+    pub(crate) async fn tell(
+        &self,
+        state: &State,
+        notice: &Notice,
+        is_wanted: impl AsyncFnOnce() -> bool,
+    ) -> Result<(), String> {
         let Some((program, arguments)) = self.command.split_first() else {
             return Err("nothing is configured that would tell anybody any more".to_owned());
         };
@@ -73,17 +79,22 @@ impl Notifier {
         };
         let line = serde_json::to_string(&told).map_err(|error| error.to_string())? + "\n";
         let _room = self.room.acquire().await.map_err(|error| error.to_string())?;
+        if !is_wanted().await {
+            return Ok(());
+        }
         let mut command = Command::new(program);
         command.args(arguments).arg(&text).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
-        // It ends with this call, whatever it has begun.
-        command.kill_on_drop(true).process_group(0);
+        command.process_group(0);
         let mut child = command.spawn().map_err(|error| format!("{program} cannot be run: {error}"))?;
+        let mut group = Group(child.id());
         let ends = async {
             if let Some(mut stdin) = child.stdin.take() {
                 // Whoever does not want to read it need not.
                 let _ = stdin.write_all(line.as_bytes()).await;
             }
-            child.wait().await.map_err(|error| error.to_string())
+            let status = child.wait().await.map_err(|error| error.to_string());
+            group.0 = None;
+            status
         };
         let deadline = Duration::from_millis(limits::NOTIFY_MS);
         match tokio::time::timeout(deadline, ends).await {
@@ -91,6 +102,19 @@ impl Notifier {
             Ok(Ok(status)) => Err(format!("{program} ended with {status}")),
             Ok(Err(error)) => Err(error),
             Err(_) => Err(format!("{program} took longer than {} s", deadline.as_secs())),
+        }
+    }
+}
+
+/// The processes of a program that has not ended: they end with the wait for it.
+struct Group(Option<u32>);
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        let pid = self.0.and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?));
+        if let Some(pid) = pid {
+            // It may have ended in this moment.
+            let _ = rustix::process::kill_process_group(pid, Signal::KILL);
         }
     }
 }
@@ -112,6 +136,6 @@ fn shows(character: char) -> bool {
     !character.is_control()
         && !matches!(
             character,
-            '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{e0000}'..='\u{e007f}'
+            '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{e0000}'..='\u{e007f}'
         )
 }

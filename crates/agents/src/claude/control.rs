@@ -43,8 +43,11 @@ impl ClaudeWire {
 /// come first, then the subtype.
 pub(super) fn oversized(start: &str) -> Option<Decoded> {
     let rest = start.strip_prefix(r#"{"type":"control_request","request_id":"#)?;
-    let id = serde_json::Deserializer::from_str(rest).into_iter::<serde_json::Value>().next()?.ok()?;
-    let announced = rest.contains(r#""request":{"subtype":"hook_callback""#);
+    let mut values = serde_json::Deserializer::from_str(rest).into_iter::<serde_json::Value>();
+    let id = values.next()?.ok()?;
+    // Behind that stands what the model chose.
+    let request = rest.get(values.byte_offset()..)?;
+    let announced = request.starts_with(r#","request":{"subtype":"hook_callback""#);
     Some(Decoded::Says(AgentSays::AskedTooMuch { request: Json::of(&id)?, announced }))
 }
 

@@ -12,7 +12,7 @@ mod rows;
 use std::path::PathBuf;
 
 use lockkeeper_api::elicitation::Elicitation;
-use lockkeeper_api::{Gate, GateKind};
+use lockkeeper_api::{Gate, GateKind, Through};
 
 use super::elicitation;
 use crate::escape;
@@ -77,7 +77,7 @@ pub(crate) fn draw(gate: &Gate, held: &Held, size: Size, columns: Option<usize>,
     let mut facts = vec![
         format!("in {}", escape::line(&gate.dir)),
         format!("risk {}", escape::line(&gate.risk)),
-        format!("asked by {}", escape::line(&gate.rule)),
+        told_by(gate),
     ];
     let reasons = [&gate.rule_reason, &gate.reason].into_iter().flatten();
     facts.extend(reasons.map(|reason| escape::line(reason).into_owned()));
@@ -86,6 +86,13 @@ pub(crate) fn draw(gate: &Gate, held: &Held, size: Size, columns: Option<usize>,
     let (text, missing) =
         rows.finish(|rows| format!("{rows} lines are not shown: lk gates {title} shows all"));
     Drawn { text, is_cut: missing > 0 }
+}
+
+/// The rule that asked, or decided.
+fn told_by(gate: &Gate) -> String {
+    let decided = gate.decision.as_ref().is_some_and(|decision| decision.through == Through::Rule);
+    let word = if decided { "decided" } else { "asked" };
+    format!("{word} by {}", escape::line(&gate.rule))
 }
 
 /// The exact bytes of the input, escaped: as many as fit on a few screens, and how many more there are.

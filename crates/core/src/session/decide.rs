@@ -26,6 +26,8 @@ pub struct Env {
     pub now: Stamp,
     /// The rules of the session's workspace.
     pub policy: Arc<Policy>,
+    /// The rules for a process that is started in this step.
+    pub at_launch: Arc<Policy>,
     /// How the session's agent wants to be treated, for a launch that is decided in this step.
     pub manner: Arc<Manner>,
     /// What somebody wants to be told; nothing if nobody does.

@@ -114,7 +114,7 @@ fn process_duties(state: &State) -> Vec<Duty> {
         duties.push(Duty::Launch(Box::new(LaunchPlan {
             attempt: attempt.no,
             agent: state.profile.agent.clone(),
-            dir: state.profile.dir.clone(),
+            dir: attempt.workspace.as_deref().unwrap_or(&state.profile.dir).to_owned(),
             model: attempt.model.clone(),
             mode: attempt.mode.clone(),
             resume: attempt.resume.clone(),

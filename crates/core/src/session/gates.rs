@@ -175,7 +175,8 @@ impl Step<'_> {
     }
 
     pub(super) fn ask_fulfilled(&mut self, request: &Json) {
-        if let Some(gate) = self.open_gate(request) {
+        let elicits = |no: &GateNo| self.state.gates[no].ask.kind == GateKind::Elicitation;
+        if let Some(gate) = self.open_gate(request).filter(elicits) {
             self.verdict(gate, Decision::Allow, THE_AGENT.to_owned(), Through::Agent);
         }
     }

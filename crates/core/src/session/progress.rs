@@ -82,7 +82,7 @@ impl Step<'_> {
             resume,
             model: self.state.profile.model.clone(),
             mode: self.state.profile.mode.clone(),
-            workspace: Some(self.env.policy.workspace.clone()).filter(|workspace| !workspace.is_empty()),
+            workspace: Some(self.env.at_launch.workspace.clone()).filter(|workspace| !workspace.is_empty()),
         });
     }
 
@@ -90,7 +90,9 @@ impl Step<'_> {
     /// is not closed to end it, for an agent whose input is closed may take what was not answered for a yes.
     fn manner(&self) -> Arc<Manner> {
         let manner = &self.env.manner;
-        if manner.handshake != Handshake::Initialize || !self.policy().may_tighten(&self.state.subject()) {
+        if manner.handshake != Handshake::Initialize
+            || !self.policy_at_launch().may_tighten(&self.state.subject())
+        {
             return manner.clone();
         }
         let mut guarded = Manner { handshake: Handshake::InitializeGuarded, ..(**manner).clone() };

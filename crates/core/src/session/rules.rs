@@ -7,19 +7,30 @@ use super::event::Event;
 use super::rejection::Rejection;
 use super::state::{Life, State};
 use crate::gate::SessionRule;
-use crate::id::GateNo;
+use crate::id::{GateNo, RuleNo};
 use crate::limits;
 use crate::policy::{Layer, Policy, RuleSpec};
+
+impl State {
+    /// Rules of files with those that the session has itself: its own, and those that are to be written for its user.
+    pub fn policy<'a>(&self, of_files: &'a Policy) -> Cow<'a, Policy> {
+        if self.rules.is_empty() && self.wanted_rules.is_empty() {
+            return Cow::Borrowed(of_files);
+        }
+        let own = self.rules.iter().chain(self.wanted_rules.values());
+        Cow::Owned(of_files.with(own.filter_map(SessionRule::compile)))
+    }
+}
 
 impl Step<'_> {
     /// The rules that hold: those of the files, and the session's own.
     pub(super) fn policy(&self) -> Cow<'_, Policy> {
-        let State { rules, wanted_rules, .. } = &self.state;
-        if rules.is_empty() && wanted_rules.is_empty() {
-            return Cow::Borrowed(&self.env.policy);
-        }
-        let own = rules.iter().chain(wanted_rules.values());
-        Cow::Owned(self.env.policy.with(own.filter_map(SessionRule::compile)))
+        self.state.policy(&self.env.policy)
+    }
+
+    /// The same for a process that is started.
+    pub(super) fn policy_at_launch(&self) -> Cow<'_, Policy> {
+        self.state.policy(&self.env.at_launch)
     }
 
     pub(super) fn add_rules(&mut self, rules: &[RuleSpec], by: &str) -> Result<(), Rejection> {
@@ -46,9 +57,9 @@ impl Step<'_> {
         let mut no = self.state.next_rule;
         for spec in rules {
             let is_taken = |id: &str| self.state.rules.iter().chain(&added).any(|rule| rule.id == id);
-            // Somebody may have called a rule what this one would be called without a name.
-            while is_taken(&format!("{}:{no}", Layer::Session)) {
-                no = no.next();
+            if spec.name.as_deref().is_some_and(is_numbered) {
+                let why = "names such as r1 are given to rules without one, and never come back".to_owned();
+                return Err(Rejection::BadRule { why });
             }
             let rule = spec.compile(Layer::Session, &no.to_string());
             let id = rule.map_err(|error| Rejection::BadRule { why: error.to_string() })?.id;
@@ -92,4 +103,9 @@ impl Step<'_> {
         self.emit(Event::RuleRemoved { id: id.to_owned(), by });
         Ok(())
     }
+}
+
+/// Whether a name is like those that are given to rules without one.
+fn is_numbered(name: &str) -> bool {
+    name.parse::<RuleNo>().is_ok()
 }

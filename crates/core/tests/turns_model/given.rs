@@ -43,6 +43,7 @@ pub(crate) fn env(slot: bool) -> Env {
     Env {
         now: stamp(NOW),
         policy: Arc::default(),
+        at_launch: Arc::default(),
         notices: Arc::default(),
         manner: MANNER.clone(),
         name_taken: false,

@@ -15,6 +15,7 @@ async fn a_launch_that_was_given_up_before_the_daemon_was_killed_never_comes_to_
     let (_home, host) = host()?;
     let manner = lockkeeper_agents::registry::find("demo").ok_or("no demo")?.manner();
     let env = Env {
+        at_launch: Arc::default(),
         notices: Arc::default(),
         policy: Arc::default(),
         now: host.clock.now(),

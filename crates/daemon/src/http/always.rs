@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::extract::{Path as Name, State};
 use lockkeeper_agents::registry;
 use lockkeeper_api::{AlwaysRequest, ErrorCode, RuleOffer, RuleOfferQuery};
-use lockkeeper_core::gate::{Ask, Decision, Gate, GateKind, GateState, SessionRule};
+use lockkeeper_core::gate::{Ask, Decision, Gate, GateKind, GateState};
 use lockkeeper_core::id::{GateNo, SessionId};
 use lockkeeper_core::policy::{Effect, Policy, RuleScope, RuleSpec, ToolUse};
 use lockkeeper_core::session::{Always, State as SessionState};
@@ -50,7 +50,9 @@ pub(super) async fn prepare(
     let reader = host.clone();
     let AlwaysRequest { scope, rules: specs } = always;
     let checked = tokio::task::spawn_blocking(move || {
-        let placed: Vec<RuleSpec> = specs.iter().flat_map(|spec| reader.rules.placed(spec)).collect();
+        // Its name tells where it was made.
+        let unnamed = specs.iter().map(|spec| RuleSpec { name: None, ..spec.clone() });
+        let placed: Vec<RuleSpec> = unnamed.flat_map(|spec| reader.rules.placed(&spec)).collect();
         let mut made = Vec::with_capacity(placed.len());
         for spec in &placed {
             if spec.effect != Effect::Allow {
@@ -83,10 +85,10 @@ pub(super) async fn prepare(
         RuleScope::Session => Ok(Always::Session(placed)),
         RuleScope::Workspace | RuleScope::User => {
             // Whether they can be written is told before anything is decided.
-            let (writer, all) = (host.clone(), specs.clone());
+            let (writer, all) = (host.clone(), placed.clone());
             let check = tokio::task::spawn_blocking(move || writer.rules.named(&all).map(drop)).await;
             check.map_err(|error| rules::defect(&error))?.map_err(|change| rules::unchanged(&change))?;
-            Ok(Always::User(specs))
+            Ok(Always::User(placed))
         }
     }
 }
@@ -131,7 +133,7 @@ pub(super) fn policy_of(host: &Host, state: &SessionState) -> Policy {
         }
         None => host.rules.policy_at_launch(Path::new(&state.profile.dir)),
     };
-    policy.with(state.rules.iter().filter_map(SessionRule::compile))
+    state.policy(&policy).into_owned()
 }
 
 /// What waits at a gate, and the rules that hold for it.

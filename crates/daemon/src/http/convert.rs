@@ -229,6 +229,7 @@ mod tests {
         let manner = lockkeeper_agents::registry::find("demo").ok_or("no demo")?.manner();
         let clock = Clock::new();
         let env = Env {
+            at_launch: Arc::default(),
             notices: Arc::default(),
             policy: Arc::default(),
             now: clock.now(),

@@ -414,6 +414,7 @@ mod tests {
         let manner = lockkeeper_agents::registry::find("demo").ok_or("no demo")?.manner();
         let now = Clock::new().now();
         let env = Env {
+            at_launch: std::sync::Arc::default(),
             notices: std::sync::Arc::default(),
             now,
             policy: std::sync::Arc::default(),

@@ -117,9 +117,12 @@ pub(super) async fn decide(
         .filter(|rule| rule.gate == Some(no))
         .map(|rule| rule.spec.clone())
         .collect();
-    if !wanted.is_empty() {
-        // The session does so too, and tells what comes of it; whoever decided finds it done.
-        let _ = host.ensure_rules(wanted).await;
+    // The session does so too, and tells what comes of it; whoever decided finds it done.
+    if !wanted.is_empty()
+        && let Err(why) = host.ensure_rules(wanted).await
+    {
+        let detail = format!("gate {gate} is decided, and such steps are asked about still: {why}");
+        return Err(Failure::new(ErrorCode::RuleUnwritten, detail));
     }
     let row = SessionRow::of(&done.state);
     let gate = match done.state.gates.get(&no) {

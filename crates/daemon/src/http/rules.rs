@@ -11,7 +11,7 @@ use lockkeeper_api::{
     ErrorCode, PlacedRating, PlacedRule, RuleAdded, RuleFile, RuleList, RuleOwner, RuleQuery, RuleSays,
     RuleTest, Ruling, RulingPart,
 };
-use lockkeeper_core::audit::AuditRecord;
+use lockkeeper_core::audit::{AuditRecord, NOT_WRITTEN};
 use lockkeeper_core::json::Json as Text;
 use lockkeeper_core::manner::Handshake;
 use lockkeeper_core::policy::{self, Effect, Layer, RuleSpec, Subject};
@@ -91,8 +91,10 @@ async fn write(host: &Arc<Host>, peer: &Peer, rule: RuleSpec) -> Result<String, 
     let (host, by) = (host.clone(), peer.to_string());
     finished(&host.clone(), async move {
         let named = in_file(&host, move |rules| rules.named(&[rule])).await?;
+        let mut ids = Vec::with_capacity(named.len());
         for spec in &named {
             let id = spec.compile(Layer::User, "0").map_err(|bad| unchanged(&bad.into()))?.id;
+            ids.push(id.clone());
             let record = AuditRecord { spec: Some(spec.clone()), ..record(&host, &by, "rule.written", &id) };
             host.record(&record).await?;
         }
@@ -100,14 +102,7 @@ async fn write(host: &Arc<Host>, peer: &Peer, rule: RuleSpec) -> Result<String, 
         match in_file(&host, move |rules| rules.add(&specs)).await {
             Ok(ids) => Ok(ids.join(", ")),
             Err(failure) => {
-                tell_undone(
-                    &host,
-                    &by,
-                    "rule.not_written",
-                    &named.iter().filter_map(|it| it.name.clone()).collect::<Vec<_>>(),
-                    &failure,
-                )
-                .await;
+                tell_undone(&host, &by, NOT_WRITTEN, &ids, &failure).await;
                 Err(failure)
             }
         }
@@ -115,7 +110,7 @@ async fn write(host: &Arc<Host>, peer: &Peer, rule: RuleSpec) -> Result<String, 
     .await
 }
 
-/// Takes a rule of the user out; see [`write`].
+/// Takes a rule of the user out; see [`write()`].
 async fn take_out(host: &Arc<Host>, peer: &Peer, id: String) -> Result<(), Failure> {
     let (host, by) = (host.clone(), peer.to_string());
     finished(&host.clone(), async move {

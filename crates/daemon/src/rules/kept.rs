@@ -175,6 +175,8 @@ impl Rules {
         let [_, user] = &*kept;
         let named = named(user, specs)?;
         self.with(&named)?;
+        let [_, (_, path)] = &self.files;
+        can_write(path).map_err(|why| Change::Unwritable { path: path.clone(), why })?;
         Ok(named)
     }
 
@@ -346,13 +348,32 @@ fn take_out(rules: &mut toml_edit::ArrayOfTables, at: usize) -> String {
 /// Puts a text in the place of a file, whole or not at all. Who keeps the file elsewhere has it there.
 fn write(path: &Path, text: &str) -> io::Result<()> {
     use io::Write as _;
+    let (path, part, mut file) = begin_part(path)?;
+    let written = file
+        .write_all(text.as_bytes())
+        .and_then(|()| file.sync_all())
+        .and_then(|()| fs::rename(&part, &path));
+    if written.is_err() {
+        // It is told why; what is left of it is of no use.
+        let _ = fs::remove_file(&part);
+    }
+    written?;
+    path.parent().map_or(Ok(()), |dir| fs::File::open(dir)?.sync_all())
+}
+
+/// Whether a text could be put there, as far as that can be told before.
+fn can_write(path: &Path) -> io::Result<()> {
+    let (_, part, _) = begin_part(path)?;
+    fs::remove_file(part)
+}
+
+/// The file itself, and the beginning of what is to take its place.
+fn begin_part(path: &Path) -> io::Result<(PathBuf, PathBuf, fs::File)> {
     let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     if let Some(dir) = path.parent() {
         fs::create_dir_all(dir)?;
     }
     let part = path.with_extension("toml.part");
-    let mut file = fs::OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&part)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()?;
-    fs::rename(part, path)
+    let file = fs::OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&part)?;
+    Ok((path, part, file))
 }

@@ -40,7 +40,7 @@ impl<'a> Workspace<'a> {
     /// Whether its path leads elsewhere by now: what an agent names from there is not found by it.
     fn has_moved(self) -> bool {
         match self {
-            Self::Started(dir) => real(dir).as_deref() != Some(dir),
+            Self::Started(dir) => fs::canonicalize(dir).ok().as_deref() != Some(dir),
             Self::Named(_) => false,
         }
     }

@@ -24,6 +24,7 @@ fn waiting(id: u64) -> State {
     let new = NewSession { prompt: Some(prompt), ..new(id).unwrap() };
     let manner = lockkeeper_agents::registry::find("demo").unwrap().manner();
     let env = Env {
+        at_launch: Arc::default(),
         notices: Arc::default(),
         policy: Arc::default(),
         now: Clock::new().now(),

@@ -401,7 +401,7 @@ fn an_agent_announces_its_steps_where_rules_may_hold_them_up_and_keeps_its_input
     let spec = RuleSpec { agent: Some("codex".to_owned()), ..RuleSpec::new(Effect::Ask) };
     let rule = Arc::new(spec.compile(Layer::User, "1").unwrap());
     let mut w = World::launching();
-    w.env.policy = Arc::new(Policy { rules: vec![rule], ..Policy::default() });
+    w.env.at_launch = Arc::new(Policy { rules: vec![rule], ..Policy::default() });
     w.kill();
     w.exits(ExitStatus::Signal(9));
     w.prompt("again");

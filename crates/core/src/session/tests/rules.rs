@@ -120,21 +120,22 @@ fn a_rule_that_holds_up_guards_the_next_launch_also_of_a_session_that_no_file_is
 fn rules_of_a_session_have_names_and_a_limit() {
     let mut w = World::suspended();
     let named = |name: &str| RuleSpec { name: Some(name.to_owned()), ..about("make", Effect::Ask) };
-    w.asks(Command::AddRules { rules: vec![named("r2"), about("git", Effect::Ask)] });
+    assert_eq!(w.refused(Command::AddRules { rules: vec![named("r2")] }).code(), "rule_invalid");
+    w.asks(Command::AddRules { rules: vec![named("look"), about("git", Effect::Ask)] });
     let ids = |w: &World| w.state.rules.iter().map(|rule| rule.id.clone()).collect::<Vec<_>>();
-    assert_eq!(ids(&w), ["session:r2", "session:r3"]);
-    assert_eq!(w.refused(Command::AddRules { rules: vec![named("r2")] }).code(), "rule_name_taken");
+    assert_eq!(ids(&w), ["session:look", "session:r2"]);
+    assert_eq!(w.refused(Command::AddRules { rules: vec![named("look")] }).code(), "rule_name_taken");
     assert_eq!(
         w.refused(Command::AddRules { rules: vec![named("a"), named("a")] }).code(),
         "rule_name_taken"
     );
-    w.asks(Command::RemoveRule { id: "session:r3".to_owned() });
-    let refused = w.refused(Command::RemoveRule { id: "session:r3".to_owned() });
+    w.asks(Command::RemoveRule { id: "session:r2".to_owned() });
+    let refused = w.refused(Command::RemoveRule { id: "session:r2".to_owned() });
     assert_eq!(refused.code(), "rule_not_found");
     w.asks(Command::AddRules { rules: vec![about("git", Effect::Ask)] });
     assert_eq!(
         (ids(&w), w.state.next_rule),
-        (vec!["session:r2".to_owned(), "session:r4".to_owned()], RuleNo(5))
+        (vec!["session:look".to_owned(), "session:r3".to_owned()], RuleNo(4))
     );
     let many = vec![about("git", Effect::Ask); limits::SESSION_RULES - 1];
     assert_eq!(w.refused(Command::AddRules { rules: many }).code(), "too_many_rules");

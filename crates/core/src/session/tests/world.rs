@@ -143,6 +143,7 @@ impl World {
     /// A session that has just been made.
     pub(super) fn of(new: NewSession, manner: Manner) -> Self {
         let env = Env {
+            at_launch: Arc::default(),
             notices: Arc::default(),
             now: stamp(100_000),
             policy: Arc::default(),
@@ -170,7 +171,12 @@ impl World {
     /// A session whose agent has to announce its steps.
     pub(super) fn guarded() -> Self {
         let expiring = Manner { gate_ms: Some(700_000), gate_warning_ms: 30_000, ..manner() };
-        let env = Env { policy: policy(), manner: Arc::new(expiring), ..Self::suspended().env };
+        let env = Env {
+            policy: policy(),
+            at_launch: policy(),
+            manner: Arc::new(expiring),
+            ..Self::suspended().env
+        };
         let mut w = Self::made(new_session(Lifetime::Kept, Some("first")), env);
         w.comes_up();
         w.works();

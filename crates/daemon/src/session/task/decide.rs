@@ -55,9 +55,11 @@ impl Task {
         let mut messages = messages;
         self.take_wakes(&mut messages);
         let manner = self.host.manner(self.adapter);
+        let (policy, at_launch) = self.policies(read, &messages);
         let mut env = Env {
             now: self.host.clock.now(),
-            policy: self.policy(read, &messages),
+            policy,
+            at_launch,
             notices: self.host.notifier.wants(),
             manner,
             name_taken: false,
@@ -97,9 +99,9 @@ impl Task {
         decided
     }
 
-    /// The rules, where this step may ask for them: a tool is about to do something, or a process may be started. Finds out
-    /// where the paths of tools lead.
-    fn policy(&self, read: &mut Read, messages: &[Message]) -> Arc<Policy> {
+    /// The rules for what the agent is about to do, and those for a process that may be started; nothing where neither may come
+    /// of this round. Finds out where the paths of tools lead.
+    fn policies(&self, read: &mut Read, messages: &[Message]) -> (Arc<Policy>, Arc<Policy>) {
         let attempt = self.state.process.attempt().map(|attempt| attempt.no);
         // A process is started only where there is none, or where it turns out that it has gone.
         let says =
@@ -109,7 +111,7 @@ impl Task {
         let mut uses: Vec<&mut ToolUse> =
             read.inputs.iter_mut().filter_map(|(_, input)| asks(input)).collect();
         if !may_launch && uses.is_empty() {
-            return Arc::default();
+            return Default::default();
         }
         let workspace = Workspace::of(&self.state);
         // Some files are looked at; other tasks move to other threads meanwhile.
@@ -117,10 +119,13 @@ impl Task {
             for tool_use in &mut uses {
                 rules::lead(tool_use, workspace, self.host.rules.home());
             }
-            match attempt.filter(|_| !uses.is_empty()) {
-                Some(attempt) => self.host.rules.policy(workspace, &attach::attempt_dir(&self.dir, attempt)),
-                None => self.host.rules.policy_at_launch(Path::new(&self.state.profile.dir)),
-            }
+            let asked = attempt.filter(|_| !uses.is_empty());
+            let policy = asked
+                .map(|attempt| self.host.rules.policy(workspace, &attach::attempt_dir(&self.dir, attempt)))
+                .unwrap_or_default();
+            let dir = Path::new(&self.state.profile.dir);
+            let at_launch = if may_launch { self.host.rules.policy_at_launch(dir) } else { Arc::default() };
+            (policy, at_launch)
         })
     }
 

@@ -245,7 +245,7 @@ impl Task {
                     self.pause();
                 }
                 self.journal.grown = true;
-                self.in_flight.clear();
+                self.in_flight.retain(is_beside_process);
             }
         }
     }
@@ -278,12 +278,12 @@ impl Task {
                 self.journal.gone = true;
             }
             Found::Failed(error) => {
-                self.in_flight.clear();
+                self.in_flight.retain(is_beside_process);
                 messages.push(Message::Observed(Observation::SpawnFailed { attempt, error }));
             }
             Found::Unclear(why) => {
                 tracing::warn!(%attempt, why, "could not find out how the attempt stands");
-                self.in_flight.clear();
+                self.in_flight.retain(is_beside_process);
                 self.pause();
             }
         }

@@ -80,7 +80,11 @@ impl Task {
                 self.in_flight.insert(id);
                 let (host, state) = (self.host.clone(), self.state.clone());
                 self.host.tasks.spawn(async move {
-                    let told = host.notifier.tell(&state, &notice);
+                    let is_wanted = async || {
+                        let now = host.look(&state.id).await;
+                        now.is_ok_and(|now| now.notices.contains_key(&notice.no))
+                    };
+                    let told = host.notifier.tell(&state, &notice, is_wanted);
                     // One that is under way when the daemon ends is told again by the next.
                     let Some(told) = host.ending.run_until_cancelled(told).await else { return };
                     if let Err(why) = &told {

@@ -342,3 +342,21 @@ fn what_a_rule_denies_by_now_is_not_let_go_on_by_a_decision() -> Fallible {
         Ok(())
     })
 }
+
+#[test]
+fn where_rules_cannot_be_put_nothing_is_decided_for_good() -> Fallible {
+    with_rules("", |home| {
+        let (session, _) = asking(home, VERSIONS[0], &format!("{} ;; SAY end", asked("make x")))?;
+        let rules = offer(home, &session, "user")?.good()?["rules"].clone();
+        fs::remove_file(home.user_rules())?;
+        // Also to the superuser: a directory where the text would be put together.
+        let part = home.user_rules().with_extension("toml.part");
+        fs::create_dir(&part)?;
+        home.expect_error("cannot be written");
+        assert_eq!(allow_always(&session, "user", &rules)?.status, 500);
+        assert_eq!(session.gates("open")?.len(), 1);
+        fs::remove_dir(&part)?;
+        allow_always(&session, "user", &rules)?.good()?;
+        Ok(())
+    })
+}

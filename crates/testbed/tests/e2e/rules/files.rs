@@ -333,8 +333,17 @@ fn where_an_agent_works_for_its_rules_is_where_it_was_started() -> Fallible {
         watch.status("idle")?;
         assert_eq!(outcomes(&session)?, ["denied", "denied"]);
         ensure!(!wild.join("made").exists() && !trusted.join("made").exists(), "it was written");
-        // Another directory in its place is not where it works either: nobody can tell what it names.
+        // Where it has moved, nobody can tell what it names.
         fs::rename(&wild, home.path("moved"))?;
+        fs::write(home.user_rules(), "[[rule]]\neffect = \"allow\"\nkind = \"edit\"\npath = \"**\"\n")?;
+        session.prompt("ASK Write {\"file_path\": \"made\", \"content\": \"x\"} ;; SAY end")?;
+        watch.status("awaiting_input")?;
+        let gate = session.gates("open")?.remove(0);
+        assert_eq!(gate["rule"], "agent", "{gate}");
+        let id = gate["id"].as_str().unwrap_or_default().to_owned();
+        session.decide(&id, &json!({"decision": "deny", "message": "no"}))?.good()?;
+        watch.status("idle")?;
+        // Nor where another directory is in its place.
         symlink(&trusted, &wild)?;
         fs::write(home.user_rules(), rule("allow", &trusted))?;
         session.prompt("TOOL Write {\"file_path\": \"made\", \"content\": \"x\"} ;; ASK Bash {\"command\": \"rm x\"} ;; SAY end")?;

@@ -2,23 +2,39 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
 use super::{VERSIONS, asked, asking, kept};
-use crate::support::{Fallible, Home, SHORT, ensure, wait_until, with_home};
+use crate::support::{Failure, Fallible, Home, SHORT, ensure, wait_until, with_home};
 
-/// A program that writes down what it is told, and the file that it writes to.
+/// A program that writes down what it is told, a file for each notice, and the directory of these.
 fn told(home: &Home, more: &str) -> Fallible<(PathBuf, PathBuf)> {
     let (program, told) = (home.path("tell"), home.path("told"));
+    fs::create_dir(&told)?;
     let script = format!(
-        "#!/bin/sh\nread -r json\n{more}\nprintf '%s\\n%s\\n' \"$2\" \"$json\" >> {}.part\nmv {0}.part {0}\ncp {0} {0}.part\n",
+        "#!/bin/sh\nread -r json\n{more}\nprintf '%s\\n%s\\n' \"$2\" \"$json\" > {0}/.$$\nmv {0}/.$$ {0}/$$\n",
         told.display()
     );
     fs::write(&program, script)?;
     fs::set_permissions(&program, fs::Permissions::from_mode(0o700))?;
     Ok((program, told))
+}
+
+/// What was told so far: the text and the JSON of each notice, by their texts.
+fn notices(told: &Path) -> Fallible<Vec<(String, String)>> {
+    let mut all = Vec::new();
+    for entry in fs::read_dir(told)? {
+        let entry = entry?;
+        if !entry.file_name().to_string_lossy().starts_with('.') {
+            let text = fs::read_to_string(entry.path())?;
+            let (text, json) = text.split_once('\n').unwrap_or_default();
+            all.push((text.to_owned(), json.trim_end().to_owned()));
+        }
+    }
+    all.sort();
+    Ok(all)
 }
 
 fn start(home: &Home, command: &Value, rules: &str) -> Fallible {
@@ -41,17 +57,16 @@ fn somebody_is_told_of_a_gate_and_of_what_a_rule_wants_told_once() -> Fallible {
         let mut watch = session.watch()?;
         watch.status("awaiting_input")?;
         watch.event("notice.told")?;
-        wait_until("two notices", || fs::read_to_string(&told).is_ok_and(|text| text.lines().count() == 4))?;
-        let text = fs::read_to_string(&told)?;
-        let lines: Vec<&str> = text.lines().collect();
+        watch.event("notice.told")?;
+        let text = notices(&told)?;
+        let [(did, _), (asks, json)] = &text[..] else { return Err(Failure::new(format!("{text:?}"))) };
         assert_eq!(
-            lines[0],
+            did,
             r#"Lockkeeper: fix did, as user:watch allows: Bash {"command":"make x"} (risk high)"#
         );
-        let asks = lines[2];
         ensure!(asks.starts_with("Lockkeeper: fix.g2 asks: Bash {") && !asks.contains('\u{202e}'), "{asks}");
         ensure!(!asks.contains("abcdefgh") && asks.ends_with("(risk high)"), "{asks}");
-        let json: Value = serde_json::from_str(lines[3])?;
+        let json: Value = serde_json::from_str(json)?;
         assert_eq!(
             (&json["what"], &json["name"], &json["text"]),
             (&json!("asks"), &json!("fix"), &json!(asks))
@@ -61,7 +76,7 @@ fn somebody_is_told_of_a_gate_and_of_what_a_rule_wants_told_once() -> Fallible {
         watch.status("idle")?;
         home.crash_and_start()?;
         session.ask("SAY again")?;
-        assert_eq!(fs::read_to_string(&told)?, text, "nobody is told twice");
+        assert_eq!(notices(&told)?, text, "nobody is told twice");
         Ok(())
     })
 }
@@ -82,7 +97,7 @@ fn a_notice_that_was_under_way_when_the_daemon_was_killed_is_told_by_the_next() 
         fs::write(&go, "")?;
         let mut watch = session.watch()?;
         watch.event("notice.told")?;
-        ensure!(fs::read_to_string(&told)?.contains("asks: Bash"), "somebody was told");
+        ensure!(notices(&told)?.iter().any(|(text, _)| text.contains("asks: Bash")), "somebody was told");
         Ok(())
     })
 }
@@ -126,4 +141,24 @@ fn a_configuration_that_tells_nobody_is_refused_or_tells_nobody() -> Fallible {
         })?;
     }
     Ok(())
+}
+
+#[test]
+fn a_notice_that_is_being_told_when_its_agent_ends_is_told_once() -> Fallible {
+    with_home(|home| {
+        let (begun, go) = (home.path("begun"), home.path("go"));
+        let wait =
+            format!("echo >> {}\nwhile [ ! -e {} ]; do sleep 0.05; done", begun.display(), go.display());
+        let (program, told) = told(home, &wait)?;
+        let rules = "[[rule]]\neffect = \"notify\"\ncommand = \"make *\"\n";
+        start(home, &json!([program, ""]), rules)?;
+        let session = home.session(&kept(VERSIONS[1]).prompt(&format!("{} ;; EXIT 0", asked("make x"))))?;
+        let mut watch = session.watch()?;
+        watch.event("attempt.exited")?;
+        wait_until("the program", || begun.exists())?;
+        fs::write(&go, "")?;
+        watch.event("notice.told")?;
+        assert_eq!((notices(&told)?.len(), fs::read_to_string(&begun)?.len()), (1, 1));
+        Ok(())
+    })
 }
