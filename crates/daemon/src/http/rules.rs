@@ -96,7 +96,7 @@ pub(super) async fn write(
     let ids = added.map_err(|error| defect(&error))?.map_err(|change| unchanged(&change))?;
     for (id, spec) in ids.iter().zip(rules) {
         tracing::info!(rule = id, by = %peer, "a rule was written");
-        let record = AuditRecord { spec: Some(spec), ..record(host, peer, "rule.written", id) };
+        let record = record(host, peer, "rule.written", id).saying(&spec);
         host.record(&record).await?;
     }
     Ok(ids)

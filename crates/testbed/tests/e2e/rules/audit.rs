@@ -96,7 +96,8 @@ fn what_changes_what_agents_may_do_is_recorded() -> Fallible {
         let session = home.session(&kept(VERSIONS[0]).with("mode", "plan"))?;
         home.api().post(&session.path("/bypass"), &json!({"for_ms": 60_000}))?;
         home.api().json("DELETE", &session.path("/bypass"), &json!({}))?.good()?;
-        home.api().post("/v1/rules", &json!({"effect": "deny", "tool": "Bash", "name": "no"}))?;
+        let no = json!({"effect": "deny", "tool": "Bash", "name": "no", "reason": "it is password=hunter2"});
+        home.api().post("/v1/rules", &no)?;
         home.api().send("DELETE", "/v1/rules/user:no", &[], None)?;
         let own = format!("/v1/rules?session={}", session.id);
         home.api().post(&own, &json!({"effect": "deny", "tool": "Bash"}))?;
@@ -118,7 +119,9 @@ fn what_changes_what_agents_may_do_is_recorded() -> Fallible {
             (&all[0]["record"]["mode"], &all[7]["record"]["mode"]),
             (&json!("plan"), &json!("default"))
         );
-        assert_eq!(all[3]["record"]["spec"], json!({"name": "no", "effect": "deny", "tool": "Bash"}));
+        let said =
+            json!({"name": "no", "effect": "deny", "tool": "Bash", "reason": "it is password=[redacted]"});
+        assert_eq!(all[3]["record"]["spec"], said);
         Ok(())
     })
 }
