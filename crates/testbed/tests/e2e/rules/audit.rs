@@ -193,6 +193,69 @@ fn an_altered_and_a_removed_record_show() -> Fallible {
 }
 
 #[test]
+fn whatever_somebody_put_in_the_place_of_a_record_shows_and_hides_no_other() -> Fallible {
+    with_rules("", |home| {
+        let (session, mut watch) = asking(home, VERSIONS[0], &format!("{} ;; SAY end", asked("make")))?;
+        session.allow()?;
+        watch.status("idle")?;
+        for stands in ["'no JSON'", "x'00ff'", "' ' || record", "7", "'{}'"] {
+            home.stop_daemon()?;
+            let sql = rusqlite::Connection::open(home.data().join("lockkeeper.db"))?;
+            sql.execute(&format!("UPDATE audit SET record = {stands} WHERE no = 2"), [])?;
+            drop(sql);
+            home.start()?;
+            let (code, _, said) = lk(home, &["audit", "verify"])?;
+            ensure!(
+                code == 1 && said.contains("record 2 is not as it was written"),
+                "{stands}: {code} {said}"
+            );
+            let (code, listed, said) = lk(home, &["audit", "ls"])?;
+            ensure!(code == 0 && listed.contains("make"), "{stands}: {code} {listed}");
+            ensure!(said.contains("1 record cannot be read"), "{stands}: {said}");
+            let (code, exported, _) = lk(home, &["audit", "export"])?;
+            assert_eq!((code, exported.lines().count()), (0, 4), "{stands}");
+            let file = home.path("audit.jsonl");
+            fs::write(&file, &exported)?;
+            let (code, _, said) = lk(home, &["audit", "verify", &file.display().to_string()])?;
+            ensure!(
+                code == 1 && said.contains("record 2 is not as it was written"),
+                "{stands}: {code} {said}"
+            );
+            assert_eq!(lk(home, &["audit", "export", "-o", "csv"])?.0, 0, "{stands}");
+            assert_eq!(entries(home, &format!("?session={}", session.id))?.len(), 3, "{stands}");
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn the_records_of_one_session_are_no_chain_and_verify_says_so() -> Fallible {
+    with_rules("", |home| {
+        home.api().post("/v1/rules", &json!({"effect": "deny", "tool": "Edit", "name": "no"}))?;
+        let (session, mut watch) = asking(home, VERSIONS[0], &format!("{} ;; SAY end", asked("make")))?;
+        session.allow()?;
+        watch.status("idle")?;
+        let (_, exported, _) = lk(home, &["audit", "export", "-s", &session.id])?;
+        let file = home.path("part.jsonl");
+        fs::write(&file, &exported)?;
+        let name = file.display().to_string();
+        let (code, _, said) = lk(home, &["audit", "verify", &name])?;
+        ensure!(code == 1 && said.contains("the first records are missing"), "{code} {said}");
+        ensure!(said.contains("records of one session cannot be verified"), "{said}");
+
+        // A hash is the same in capitals, and a line is a record and nothing beside it.
+        let (_, exported, _) = lk(home, &["audit", "export"])?;
+        let last = exported.trim_end().rsplit(r#""hash":""#).next().unwrap_or_default();
+        let hash = last.trim_end_matches("\"}").to_uppercase();
+        assert_eq!(lk(home, &["audit", "verify", "--includes", &hash])?.0, 0);
+        fs::write(&file, exported.replacen(r#"{"no":1,"#, r#"{"no":1,"checked":true,"#, 1))?;
+        let (code, _, said) = lk(home, &["audit", "verify", &name])?;
+        ensure!(code == 2 && said.contains("part.jsonl:1: this is no record"), "{code} {said}");
+        Ok(())
+    })
+}
+
+#[test]
 fn the_audit_is_listed_for_people_and_exported_for_spreadsheets() -> Fallible {
     with_rules("", |home| {
         let (session, mut watch) = asking(
