@@ -45,3 +45,15 @@ pub(in crate::sqlite) fn as_it_stands(row: &Row<'_>, column: usize) -> rusqlite:
         ValueRef::Null => String::new(),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sqlite::schema;
+
+    /// SQLite uses an index on an expression where a query has the same.
+    #[test]
+    fn records_of_a_session_are_found_by_the_index() {
+        assert!(schema::STEPS.iter().any(|step| step.contains(SESSION)));
+    }
+}
