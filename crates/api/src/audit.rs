@@ -25,7 +25,7 @@ pub struct AuditListQuery {
 pub struct AuditEntry {
     /// Its number, from 1 without gaps.
     pub no: u64,
-    /// The record. Its bytes as they stand here are what is hashed.
+    /// The record. Its bytes as they stand here are what is hashed. A text is what somebody put in the place of one.
     #[schema(schema_with = schema::json)]
     pub record: Json,
     /// SHA-256 of the hash of the record before it (64 zeros before the first), a line end, and the bytes of the record; in

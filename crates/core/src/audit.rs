@@ -95,7 +95,7 @@ pub struct AuditRecord {
     /// The permission mode that was asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mode: Option<String>,
-    /// What a rule says.
+    /// What a rule says, without what looks like a secret; see [`saying`](Self::saying).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub spec: Option<RuleSpec>,
     /// How long a bypass lasts, in milliseconds.
@@ -137,6 +137,12 @@ impl AuditRecord {
             for_ms: None,
             tools: Vec::new(),
         }
+    }
+
+    /// The record with what a rule says, without what looks like a secret in it.
+    #[must_use]
+    pub fn saying(self, spec: &RuleSpec) -> Self {
+        Self { spec: Some(without_secrets(spec)), ..self }
     }
 
     fn of(state: &State, envelope: &Envelope, by: Option<&str>) -> Self {
@@ -244,8 +250,7 @@ fn record(state: &State, envelope: &Envelope) -> Option<AuditRecord> {
         Event::RuleAdded { rule } | Event::RuleWanted { rule } => AuditRecord {
             rule: Some(rule.id.clone()),
             gate: rule.gate,
-            spec: Some(rule.spec.clone()),
-            ..base(Some(&rule.by))
+            ..base(Some(&rule.by)).saying(&rule.spec)
         },
         Event::RuleRemoved { id, by } => AuditRecord { rule: Some(id.clone()), ..base(Some(by)) },
         Event::BypassBegan { bypass } => {
@@ -274,6 +279,43 @@ fn told(decision: &Decision) -> (&'static str, Option<String>, Option<String>) {
         Decision::Edit { input } => ("edit", None, Some(sha256(input.as_str().as_bytes()))),
         Decision::Deny { message } => ("deny", Some(beginning(message)), None),
         Decision::Answer { answers } => ("answer", None, Some(sha256(answers.as_str().as_bytes()))),
+    }
+}
+
+/// A rule without what looks like a secret in its texts. Its name stays: the record calls the rule by it.
+fn without_secrets(spec: &RuleSpec) -> RuleSpec {
+    let text = |text: &Option<String>| text.as_deref().map(|text| redact(text).into_owned());
+    let RuleSpec {
+        name,
+        effect,
+        agent,
+        label,
+        environment,
+        submitter,
+        workspace,
+        tool,
+        kind,
+        command,
+        path,
+        host,
+        risk,
+        reason,
+    } = spec;
+    RuleSpec {
+        name: name.clone(),
+        effect: *effect,
+        agent: text(agent),
+        label: text(label),
+        environment: text(environment),
+        submitter: text(submitter),
+        workspace: text(workspace),
+        tool: text(tool),
+        kind: *kind,
+        command: text(command),
+        path: text(path),
+        host: text(host),
+        risk: *risk,
+        reason: text(reason),
     }
 }
 

@@ -47,7 +47,7 @@ pub struct Append {
     pub row: SessionRow,
     /// The gates that these events changed, as they are afterwards; closed ones too, which the state then no longer has.
     pub gates: Vec<Gate>,
-    /// What the audit keeps of these events.
+    /// What the audit keeps of these events. Each says which session it is of.
     pub audit: Vec<AuditRecord>,
     /// How far the agent's output is taken in, if that changed.
     pub ingested: Option<Ingested>,

@@ -12,7 +12,7 @@ use crate::append::Removal;
 pub struct AuditQuery {
     /// Those behind this number.
     pub after: u64,
-    /// Of this session, also if it was removed; of all without it.
+    /// Those that say that they are of this session, also if it was removed; all without it.
     pub session: Option<SessionId>,
     /// At most so many; 0 means as many as a page holds ([`limits::PAGE_RECORDS`](crate::limits::PAGE_RECORDS)).
     pub limit: usize,
@@ -23,7 +23,7 @@ pub struct AuditQuery {
 pub struct AuditEntry {
     /// Its number, from 1 without gaps.
     pub no: u64,
-    /// The record, a JSON text; its bytes are what is hashed.
+    /// The record, a JSON text unless somebody put something else there; its bytes are what is hashed.
     pub record: String,
     /// Its hash in its place; see [`link`](lockkeeper_core::audit::link).
     pub hash: String,
@@ -36,6 +36,11 @@ pub struct AuditPage {
     pub entries: Vec<AuditEntry>,
     /// Whether there are more.
     pub more: bool,
+}
+
+/// Whether a record says that it is of this session.
+pub(crate) fn is_of(record: &str, session: &SessionId) -> bool {
+    serde_json::from_str::<AuditRecord>(record).is_ok_and(|record| record.session.as_ref() == Some(session))
 }
 
 /// The record of a removal.

@@ -15,7 +15,7 @@ use lockkeeper_core::id::{GateNo, SessionId};
 use lockkeeper_core::session::{State, Status};
 
 use crate::append::{Append, Appended, Done, Epoch, Ingested, KeyEntry, Removal};
-use crate::audit::{AuditEntry, AuditPage, AuditQuery, printed, removed};
+use crate::audit::{AuditEntry, AuditPage, AuditQuery, is_of, printed, removed};
 use crate::cursor::Cursor;
 use crate::error::StoreError;
 use crate::limits;
@@ -55,7 +55,7 @@ struct Data {
     /// How many keys there have been.
     keys_stored: u64,
     facts: BTreeMap<&'static str, String>,
-    audit: Vec<(Option<SessionId>, AuditEntry)>,
+    audit: Vec<AuditEntry>,
 }
 
 struct Session {
@@ -140,7 +140,7 @@ impl Engine for MemoryEngine {
             Change::Append(append) => data.append(append),
             Change::Remove(removal) => data.remove(removal),
             Change::Record(record) => {
-                data.record(None, record);
+                data.record(record);
                 Appended::Ok { last: data.head(), seq: 0 }
             }
             Change::ForgetKeys { before_wall_ms } => {
@@ -216,16 +216,16 @@ impl Data {
         Appended::Ok { last: self.head(), seq: append.seq() }
     }
 
-    fn record(&mut self, session: Option<&SessionId>, record: &str) {
-        let before = self.audit.last().map_or(FIRST, |(_, last)| &last.hash);
+    fn record(&mut self, record: &str) {
+        let before = self.audit.last().map_or(FIRST, |last| &last.hash);
         let hash = link(before, record);
         let entry = AuditEntry { no: self.audit.len() as u64 + 1, record: record.to_owned(), hash };
-        self.audit.push((session.cloned(), entry));
+        self.audit.push(entry);
     }
 
     fn store(&mut self, append: &Prepared) {
         for record in &append.audit {
-            self.record(Some(&append.session), record);
+            self.record(record);
         }
         let at = *self.index.entry(append.session.clone()).or_insert(self.sessions.len());
         if at == self.sessions.len() {
@@ -299,7 +299,7 @@ impl Data {
         session.log.push(self.events.len());
         // Nothing that is printed here can fail to be.
         let record = printed(&removed(removal)).unwrap_or_default();
-        self.record(Some(&removal.session), &record);
+        self.record(&record);
         self.gates.retain(|gate| gate.session != removal.session);
         self.events.push(Some(RawEvent {
             cursor: Cursor(self.events.len() as u64 + 1),
@@ -493,11 +493,11 @@ impl Store for MemoryStore {
     fn audit(&self, query: &AuditQuery) -> Result<AuditPage, StoreError> {
         let data = lock(&self.data);
         let limit = bounded(query.limit, limits::PAGE_RECORDS);
-        let meant = |(session, entry): &&(Option<SessionId>, AuditEntry)| {
-            entry.no > query.after && query.session.as_ref().is_none_or(|id| session.as_ref() == Some(id))
+        let meant = |entry: &&AuditEntry| {
+            entry.no > query.after && query.session.as_ref().is_none_or(|id| is_of(&entry.record, id))
         };
         let found = data.audit.iter().filter(meant).take(limit + 1);
-        let mut entries: Vec<AuditEntry> = found.map(|(_, entry)| entry.clone()).collect();
+        let mut entries: Vec<AuditEntry> = found.cloned().collect();
         let more = entries.len() > limit;
         entries.truncate(limit);
         Ok(AuditPage { entries, more })

@@ -52,7 +52,7 @@ enum Action {
     Ls(List),
     /// Write all records, each with its hash
     Export {
-        /// Only of this session; one that was removed is named by its whole id
+        /// Only of this session, which cannot be verified; one that was removed is named by its whole id
         #[arg(short, long, value_name = "REF")]
         session: Option<Reference>,
         /// The form: jsonl, which can be verified, or csv
@@ -61,7 +61,7 @@ enum Action {
     },
     /// Tell whether a record was altered or removed
     Verify {
-        /// What was exported as jsonl, - for standard input [default: what the daemon has]
+        /// All that was exported as jsonl, - for standard input [default: what the daemon has]
         #[arg(value_name = "FILE")]
         file: Option<PathBuf>,
         /// This hash, noted at an earlier time, has to be among those of the records
@@ -108,6 +108,13 @@ async fn list(of: &List, context: &Context) -> Outcome {
         of.shown.nothing(context)?;
         return Ok(exit::OK);
     };
+    let unread = entries.iter().filter(|entry| entry.read().is_none()).count();
+    if unread > 0 {
+        let records = if unread == 1 { "record" } else { "records" };
+        context.out.note(format!(
+            "{unread} {records} cannot be read by this lk; `lk audit verify` tells whether one was altered"
+        ));
+    }
     of.shown.list(context, &entries, || table(&lines(&entries), of.shown, context.out.style))?;
     Ok(exit::OK)
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::extract::State;
 use lockkeeper_api::{AuditEntry, AuditListQuery};
 use lockkeeper_core::id::SessionId;
+use lockkeeper_core::json::Json;
 use lockkeeper_store::AuditQuery;
 
 use super::answer::{self, Answer, Failure, Query, wire_cursor};
@@ -47,13 +48,18 @@ async fn page(host: &Arc<Host>, query: &mut AuditQuery) -> Result<(Vec<AuditEntr
     let page = resolve::read(host, move |store| store.audit(&asked)).await?;
     query.after = page.entries.last().map_or(query.after, |last| last.no);
     let entry = |entry: lockkeeper_store::AuditEntry| -> Result<AuditEntry, Failure> {
-        Ok(AuditEntry {
-            no: entry.no,
-            record: lockkeeper_core::json::Json::parse(&entry.record)?,
-            hash: entry.hash,
-        })
+        Ok(AuditEntry { no: entry.no, record: standing(&entry.record)?, hash: entry.hash })
     };
     Ok((page.entries.into_iter().map(entry).collect::<Result<_, _>>()?, page.more))
+}
+
+/// A record to the byte. What is none any more is told as a JSON text, which does not verify in its place.
+fn standing(record: &str) -> Result<Json, serde_json::Error> {
+    match Json::parse(record) {
+        // A record is in one line, and nothing stands around it.
+        Ok(json) if json.as_str() == record && !record.contains(['\n', '\r']) => Ok(json),
+        Ok(_) | Err(_) => Json::parse(&serde_json::to_string(record)?),
+    }
 }
 
 /// A session, also one that was removed.
@@ -61,5 +67,25 @@ async fn meant(host: &Arc<Host>, text: &str) -> Result<SessionId, Failure> {
     match resolve::session(host, text).await {
         Ok(id) => Ok(id),
         Err(failure) => text.parse().map_err(|_| failure),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_record_any_more_is_a_text() {
+        let table = [
+            (r#"{"a":1}"#, r#"{"a":1}"#),
+            ("no \"JSON\"", r#""no \"JSON\"""#),
+            ("", r#""""#),
+            (" {}", r#"" {}""#),
+            ("{\n}", r#""{\n}""#),
+        ];
+        for (record, expected) in table {
+            let shown = standing(record).map(|json| json.as_str().to_owned());
+            assert_eq!(shown.ok().as_deref(), Some(expected), "{record:?}");
+        }
     }
 }

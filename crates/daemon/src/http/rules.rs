@@ -95,7 +95,7 @@ async fn write(host: &Arc<Host>, peer: &Peer, rule: RuleSpec) -> Result<String, 
         for spec in &named {
             let id = spec.compile(Layer::User, "0").map_err(|bad| unchanged(&bad.into()))?.id;
             ids.push(id.clone());
-            let record = AuditRecord { spec: Some(spec.clone()), ..record(&host, &by, "rule.written", &id) };
+            let record = record(&host, &by, "rule.written", &id).saying(spec);
             host.record(&record).await?;
         }
         let specs = named.clone();

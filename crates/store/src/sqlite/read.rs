@@ -9,7 +9,7 @@ mod states;
 use lockkeeper_core::id::{AttemptNo, SessionId};
 use rusqlite::{Connection, OptionalExtension, Row};
 
-pub(super) use audit::audit;
+pub(super) use audit::{as_it_stands, audit};
 pub(super) use events::events;
 pub(super) use gates::{gate, gates};
 pub(super) use sessions::{find, living, session_row, view};

@@ -108,12 +108,15 @@ pub(super) const STEPS: [&str; 2] = [
     -- Only ever added to, also when sessions are removed.
     CREATE TABLE audit(
         no INTEGER PRIMARY KEY,
-        session INTEGER,
         record TEXT NOT NULL,
         hash TEXT NOT NULL -- of the hash before it and the record
     );
     -- The open gates of one session, however many others have.
     CREATE INDEX gates_open_of ON gates(session) WHERE open = 1;
-    CREATE INDEX audit_session ON audit(session, no) WHERE session IS NOT NULL;
+    -- Which session a record is of is told by itself alone, which its hash is of; by nothing that is no record any more.
+    CREATE INDEX audit_session ON audit(
+        CASE WHEN json_valid(CAST(record AS TEXT)) THEN json_extract(CAST(record AS TEXT), '$.session') END,
+        no
+    );
     ",
 ];

@@ -71,6 +71,13 @@ fn csv(entries: &[AuditEntry]) -> io::Result<Vec<u8>> {
     writer.into_inner().map_err(csv::IntoInnerError::into_error)
 }
 
+/// Whether a spreadsheet may take it for a formula: some pass over line ends and spaces before one, and some take the
+/// full-width signs too.
+fn is_formula(text: &str) -> bool {
+    text.starts_with('\t')
+        || text.trim_start().starts_with(['=', '+', '-', '@', '\u{ff1d}', '\u{ff0b}', '\u{ff0d}', '\u{ff20}'])
+}
+
 /// A value in a cell. What a spreadsheet would take for a formula begins with an apostrophe, as OWASP advises.
 fn cell(value: Option<&Value>) -> String {
     let text = match value {
@@ -82,7 +89,7 @@ fn cell(value: Option<&Value>) -> String {
         Some(other) => other.to_string(),
     };
     let text = crate::escape::block(&text).into_owned();
-    if text.starts_with(['=', '+', '-', '@', '\t', '\r']) { format!("'{text}") } else { text }
+    if is_formula(&text) { format!("'{text}") } else { text }
 }
 
 #[cfg(test)]
@@ -102,5 +109,16 @@ mod tests {
         assert!(lines[1].starts_with("3,1970-01-01T00:00:01.000Z,gate.decided,ada,"), "{text}");
         assert!(lines[1].contains(r#""'=HYPERLINK(""x""), \u{202e}no",user:a user:b,"#), "{text}");
         Ok(())
+    }
+
+    #[test]
+    fn what_a_spreadsheet_takes_for_a_formula_is_marked() {
+        let formulas = ["=1", "+1", "-1", "@x", "\t=1", "\n=1", "\r\n =1", "＝1", "＋1", "－1", "＠x"];
+        for text in formulas {
+            assert!(cell(Some(&Value::from(text))).starts_with('\''), "{text:?}");
+        }
+        for text in ["1=1", "a\n=1", "'x", "\nx", ""] {
+            assert_eq!(cell(Some(&Value::from(text))), text, "{text:?}");
+        }
     }
 }

@@ -4,11 +4,21 @@ use std::io::{self, BufRead as _, BufReader};
 use std::path::Path;
 
 use anyhow::Context as _;
-use lockkeeper_api::{AUDIT_FIRST, AuditEntry};
+use lockkeeper_api::{AUDIT_FIRST, AuditEntry, Json};
+use serde::Deserialize;
 
 use crate::context::Context;
 use crate::exit;
 use crate::failure::{Failure, Outcome};
+
+/// A line of a file: what an entry is, and nothing beside it that no hash is of.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Line {
+    no: u64,
+    record: Json,
+    hash: String,
+}
 
 /// What was exported to a file.
 pub(super) fn read(file: &Path) -> Outcome<Vec<AuditEntry>> {
@@ -17,25 +27,25 @@ pub(super) fn read(file: &Path) -> Outcome<Vec<AuditEntry>> {
     let reader: Box<dyn io::Read> =
         if file.as_os_str() == "-" { Box::new(io::stdin()) } else { Box::new(open()?) };
     let mut entries = Vec::new();
-    for (no, line) in (1..).zip(BufReader::new(reader).lines()) {
+    for (at, line) in (1..).zip(BufReader::new(reader).lines()) {
         let line: String = line.with_context(|| format!("failed to read {name}"))?;
         if line.trim().is_empty() {
             continue;
         }
-        let entry = serde_json::from_str(&line).map_err(|error| {
-            Failure::usage(format!("{name}:{no}: this is no record: {error}"))
+        let Line { no, record, hash } = serde_json::from_str(&line).map_err(|error| {
+            Failure::usage(format!("{name}:{at}: this is no record: {error}"))
                 .next("`lk audit export` writes what can be verified")
         })?;
-        entries.push(entry);
+        entries.push(AuditEntry { no, record, hash });
     }
     Ok(entries)
 }
 
 /// Looks at all of them.
 pub(super) fn run(entries: &[AuditEntry], includes: Option<&str>, context: &Context) -> Outcome {
-    let last = chain(entries).map_err(|why| Failure::new(exit::FAILED, why))?;
+    let last = chain(entries)?;
     if let Some(hash) = includes
-        && !entries.iter().any(|entry| entry.hash == hash)
+        && !entries.iter().any(|entry| entry.hash.eq_ignore_ascii_case(hash))
     {
         let why =
             format!("no record has the hash {hash}: what was there at that time is not all there any more");
@@ -56,7 +66,7 @@ pub(super) fn run(entries: &[AuditEntry], includes: Option<&str>, context: &Cont
 }
 
 /// The last record, if each follows the one before; else what is wrong.
-fn chain(entries: &[AuditEntry]) -> Result<Option<&AuditEntry>, String> {
+fn chain(entries: &[AuditEntry]) -> Outcome<Option<&AuditEntry>> {
     let (mut no, mut hash) = (0, AUDIT_FIRST);
     for entry in entries {
         if entry.no != no + 1 {
@@ -65,13 +75,14 @@ fn chain(entries: &[AuditEntry]) -> Result<Option<&AuditEntry>, String> {
             } else {
                 format!("what follows record {no} is")
             };
-            return Err(format!("{what} missing: the next one is {}", entry.no));
+            let why = format!("{what} missing: the next one is {}", entry.no);
+            return Err(Failure::new(exit::FAILED, why)
+                .next("the records of one session cannot be verified, only all of them: `lk audit export` without -s"));
         }
         if !entry.follows(hash) {
-            return Err(format!(
-                "record {} is not as it was written, or follows another one than it did",
-                entry.no
-            ));
+            let why =
+                format!("record {} is not as it was written, or follows another one than it did", entry.no);
+            return Err(Failure::new(exit::FAILED, why));
         }
         (no, hash) = (entry.no, &entry.hash);
     }
@@ -80,7 +91,6 @@ fn chain(entries: &[AuditEntry]) -> Result<Option<&AuditEntry>, String> {
 
 #[cfg(test)]
 mod tests {
-    use lockkeeper_api::Json;
     use lockkeeper_api::audit_link;
 
     use super::*;
@@ -98,12 +108,14 @@ mod tests {
     #[test]
     fn a_record_that_is_altered_removed_or_moved_shows() -> Result<(), Box<dyn std::error::Error>> {
         let whole = written(&[r#"{"a":1}"#, r#"{"a":2}"#, r#"{"a":3}"#])?;
-        assert_eq!(chain(&whole)?.map(|last| last.no), Some(3));
-        assert_eq!(chain(&[])?, None);
+        let last =
+            |entries| chain(entries).map(|last| last.map(|last| last.no)).map_err(|failure| failure.what);
+        assert_eq!(last(&whole)?, Some(3));
+        assert_eq!(last(&[])?, None);
         let changed = |change: &dyn Fn(&mut Vec<AuditEntry>)| {
             let mut entries = whole.clone();
             change(&mut entries);
-            chain(&entries).err().unwrap_or_default()
+            chain(&entries).err().map(|failure| failure.what).unwrap_or_default()
         };
         let altered = Json::parse(r#"{"a": 2}"#)?;
         assert!(

@@ -7,7 +7,7 @@ use crate::id::GateNo;
 use crate::item::ToolOutcome;
 use crate::json::Json;
 use crate::limits;
-use crate::policy::{Effect, ToolKind};
+use crate::policy::{Effect, RuleSpec, ToolKind};
 use crate::session::*;
 
 /// What a step leads to, told in short.
@@ -81,6 +81,25 @@ fn what_rules_decide_and_whatever_changes_who_may_is_recorded_too() {
     );
     let model = Command::Set { model: Some("m".to_owned()), mode: None };
     assert_eq!(told(&records(&mut w, |w| w.asks(model))), Vec::<String>::new());
+}
+
+#[test]
+fn what_a_rule_says_is_recorded_without_its_secrets() {
+    let mut w = World::guarded();
+    let key = "sk-ant-0123456789abcdefghij";
+    let about_command = RuleSpec {
+        command: Some(format!("curl -H 'Authorization: Bearer {key}' https://x")),
+        reason: Some(format!("it is {key}")),
+        ..RuleSpec::new(Effect::Ask)
+    };
+    let about_path = RuleSpec { path: Some(format!("/tmp/{key}")), ..RuleSpec::new(Effect::Ask) };
+    let rules = vec![about_command, about_path];
+    let added = records(&mut w, |w| w.asks(Command::AddRules { rules }));
+    let said: Vec<&RuleSpec> = added.iter().filter_map(|record| record.spec.as_ref()).collect();
+    let [of_command, of_path] = said[..] else { panic!("{added:?}") };
+    assert_eq!(of_command.command.as_deref(), Some("curl -H 'Authorization: Bearer [redacted]' https://x"));
+    assert_eq!(of_command.reason.as_deref(), Some("it is [redacted]"));
+    assert_eq!(of_path.path.as_deref(), Some("/tmp/[redacted]"));
 }
 
 #[test]

@@ -155,7 +155,7 @@ impl SqliteEngine {
             self.conn.prepare_cached(sql)?.execute(params![pk, gate.no.0, gate.open, gate.body])?;
         }
         for record in &append.audit {
-            self.record(Some(pk), record)?;
+            self.record(record)?;
         }
         if let Some(at) = &append.ingested {
             let sql =
@@ -211,23 +211,23 @@ impl SqliteEngine {
         self.insert(pk, seq, &removal.at, REMOVED, &tombstone(&removal.by))?;
         let record = printed(&removed(removal));
         let unprinted = |why: String| rusqlite::Error::ToSqlConversionFailure(why.into());
-        self.record(Some(pk), &record.map_err(unprinted)?)?;
+        self.record(&record.map_err(unprinted)?)?;
         self.purge = Purge::More;
         Ok(Appended::Ok { last: Cursor(self.head), seq })
     }
 
     pub(super) fn record_alone(&self, record: &str) -> rusqlite::Result<Appended> {
-        self.record(None, record)?;
+        self.record(record)?;
         Ok(Appended::Ok { last: Cursor(self.head), seq: 0 })
     }
 
-    fn record(&self, session: Option<i64>, record: &str) -> rusqlite::Result<()> {
-        let last = "SELECT no, hash FROM audit ORDER BY no DESC LIMIT 1";
-        let last: Option<(i64, String)> =
-            self.conn.prepare_cached(last)?.query_row([], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
-        let (no, before) = last.unwrap_or_else(|| (0, FIRST.to_owned()));
-        let insert = "INSERT INTO audit(no, session, record, hash) VALUES (?1, ?2, ?3, ?4)";
-        self.conn.prepare_cached(insert)?.execute(params![no + 1, session, record, link(&before, record)])?;
+    fn record(&self, record: &str) -> rusqlite::Result<()> {
+        let last = "SELECT no, CAST(hash AS TEXT) FROM audit ORDER BY no DESC LIMIT 1";
+        let mut last = self.conn.prepare_cached(last)?;
+        let last = last.query_row([], |row| Ok((row.get(0)?, read::as_it_stands(row, 1)?))).optional()?;
+        let (no, before): (i64, String) = last.unwrap_or_else(|| (0, FIRST.to_owned()));
+        let insert = "INSERT INTO audit(no, record, hash) VALUES (?1, ?2, ?3)";
+        self.conn.prepare_cached(insert)?.execute(params![no + 1, record, link(&before, record)])?;
         Ok(())
     }
 

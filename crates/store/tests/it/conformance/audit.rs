@@ -12,6 +12,11 @@ fn record(what: &str) -> AuditRecord {
     AuditRecord::new(7, what, Some("ada".to_owned()))
 }
 
+/// One of a session.
+fn of(session: u64, what: &str) -> AuditRecord {
+    AuditRecord { session: Some(id(session)), ..record(what) }
+}
+
 fn all(store: &dyn Store) -> Vec<AuditEntry> {
     store.audit(&AuditQuery::default()).unwrap().entries
 }
@@ -29,9 +34,9 @@ fn assert_chain(entries: &[AuditEntry]) {
     }
 }
 
-fn alone(store: &dyn Store, what: &str) -> Appended {
+fn alone(store: &dyn Store, record: &AuditRecord) -> Appended {
     let (tell, told) = mpsc::channel();
-    store.record(&record(what), Box::new(move |answer| tell.send(answer).unwrap()));
+    store.record(record, Box::new(move |answer| tell.send(answer).unwrap()));
     told.recv().unwrap().unwrap().pop().unwrap()
 }
 
@@ -39,14 +44,15 @@ pub(super) fn records_are_stored_with_their_events_and_each_follows_the_one_befo
     let store = place.open();
     let (mut one, mut other) = (Session::new(1, None), Session::new(2, None));
     let with = |session: &mut Session, audit: &[&str]| {
-        let audit = audit.iter().map(|what| record(what)).collect();
+        let audit = audit.iter().map(|what| of(1, what)).collect();
         Append { audit, ..session.append(&*store) }
     };
-    let batch = vec![with(&mut one, &["a", "b"]), with(&mut other, &["c\u{202e}ä😀"])];
+    let foreign = vec![of(2, "c\u{202e}ä😀")];
+    let batch = vec![with(&mut one, &["a", "b"]), Append { audit: foreign, ..other.append(&*store) }];
     for answer in put(&*store, batch) {
         ok(&answer);
     }
-    assert!(matches!(alone(&*store, "d"), Appended::Ok { .. }));
+    assert!(matches!(alone(&*store, &record("d")), Appended::Ok { .. }));
     let entries = all(&*store);
     assert_eq!(kinds(&entries), ["a", "b", "c\u{202e}ä😀", "d"]);
     assert!(entries.iter().all(|entry| entry.record.is_ascii()), "{entries:?}");
@@ -60,10 +66,20 @@ pub(super) fn records_are_stored_with_their_events_and_each_follows_the_one_befo
     assert_chain(&all(&*store));
 }
 
+pub(super) fn a_record_is_of_the_session_that_it_says(place: &dyn Place) {
+    let store = place.open();
+    let mut session = Session::new(1, None);
+    ok(&put(&*store, vec![Append { audit: vec![of(1, "a"), record("b")], ..session.append(&*store) }])[0]);
+    assert!(matches!(alone(&*store, &of(1, "c")), Appended::Ok { .. }));
+    let query = |session| AuditQuery { session: Some(id(session)), ..AuditQuery::default() };
+    assert_eq!(kinds(&store.audit(&query(1)).unwrap().entries), ["a", "c"]);
+    assert_eq!(store.audit(&query(2)).unwrap().entries, []);
+}
+
 pub(super) fn records_stay_when_their_session_is_removed(place: &dyn Place) {
     let store = place.open();
     let mut session = Session::new(1, None);
-    ok(&put(&*store, vec![Append { audit: vec![record("a")], ..session.then(ended()).append(&*store) }])[0]);
+    ok(&put(&*store, vec![Append { audit: vec![of(1, "a")], ..session.then(ended()).append(&*store) }])[0]);
     ok(&remove(&*store, &session));
     let of_it = store.audit(&AuditQuery { session: Some(id(1)), ..AuditQuery::default() }).unwrap();
     assert_eq!(kinds(&of_it.entries), ["a", "session.removed"]);
@@ -79,7 +95,7 @@ pub(super) fn what_is_refused_leaves_no_record(place: &dyn Place) {
     let stale = Append { audit: vec![record("a")], ..stale };
     assert!(matches!(put(&*store, vec![stale])[0], Appended::Conflict { .. }));
     let newer = place.open();
-    assert_eq!(alone(&*store, "b"), Appended::Fenced);
+    assert_eq!(alone(&*store, &record("b")), Appended::Fenced);
     assert_eq!(all(&*newer), []);
 }
 

@@ -91,6 +91,7 @@ conformance! {
     }
     audit {
         records_are_stored_with_their_events_and_each_follows_the_one_before
+        a_record_is_of_the_session_that_it_says
         records_stay_when_their_session_is_removed
         what_is_refused_leaves_no_record
         pages_of_the_audit_lead_to_its_end

@@ -5,8 +5,11 @@ use std::io::{Read, Seek, SeekFrom};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
+use lockkeeper_core::audit::AuditRecord;
 use lockkeeper_core::session::{Event, State};
-use lockkeeper_store::{Appended, Cursor, EventQuery, Integrity, SessionRow, Store, StoreError, ViewFilter};
+use lockkeeper_store::{
+    Append, Appended, AuditQuery, Cursor, EventQuery, Integrity, SessionRow, Store, StoreError, ViewFilter,
+};
 use rusqlite::Connection;
 
 use super::{bytes_of, fill, open, place, refused, wait_until};
@@ -35,6 +38,36 @@ fn a_damaged_log_is_refused_and_not_shortened() {
         }
         drop(store);
         assert_eq!(open(&path).read_raw(&EventQuery::default()).unwrap().events.len(), count);
+    }
+}
+
+#[test]
+fn whatever_stands_in_the_place_of_a_record_is_handed_over() {
+    let cases = [
+        ("UPDATE audit SET record = 'no JSON' WHERE no = 2", "no JSON"),
+        ("UPDATE audit SET record = x'00ff' WHERE no = 2", "\0\u{fffd}"),
+        ("UPDATE audit SET record = CAST(x'41ff' AS TEXT) WHERE no = 2", "A\u{fffd}"),
+        ("UPDATE audit SET record = 7, hash = x'ff' WHERE no = 2", "7"),
+    ];
+    for (sql, stands) in cases {
+        let (_dir, path) = place();
+        let store = open(&path);
+        let mut session = Session::new(1, None);
+        let record = |session| AuditRecord { session, ..AuditRecord::new(7, "x", None) };
+        let own = || record(Some(id(1)));
+        let append = |session: &mut Session, audit| Append { audit, ..session.says("x").append(&store) };
+        ok(&put(&store, vec![append(&mut session, vec![own(), record(None)])])[0]);
+        drop(store);
+        Connection::open(&path).unwrap().execute(sql, []).unwrap();
+        let store = open(&path);
+        let all = store.audit(&AuditQuery::default()).unwrap().entries;
+        assert_eq!(all[1].record, stands, "{sql}");
+        let of_it = AuditQuery { session: Some(id(1)), ..AuditQuery::default() };
+        assert_eq!(store.audit(&of_it).unwrap().entries.len(), 1, "{sql}");
+        // What follows can still be written.
+        let append = Append { audit: vec![own()], ..session.says("y").append(&store) };
+        ok(&put(&store, vec![append])[0]);
+        assert_eq!(store.audit(&of_it).unwrap().entries.len(), 2, "{sql}");
     }
 }
 

@@ -96,7 +96,8 @@ fn what_changes_what_agents_may_do_is_recorded() -> Fallible {
         let session = home.session(&kept(VERSIONS[0]).with("mode", "plan"))?;
         home.api().post(&session.path("/bypass"), &json!({"for_ms": 60_000}))?;
         home.api().json("DELETE", &session.path("/bypass"), &json!({}))?.good()?;
-        home.api().post("/v1/rules", &json!({"effect": "deny", "tool": "Bash", "name": "no"}))?;
+        let no = json!({"effect": "deny", "tool": "Bash", "name": "no", "reason": "it is password=hunter2"});
+        home.api().post("/v1/rules", &no)?;
         home.api().send("DELETE", "/v1/rules/user:no", &[], None)?;
         let own = format!("/v1/rules?session={}", session.id);
         home.api().post(&own, &json!({"effect": "deny", "tool": "Bash"}))?;
@@ -118,7 +119,9 @@ fn what_changes_what_agents_may_do_is_recorded() -> Fallible {
             (&all[0]["record"]["mode"], &all[7]["record"]["mode"]),
             (&json!("plan"), &json!("default"))
         );
-        assert_eq!(all[3]["record"]["spec"], json!({"name": "no", "effect": "deny", "tool": "Bash"}));
+        let said =
+            json!({"name": "no", "effect": "deny", "tool": "Bash", "reason": "it is password=[redacted]"});
+        assert_eq!(all[3]["record"]["spec"], said);
         Ok(())
     })
 }
@@ -185,6 +188,69 @@ fn an_altered_and_a_removed_record_show() -> Fallible {
         home.start()?;
         let (code, _, said) = lk(home, &["audit", "verify"])?;
         ensure!(code == 1 && said.contains("record 2 is not as it was written"), "{code} {said}");
+        Ok(())
+    })
+}
+
+#[test]
+fn whatever_somebody_put_in_the_place_of_a_record_shows_and_hides_no_other() -> Fallible {
+    with_rules("", |home| {
+        let (session, mut watch) = asking(home, VERSIONS[0], &format!("{} ;; SAY end", asked("make")))?;
+        session.allow()?;
+        watch.status("idle")?;
+        for stands in ["'no JSON'", "x'00ff'", "' ' || record", "7", "'{}'"] {
+            home.stop_daemon()?;
+            let sql = rusqlite::Connection::open(home.data().join("lockkeeper.db"))?;
+            sql.execute(&format!("UPDATE audit SET record = {stands} WHERE no = 2"), [])?;
+            drop(sql);
+            home.start()?;
+            let (code, _, said) = lk(home, &["audit", "verify"])?;
+            ensure!(
+                code == 1 && said.contains("record 2 is not as it was written"),
+                "{stands}: {code} {said}"
+            );
+            let (code, listed, said) = lk(home, &["audit", "ls"])?;
+            ensure!(code == 0 && listed.contains("make"), "{stands}: {code} {listed}");
+            ensure!(said.contains("1 record cannot be read"), "{stands}: {said}");
+            let (code, exported, _) = lk(home, &["audit", "export"])?;
+            assert_eq!((code, exported.lines().count()), (0, 4), "{stands}");
+            let file = home.path("audit.jsonl");
+            fs::write(&file, &exported)?;
+            let (code, _, said) = lk(home, &["audit", "verify", &file.display().to_string()])?;
+            ensure!(
+                code == 1 && said.contains("record 2 is not as it was written"),
+                "{stands}: {code} {said}"
+            );
+            assert_eq!(lk(home, &["audit", "export", "-o", "csv"])?.0, 0, "{stands}");
+            assert_eq!(entries(home, &format!("?session={}", session.id))?.len(), 3, "{stands}");
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn the_records_of_one_session_are_no_chain_and_verify_says_so() -> Fallible {
+    with_rules("", |home| {
+        home.api().post("/v1/rules", &json!({"effect": "deny", "tool": "Edit", "name": "no"}))?;
+        let (session, mut watch) = asking(home, VERSIONS[0], &format!("{} ;; SAY end", asked("make")))?;
+        session.allow()?;
+        watch.status("idle")?;
+        let (_, exported, _) = lk(home, &["audit", "export", "-s", &session.id])?;
+        let file = home.path("part.jsonl");
+        fs::write(&file, &exported)?;
+        let name = file.display().to_string();
+        let (code, _, said) = lk(home, &["audit", "verify", &name])?;
+        ensure!(code == 1 && said.contains("the first records are missing"), "{code} {said}");
+        ensure!(said.contains("records of one session cannot be verified"), "{said}");
+
+        // A hash is the same in capitals, and a line is a record and nothing beside it.
+        let (_, exported, _) = lk(home, &["audit", "export"])?;
+        let last = exported.trim_end().rsplit(r#""hash":""#).next().unwrap_or_default();
+        let hash = last.trim_end_matches("\"}").to_uppercase();
+        assert_eq!(lk(home, &["audit", "verify", "--includes", &hash])?.0, 0);
+        fs::write(&file, exported.replacen(r#"{"no":1,"#, r#"{"no":1,"checked":true,"#, 1))?;
+        let (code, _, said) = lk(home, &["audit", "verify", &name])?;
+        ensure!(code == 2 && said.contains("part.jsonl:1: this is no record"), "{code} {said}");
         Ok(())
     })
 }
