@@ -11,7 +11,7 @@ use rustix::fs::OFlags;
 
 use crate::view::{Held, written_file};
 
-/// The longest file that is compared, in bytes: as long as the longest line that an agent may write to ask about it.
+/// The longest file that is compared, in bytes: beyond it nobody reads a change.
 const FILE_BYTES: u64 = 16 * 1024 * 1024;
 
 /// What the file holds that this gate would write; unknown if it would write none, or if it is closed: by then the file

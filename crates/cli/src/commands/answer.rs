@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 
 use super::allow::{decide, sentence};
 use crate::context::Context;
+use crate::escape;
 use crate::exit;
 use crate::failure::{Failure, Outcome};
 use crate::follow::asking::answered;
@@ -50,11 +51,22 @@ fn questions(gate: &Gate, answers: &[String]) -> Outcome<Decision> {
         return Err(no_question(gate));
     }
     if questions.len() != answers.len() {
+        let asked: Vec<&str> = questions.iter().map(|question| question.text.as_str()).collect();
         return Err(Failure::usage(format!(
-            "there are {} questions and {} answers",
+            "questions: {}, answers: {}; asked is: {}",
             questions.len(),
-            answers.len()
-        )));
+            answers.len(),
+            escape::line(&asked.join(" / "))
+        ))
+        .next(format!("`lk answer {} ANSWER`, one for each question", refs::gate_title(gate))));
+    }
+    for (question, answer) in questions.iter().zip(answers) {
+        let options = question.options.len();
+        if options > 0 && answer.trim().parse().is_ok_and(|no: usize| no == 0 || no > options) {
+            let why =
+                format!("{} has {options} options, and none is number {}", question.text, answer.trim());
+            return Err(Failure::usage(escape::line(&why).into_owned()));
+        }
     }
     let answers: Vec<String> =
         questions.iter().zip(answers).map(|(question, answer)| question.answer(answer)).collect();

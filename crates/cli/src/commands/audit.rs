@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use clap::Subcommand;
 use lockkeeper_api::client::ClientError;
 use lockkeeper_api::id::{GateNo, SessionId};
-use lockkeeper_api::{AuditEntry, AuditListQuery, AuditRecord, Json, Reference, Time, ToolOutcome};
+use lockkeeper_api::{AuditEntry, AuditListQuery, AuditRecord, Json, Reference, Through, Time, ToolOutcome};
 
 use super::rules;
 use crate::context::Context;
@@ -200,6 +200,7 @@ fn what(record: &AuditRecord) -> Cell {
         ("gate.opened", _) => return Cell::inked("open", Ink::Yellow),
         ("gate.withdrawn", _) => "closed".to_owned(),
         (_, Some("allow")) if !record.rules.is_empty() => "allowed for good".to_owned(),
+        (_, Some("allow")) if record.through == Some(Through::Bypass) => "allowed (bypass)".to_owned(),
         (_, Some("allow")) => "allowed".to_owned(),
         (_, Some("edit")) => "allowed with changes".to_owned(),
         (_, Some("deny")) => return Cell::inked("denied", Ink::Red),

@@ -1,7 +1,7 @@
 //! `lk gates`: lists gates, or shows some of them whole.
 
 use lockkeeper_api::client::ClientError;
-use lockkeeper_api::{Gate, GateFilter, GateQuery};
+use lockkeeper_api::{Gate, GateDecision, GateFilter, GateQuery, Through};
 
 use super::watch::{self, Watched};
 use crate::clock::Times;
@@ -128,7 +128,7 @@ fn whole(gate: &Gate, times: Times, context: &Context) -> String {
 fn standing(gate: &Gate, times: Times) -> String {
     if let Some(decision) = &gate.decision {
         let told = decision.message.as_ref().map(|message| format!(": {}", escape::line(message)));
-        let (past, by) = (decision.decision.past(), escape::line(&decision.by));
+        let (past, by) = (decided(decision), escape::line(&decision.by));
         return format!("{past} by {by} {}{}", times.ago(decision.at), told.unwrap_or_default());
     }
     if let Some(withdrawn) = &gate.withdrawn {
@@ -136,6 +136,15 @@ fn standing(gate: &Gate, times: Times) -> String {
     }
     let expires = gate.expires.map(|at| format!(", expires {}", times.ahead(at))).unwrap_or_default();
     format!("open {}{expires}: {}", times.lasting(gate.opened), refs::ways(gate))
+}
+
+/// What was decided, and whether nobody looked at it.
+fn decided(decision: &GateDecision) -> String {
+    let past = decision.decision.past();
+    match decision.through {
+        Through::Bypass => format!("{past} (bypass)"),
+        Through::Person | Through::Rule | Through::Expiry | Through::Agent => past.to_owned(),
+    }
 }
 
 /// The table of gates.
@@ -154,7 +163,7 @@ pub(crate) fn table(gates: &[Gate], times: Times, style: Style) -> Table {
     let ids: Vec<&str> = gates.iter().map(|gate| gate.session.as_str()).collect();
     for gate in gates {
         let short = refs::short_id(gate.session.as_str(), ids.iter().copied());
-        let state = gate.decision.as_ref().map_or(gate.state.word(), |decision| decision.decision.past());
+        let state = gate.decision.as_ref().map_or_else(|| gate.state.word().to_owned(), decided);
         let left = gate.expires.filter(|_| gate.is_open()).map(|at| times.ahead(at)).unwrap_or_default();
         let cells = [
             Cell::inked(format!("{short}.{}", gate.no), Ink::Bold),
