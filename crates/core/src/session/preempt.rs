@@ -66,7 +66,9 @@ impl Step<'_> {
         usage: Usage,
         unknown: bool,
     ) {
-        let missing_login = self.missing_login(&outcome);
+        // While a prompt has its turn, that one tells of it, and is the one to be gone on with.
+        let alone = prompt.is_some() || self.state.turn.is_none();
+        let missing_login = self.missing_login(&outcome).filter(|_| alone);
         let why = match &outcome {
             Outcome::Failed { .. } if missing_login.is_some() => Some(CutBy::Login),
             Outcome::Preempted { .. } => Some(CutBy::Urgency),

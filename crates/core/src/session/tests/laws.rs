@@ -483,7 +483,8 @@ fn begins(events: &[Envelope], after: &State, env: &Env) {
 /// O30, O31: what would cut the running turn short does, whenever it came.
 fn yields(state: &State, env: &Env) {
     let busy = state.closing.is_none() && state.interrupt.is_none() && state.held.is_none();
-    let busy = busy && state.limited_until.is_none();
+    // Nothing is cut for what could not begin anyway.
+    let busy = busy && state.limited_until.is_none() && !state.awaits_login();
     let (Some(class), true) = (state.running_class(), busy && state.settled_since_boot && !env.paused) else {
         return;
     };

@@ -7,7 +7,7 @@ use crate::id::GateNo;
 use crate::manner::Manner;
 use crate::prompt::{Class, CutBy};
 use crate::session::*;
-use crate::turn::{Ending, FailureKind, Outcome};
+use crate::turn::{Ending, FailureKind, Outcome, TurnBy, Usage};
 
 impl World {
     fn misses_a_login(&mut self) {
@@ -52,6 +52,23 @@ fn a_missing_login_is_a_gate_and_its_turn_is_gone_on_with_by_another_process() {
     w.works();
     w.ends(Ending::Completed);
     assert_eq!((w.status(), w.state.queue.is_empty()), (Status::Idle, true));
+}
+
+#[test]
+fn a_turn_of_the_agents_own_that_misses_a_login_beside_a_prompts_leaves_the_gate_to_that_one() {
+    let ending = || Ending::Failed { kind: FailureKind::Login, message: "Not logged in".to_owned() };
+    let ended = |by| AgentSays::TurnEnded { by, ending: ending(), usage: Usage::default() };
+    let mut w = World::running();
+    w.says(AgentSays::TurnBegan { by: TurnBy::Agent });
+    w.says(ended(TurnBy::Agent));
+    assert_eq!((w.state.gates.len(), w.status()), (0, Status::Running));
+    w.says(ended(TurnBy::Prompt));
+    assert_eq!((w.state.gates[&GateNo(1)].ask.kind, w.status()), (GateKind::Login, Status::AwaitingInput));
+    w.decide(1, Decision::Allow).unwrap();
+    w.falls_due(Why::Settle);
+    w.exits(ExitStatus::Code(1));
+    w.comes_up();
+    assert!(w.words().unwrap().ends_with("first"));
 }
 
 #[test]
