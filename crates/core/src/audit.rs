@@ -12,7 +12,7 @@ use crate::item::ToolOutcome;
 use crate::limits;
 use crate::policy::{RuleSpec, ToolKind};
 use crate::redact::redact;
-use crate::session::{Envelope, Event, State};
+use crate::session::{Envelope, Event, OURSELVES, State};
 
 /// What stands in the place of the hash before the first record.
 pub const FIRST: &str = "0000000000000000000000000000000000000000000000000000000000000000";
@@ -172,7 +172,8 @@ impl AuditRecord {
 
 /// The records of a step; `before` is the session before its events.
 pub fn audit(before: &State, events: &[Envelope]) -> Vec<AuditRecord> {
-    if !events.iter().any(|envelope| is_audited(&envelope.event)) {
+    // Most steps have none, and the state need not be copied for them.
+    if events.iter().all(|envelope| record(before, envelope).is_none()) {
         return Vec::new();
     }
     let mut state = before.clone();
@@ -191,32 +192,7 @@ pub fn audit_created(state: &State, created: &Envelope) -> Option<AuditRecord> {
     Some(AuditRecord { mode, ..AuditRecord::of(state, created, Some(by)) })
 }
 
-#[expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "it is about a few kinds of events; the others decide nothing"
-)]
-fn is_audited(event: &Event) -> bool {
-    match event {
-        Event::GateOpened { .. }
-        | Event::GateDecided { .. }
-        | Event::GateDelivered { .. }
-        | Event::GateWithdrawn { .. }
-        | Event::GateOutcome { .. }
-        | Event::RuleAdded { .. }
-        | Event::RuleWanted { .. }
-        | Event::RuleWritten { .. }
-        | Event::RuleRemoved { .. }
-        | Event::BypassBegan { .. }
-        | Event::BypassEnded { .. } => true,
-        Event::SettingsWanted { mode, .. } => mode.is_some(),
-        _ => false,
-    }
-}
-
-#[expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "it is about a few kinds of events; the others decide nothing"
-)]
+#[expect(clippy::too_many_lines, reason = "one arm for each kind of event")]
 fn record(state: &State, envelope: &Envelope) -> Option<AuditRecord> {
     let base = |by: Option<&str>| AuditRecord::of(state, envelope, by);
     let at_gate = |by: Option<&str>, no: GateNo| match state.gates.get(&no) {
@@ -245,7 +221,7 @@ fn record(state: &State, envelope: &Envelope) -> Option<AuditRecord> {
             what: if error.is_some() { NOT_WRITTEN } else { envelope.event.kind() }.to_owned(),
             rule: state.wanted_rules.get(rule).map(|rule| rule.id.clone()),
             why: error.clone(),
-            ..base(None)
+            ..base(Some(OURSELVES))
         },
         Event::RuleAdded { rule } | Event::RuleWanted { rule } => AuditRecord {
             rule: Some(rule.id.clone()),
@@ -256,11 +232,77 @@ fn record(state: &State, envelope: &Envelope) -> Option<AuditRecord> {
         Event::BypassBegan { bypass } => {
             AuditRecord { for_ms: Some(bypass.ms), tools: bypass.kinds.clone(), ..base(Some(&bypass.by)) }
         }
-        Event::BypassEnded { by } => base(by.as_deref()),
+        Event::BypassEnded { by } => base(Some(by.as_deref().unwrap_or(OURSELVES))),
         Event::SettingsWanted { mode: mode @ Some(_), by, .. } => {
             AuditRecord { mode: mode.clone(), ..base(Some(by)) }
         }
-        _ => return None,
+        Event::SettingsWanted { mode: None, .. }
+        | Event::SessionCreated { .. }
+        | Event::SessionRenamed { .. }
+        | Event::SessionLabelled { .. }
+        | Event::StatusChanged { .. }
+        | Event::Unsettled { .. }
+        | Event::Settled { .. }
+        | Event::Held { .. }
+        | Event::Released { .. }
+        | Event::ResumeAsked { .. }
+        | Event::SessionEnded { .. }
+        | Event::SessionReopened { .. }
+        | Event::PromptAccepted { .. }
+        | Event::PromptEdited { .. }
+        | Event::PromptDropped { .. }
+        | Event::PromptMoved { .. }
+        | Event::PromptReleased { .. }
+        | Event::ClaimMade { .. }
+        | Event::ClaimRenewed { .. }
+        | Event::ClaimGranted { .. }
+        | Event::ClaimSuspended { .. }
+        | Event::ClaimEnded { .. }
+        | Event::TurnStarted { .. }
+        | Event::TurnTaken { .. }
+        | Event::OwnTurnBegun { .. }
+        | Event::TurnEnded { .. }
+        | Event::InterruptAsked { .. }
+        | Event::InterruptStep { .. }
+        | Event::ClosingAsked { .. }
+        | Event::ClosingStep { .. }
+        | Event::AttemptLaunched { .. }
+        | Event::AttemptSpawned { .. }
+        | Event::AttemptLaunchFailed { .. }
+        | Event::AttemptReady { .. }
+        | Event::AttemptExited { .. }
+        | Event::AttemptLost { .. }
+        | Event::BackoffSet { .. }
+        | Event::BackoffOver { .. }
+        | Event::OutboxIntended { .. }
+        | Event::OutboxAccepted { .. }
+        | Event::OutboxWritten { .. }
+        | Event::OutboxFailed { .. }
+        | Event::SignalIntended { .. }
+        | Event::SignalSent { .. }
+        | Event::ConversationKnown { .. }
+        | Event::ConversationLost { .. }
+        | Event::ItemAdded { .. }
+        | Event::ToolStarted { .. }
+        | Event::ToolEnded { .. }
+        | Event::GateExpiring { .. }
+        | Event::NoticeWanted { .. }
+        | Event::NoticeTold { .. }
+        | Event::ControlAnswered { .. }
+        | Event::ControlExpired { .. }
+        | Event::SettingsAsked { .. }
+        | Event::SettingsResolved { .. }
+        | Event::SettingsUsing { .. }
+        | Event::TaskStarted { .. }
+        | Event::TaskEnded { .. }
+        | Event::Retrying { .. }
+        | Event::Limited { .. }
+        | Event::LimitOver { .. }
+        | Event::Malformed { .. }
+        | Event::Unrecognized { .. }
+        | Event::Muted { .. }
+        | Event::Active { .. }
+        | Event::Unknown { .. } => return None,
     };
     Some(record)
 }

@@ -52,7 +52,7 @@ pub enum Input {
 }
 
 /// Who does what nobody asked for.
-pub(super) const OURSELVES: &str = "lockkeeper";
+pub(crate) const OURSELVES: &str = "lockkeeper";
 
 /// A step that is being decided: events are folded as they are made, so that each rule sees what the one before did.
 #[derive(Debug)]

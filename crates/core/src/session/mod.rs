@@ -29,6 +29,7 @@ mod status;
 
 pub use command::{Always, Coalesce, Command, Keep, Move, NewClaim, NewPrompt, NewSession, Rename, Request};
 pub use deadline::{Deadline, Why, deadline};
+pub(crate) use decide::OURSELVES;
 pub use decide::{Env, Input, Step, create, decide, step};
 pub use duties::{Duty, DutyId, LaunchPlan, duties};
 pub use end::{Closing as ClosingWhy, End, EndReason, SettingsResult};

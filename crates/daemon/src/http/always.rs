@@ -40,7 +40,7 @@ pub(super) async fn offer(
     answer::json(super::OK, &RuleOffer { gate: no.of(&id), scope, rules: found, file }, cursor)
 }
 
-/// Writes what a decision says of the steps to come where it belongs, unless it would not do what it is for.
+/// What a decision says of the steps to come, unless it would not do what it is for, or could not be written.
 pub(super) async fn prepare(
     host: &Arc<Host>,
     state: Arc<SessionState>,
@@ -70,24 +70,23 @@ pub(super) async fn prepare(
         let waits =
             ruling.parts.iter().find(|part| !matches!(part.effect, Some(Effect::Allow | Effect::Notify)));
         match waits {
-            None => Ok((specs, placed)),
+            None => Ok(placed),
             Some(part) => {
                 let detail = format!("with these rules {} would still wait or be denied", part.what);
                 Err(Failure::new(ErrorCode::AlwaysImpossible, detail))
             }
         }
     });
-    let (specs, placed) = checked.await.map_err(|error| rules::defect(&error))??;
-    if specs.is_empty() {
+    let placed = checked.await.map_err(|error| rules::defect(&error))??;
+    if placed.is_empty() {
         return Ok(Always::Once);
     }
     match scope {
         RuleScope::Session => Ok(Always::Session(placed)),
         RuleScope::Workspace | RuleScope::User => {
             // Whether they can be written is told before anything is decided.
-            let (writer, all) = (host.clone(), placed.clone());
-            let check = tokio::task::spawn_blocking(move || writer.rules.named(&all).map(drop)).await;
-            check.map_err(|error| rules::defect(&error))?.map_err(|change| rules::unchanged(&change))?;
+            let all = placed.clone();
+            rules::in_file(host, move |rules| rules.named(&all)).await?;
             Ok(Always::User(placed))
         }
     }

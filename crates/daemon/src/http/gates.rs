@@ -93,7 +93,7 @@ pub(super) async fn decide(
     let decision =
         value.into_decision().map_err(|error| Failure::new(ErrorCode::DecisionInvalid, error.to_string()))?;
     let always = match always {
-        // A rule would stay behind if nothing came of the decision, so that is looked at first.
+        // Whether it does what it is for is told before anything is decided.
         Some(always) if decision == Decision::Allow && known.gate.state == GateState::Open => {
             let state = host.look(&id).await?;
             always::prepare(&host, state, known.gate.clone(), always).await?

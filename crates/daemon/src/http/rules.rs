@@ -136,7 +136,7 @@ async fn finished<T: Send + 'static>(
 }
 
 /// Does something with the files of rules, where it may block.
-async fn in_file<T: Send + 'static>(
+pub(super) async fn in_file<T: Send + 'static>(
     host: &Arc<Host>,
     act: impl FnOnce(&Rules) -> Result<T, Change> + Send + 'static,
 ) -> Result<T, Failure> {
@@ -314,7 +314,7 @@ fn shown(ruling: &policy::Ruling) -> Ruling {
     }
 }
 
-pub(super) fn unchanged(change: &Change) -> Failure {
+fn unchanged(change: &Change) -> Failure {
     let code = match change {
         Change::Bad(_) | Change::File(_) | Change::TooLong(_) | Change::Inline(..) => ErrorCode::RuleInvalid,
         Change::Taken(_) => ErrorCode::RuleNameTaken,

@@ -141,11 +141,14 @@ impl Rules {
         const KEPT: usize = 256;
         let path = project::place_of_kept(attempt);
         let Some(seen) = seen(&path) else { return Ok(Arc::default()) };
-        let mut kept = self.projects.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, file)) = kept.get(&path).filter(|(when, _)| *when == seen) {
-            return Ok(file.clone());
+        let projects = || self.projects.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = projects().get(&path).filter(|(when, _)| *when == seen).map(|(_, file)| file.clone());
+        if let Some(file) = known {
+            return Ok(file);
         }
+        // Understanding many rules takes a while; others need not wait for that.
         let file = Arc::new(project::kept(attempt)?);
+        let mut kept = projects();
         if kept.len() >= KEPT {
             kept.clear();
         }
