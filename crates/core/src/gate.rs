@@ -240,6 +240,16 @@ pub enum Decision {
     },
 }
 
+impl Decision {
+    /// Whether the step happens, with the input that it was asked about or with another one.
+    pub fn lets_go_on(&self) -> bool {
+        match self {
+            Self::Allow | Self::Edit { .. } => true,
+            Self::Deny { .. } | Self::Answer { .. } => false,
+        }
+    }
+}
+
 /// Why a gate closed without a decision.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

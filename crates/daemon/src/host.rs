@@ -362,13 +362,13 @@ impl Host {
         self.ask(id, |reply| Message::Remove { by, reply }).await?
     }
 
-    /// Writes rules of the user, unless they are there.
+    /// Writes a rule of the user, unless it is there.
     ///
     /// # Errors
-    /// Why they could not be written, for the log.
-    pub(crate) async fn ensure_rules(self: &Arc<Self>, rules: Vec<RuleSpec>) -> Result<(), String> {
+    /// Why it could not be written, for the log.
+    pub(crate) async fn ensure_rule(self: &Arc<Self>, rule: RuleSpec) -> Result<(), String> {
         let host = self.clone();
-        let written = tokio::task::spawn_blocking(move || host.rules.ensure(&rules)).await;
+        let written = tokio::task::spawn_blocking(move || host.rules.ensure(rule)).await;
         written.map_err(|error| error.to_string())?.map_err(|change| change.to_string())
     }
 

@@ -180,3 +180,7 @@ pub(crate) const NOTIFY_MS: u64 = 10_000;
 
 /// The longest file of rules, in bytes: each rule is looked at whenever an agent asks.
 pub(crate) const RULES_FILE_BYTES: u64 = 256 * 1024;
+
+/// How long whoever decided waits for the rules of the decision to be written, in milliseconds: a disk that hangs is no
+/// reason to keep them.
+pub(crate) const RULE_WRITE_MS: u64 = 10_000;

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::state::Lifetime;
 use crate::gate::Decision;
 use crate::id::{AgentName, ClaimNo, GateNo, PromptNo, SessionId, SessionName, TurnNo};
-use crate::policy::{RuleSpec, ToolKind};
+use crate::policy::{RuleSpec, ToolKind, ToolUse};
 use crate::prompt::{Class, OnPreempt};
 
 /// A command with its author.
@@ -207,6 +207,8 @@ pub enum Command {
         decision: Decision,
         /// What it says of the steps to come.
         always: Always,
+        /// What the step that it lets go on would do, with the input that it would have then; none where rules have no say.
+        tool_use: Option<Box<ToolUse>>,
     },
     /// Give the session rules of its own.
     AddRules {

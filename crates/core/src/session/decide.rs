@@ -216,7 +216,9 @@ impl Step<'_> {
                 Ok(())
             }
             Command::Resume => self.resume(by),
-            Command::Decide { gate, decision, always } => self.decide_gate(gate, decision, always, by),
+            Command::Decide { gate, decision, always, tool_use } => {
+                self.decide_gate(gate, decision, always, tool_use.as_deref(), by)
+            }
             Command::AddRules { rules } => self.add_rules(&rules, &by),
             Command::RemoveRule { id } => self.remove_rule(&id, by),
             Command::Bypass { kinds, ms } => self.bypass(kinds, ms, by),

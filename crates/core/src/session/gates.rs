@@ -192,6 +192,7 @@ impl Step<'_> {
         no: GateNo,
         decision: Decision,
         always: Always,
+        tool_use: Option<&ToolUse>,
         by: String,
     ) -> Result<(), Rejection> {
         let gate = self.state.gates.get(&no).ok_or(Rejection::UnknownGate { gate: no })?;
@@ -212,6 +213,7 @@ impl Step<'_> {
             let why = "only a permission that is allowed as it is can be given for good".into();
             return Err(Rejection::DecisionMismatch { gate: no, why });
         }
+        self.heed_rules(gate, &decision, tool_use)?;
         let (rules, layer) = match always {
             Always::Once => (Vec::new(), Layer::Session),
             Always::Session(rules) => (self.new_rules(&rules, Some(no), &by)?, Layer::Session),
@@ -229,6 +231,28 @@ impl Step<'_> {
             });
         }
         Ok(())
+    }
+
+    /// Refuses to let go on what a rule denies: another input than the one that was asked about, or a rule that came
+    /// meanwhile.
+    fn heed_rules(
+        &self,
+        gate: &Gate,
+        decision: &Decision,
+        tool_use: Option<&ToolUse>,
+    ) -> Result<(), Rejection> {
+        if gate.ask.kind != GateKind::Permission || !decision.lets_go_on() {
+            return Ok(());
+        }
+        // Nobody can mean a gate that was not committed when this was asked for.
+        let tool_use = tool_use.ok_or(Rejection::UnknownGate { gate: gate.no })?;
+        let ruling = self.policy().rule_on(&self.state.subject(), tool_use);
+        match ruling.rule {
+            Some(rule) if ruling.effect == Some(Effect::Deny) => {
+                Err(Rejection::RuleDenies { rule: rule.id.clone(), reason: rule.reason.clone() })
+            }
+            Some(_) | None => Ok(()),
+        }
     }
 
     /// Decides an open gate. False if its process takes no more input, which would have withdrawn the gate.

@@ -151,6 +151,14 @@ pub enum Rejection {
         /// Why not.
         why: Cow<'static, str>,
     },
+    /// A rule denies what the decision would let go on.
+    #[error("{rule} denies it{}", .reason.as_ref().map(|why| format!(": {why}")).unwrap_or_default())]
+    RuleDenies {
+        /// Its name.
+        rule: String,
+        /// What it says of it.
+        reason: Option<String>,
+    },
     /// The decision is too long.
     #[error("a decision has at most {limit} bytes")]
     DecisionTooLong {
@@ -211,6 +219,7 @@ impl Rejection {
             Self::UnknownGate { .. } => "gate_not_open",
             Self::GateDecided { .. } => "gate_decided",
             Self::DecisionMismatch { .. } => "decision_mismatch",
+            Self::RuleDenies { .. } => "decision_denied",
             Self::DecisionTooLong { .. } => "decision_too_long",
             Self::UnknownPrompt { .. } => "prompt_not_waiting",
             Self::NothingToSet => "nothing_to_set",
@@ -249,6 +258,7 @@ impl Rejection {
             | Self::UnknownTurn { .. }
             | Self::UnknownGate { .. }
             | Self::GateDecided { .. }
+            | Self::RuleDenies { .. }
             | Self::UnknownPrompt { .. }
             | Self::Unsettled => false,
         }

@@ -145,7 +145,12 @@ impl World {
             Act::Resumes => Some(command("user", Command::Resume)),
             Act::Decides(gate) => Some(command(
                 "user",
-                Command::Decide { gate, decision: Decision::Allow, always: Always::Once },
+                Command::Decide {
+                    gate,
+                    decision: Decision::Allow,
+                    always: Always::Once,
+                    tool_use: Some(ToolUse::of("Bash", ToolKind::Execute).into()),
+                },
             )),
             Act::Expires(_) | Act::RungIsDue | Act::BackoffIsOver | Act::Slot(_) => Some(Input::Tick),
             Act::Spawned => sees(Observation::Spawned { attempt: attempt?, process: process() }),

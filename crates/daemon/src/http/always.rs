@@ -1,19 +1,24 @@
 //! Rules that are made of a decision: which they would be, and that they do what they are for.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::{Path as Name, State};
 use lockkeeper_agents::registry;
 use lockkeeper_api::{AlwaysRequest, ErrorCode, RuleOffer, RuleOfferQuery};
-use lockkeeper_core::gate::{Ask, Decision, Gate, GateKind, GateState};
-use lockkeeper_core::id::{GateNo, SessionId};
+use lockkeeper_core::gate::{Gate, GateKind};
+use lockkeeper_core::id::{GateNo, RuleNo, SessionId};
 use lockkeeper_core::policy::{Effect, Policy, RuleScope, RuleSpec, ToolUse};
-use lockkeeper_core::session::{Always, State as SessionState};
+use lockkeeper_core::session::{Always, Event, State as SessionState};
+use tokio::sync::broadcast::Receiver;
 
 use super::answer::{self, Answer, Failure, Query};
-use super::{gates, resolve, rules};
+use super::{gates, resolve, rules, waiting};
 use crate::host::Host;
+use crate::hub::Told;
+use crate::limits;
 use crate::rules::{Workspace, lead};
 use crate::session::attach::attempt_dir;
 
@@ -92,34 +97,37 @@ pub(super) async fn prepare(
     }
 }
 
-/// Refuses to let go on what a rule denies: another input than the one that was asked about, or a rule that came meanwhile.
-pub(super) async fn heed_rules(
+/// Waits until rules that a session wants in a file are written, which its task does, or not, and says why.
+pub(super) async fn written(
     host: &Arc<Host>,
+    mut told: Receiver<Arc<Told>>,
     id: &SessionId,
-    gate: &Gate,
-    decision: &Decision,
-) -> Result<(), Failure> {
-    let input = match decision {
-        Decision::Allow => gate.ask.input.clone(),
-        Decision::Edit { input } => input.clone(),
-        Decision::Deny { .. } | Decision::Answer { .. } => return Ok(()),
-    };
-    if gate.ask.kind != GateKind::Permission || gate.state != GateState::Open {
-        return Ok(());
-    }
-    let (reader, state) = (host.clone(), host.look(id).await?);
-    let gate = Gate { ask: Ask { input, ..gate.ask.clone() }, ..gate.clone() };
-    let ruled = tokio::task::spawn_blocking(move || {
-        let (policy, tool_use) = step(&reader, &state, &gate)?;
-        Ok::<_, Failure>(policy.rule_on(&state.subject(), &tool_use))
-    });
-    let ruling = ruled.await.map_err(|error| rules::defect(&error))??;
-    match ruling.rule {
-        Some(rule) if ruling.effect == Some(Effect::Deny) => {
-            let why = rule.reason.as_deref().map(|reason| format!(": {reason}")).unwrap_or_default();
-            Err(Failure::new(ErrorCode::DecisionDenied, format!("{} denies it{why}", rule.id)))
+    mut wanted: BTreeSet<RuleNo>,
+) -> Result<(), String> {
+    let writing = async {
+        while !wanted.is_empty() {
+            let step = waiting::step_of(&mut told, id).await.map_err(|refused| refused.to_string())?;
+            let Some(step) = step else {
+                let state = host.look(id).await.map_err(|refused| refused.to_string())?;
+                wanted.retain(|rule| state.wanted_rules.contains_key(rule));
+                continue;
+            };
+            for stored in &step.events {
+                if let Event::RuleWritten { rule, error } = &stored.envelope.event
+                    && wanted.remove(rule)
+                    && let Some(error) = error
+                {
+                    return Err(error.clone());
+                }
+            }
         }
-        Some(_) | None => Ok(()),
+        Ok(())
+    };
+    let limit = Duration::from_millis(limits::RULE_WRITE_MS);
+    tokio::select! {
+        written = writing => written,
+        () = host.ending.cancelled() => Err("the daemon is ending; the next one writes it".to_owned()),
+        () = tokio::time::sleep(limit) => Err("its file takes long; it is written once that can be".to_owned()),
     }
 }
 

@@ -14,7 +14,6 @@ use lockkeeper_core::prompt::Prompt;
 use lockkeeper_core::session::{Command, Envelope, Event, NewClaim, Rejection, Request, State as Session};
 use lockkeeper_core::turn::Preemptor;
 use lockkeeper_store::Cursor;
-use tokio::sync::broadcast::error::RecvError;
 
 use super::answer::{self, Answer, Failure, Json, Query, wire_cursor};
 use super::{Peer, prompts, resolve, waiting};
@@ -88,13 +87,7 @@ pub(super) async fn get(
     let _wait = waiting::begin(&host, &peer, &id).await?;
     let granted = async {
         loop {
-            loop {
-                match told.recv().await {
-                    Ok(told) if told.session != id || told.events.is_empty() => {}
-                    Ok(_) | Err(RecvError::Lagged(_)) => break,
-                    Err(RecvError::Closed) => return Err(Refused::GoingDown.into()),
-                }
-            }
+            waiting::step_of(&mut told, &id).await?;
             let (state, cursor) = look(&host, &id).await?;
             if !waits(&state, no) {
                 return show(&state, no, super::OK, cursor);

@@ -7,7 +7,6 @@ use axum::extract::{ConnectInfo, Path, State};
 use lockkeeper_api::{DecisionRequest, ErrorCode, Gate, GateFilter, GateQuery};
 use lockkeeper_core::gate::{Decision, GateState, Withdrawal};
 use lockkeeper_core::id::{GateNo, SessionId};
-use lockkeeper_core::policy::RuleSpec;
 use lockkeeper_core::session::{Always, Command, Rejection, Request};
 use lockkeeper_store::{Cursor, GateFilter as StoreFilter, GateRow, SessionRow};
 
@@ -104,23 +103,15 @@ pub(super) async fn decide(
         }
         Some(_) | None => Always::Once,
     };
-    always::heed_rules(&host, &id, &known.gate, &decision).await?;
-    let command = Command::Decide { gate: no, decision, always };
+    // What it would do is found out where it is decided.
+    let command = Command::Decide { gate: no, decision, always, tool_use: None };
+    let told = host.hub.listen();
     let done = match host.command(&id, Request { by: peer.to_string(), command }, None).await {
         Ok(done) => done,
         Err(refused) => return Err(stale(&host, refused, &id, no).await),
     };
-    let wanted: Vec<RuleSpec> = done
-        .state
-        .wanted_rules
-        .values()
-        .filter(|rule| rule.gate == Some(no))
-        .map(|rule| rule.spec.clone())
-        .collect();
-    // The session does so too, and tells what comes of it; whoever decided finds it done.
-    if !wanted.is_empty()
-        && let Err(why) = host.ensure_rules(wanted).await
-    {
+    let wanted = done.state.wanted_rules.values().filter(|rule| rule.gate == Some(no)).map(|rule| rule.no);
+    if let Err(why) = always::written(&host, told, &id, wanted.collect()).await {
         let detail = format!("gate {gate} is decided, and such steps are asked about still: {why}");
         return Err(Failure::new(ErrorCode::RuleUnwritten, detail));
     }

@@ -114,6 +114,7 @@ async fn write(host: &Arc<Host>, peer: &Peer, rule: RuleSpec) -> Result<String, 
 async fn take_out(host: &Arc<Host>, peer: &Peer, id: String) -> Result<(), Failure> {
     let (host, by) = (host.clone(), peer.to_string());
     finished(&host.clone(), async move {
+        until_written(&host, &id).await?;
         let asked = id.clone();
         in_file(&host, move |rules| rules.check_remove(&asked)).await?;
         host.record(&record(&host, &by, "rule.taken_out", &id)).await?;
@@ -125,6 +126,25 @@ async fn take_out(host: &Arc<Host>, peer: &Peer, id: String) -> Result<(), Failu
         removed
     })
     .await
+}
+
+/// Waits until the session that a rule was made in has written it, for it would do so again.
+async fn until_written(host: &Arc<Host>, id: &str) -> Result<(), Failure> {
+    let made_in = id.strip_prefix("user:").and_then(|name| name.split_once('.'));
+    let Some((Ok(session), Ok(no))) = made_in.map(|(session, no)| (session.parse(), no.parse())) else {
+        return Ok(());
+    };
+    let told = host.hub.listen();
+    // One that is gone wants nothing any more.
+    let wants = async || host.look(&session).await.is_ok_and(|state| state.wanted_rules.contains_key(&no));
+    if wants().await
+        && let Err(why) = always::written(host, told, &session, [no].into()).await
+        && wants().await
+    {
+        let detail = format!("rule {id} is about to be written: {why}");
+        return Err(Failure::new(ErrorCode::Busy, detail));
+    }
+    Ok(())
 }
 
 /// Runs something to its end, also if whoever waits for it goes away.

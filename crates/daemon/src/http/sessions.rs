@@ -277,15 +277,7 @@ pub(super) async fn get(
     let _wait = waiting::begin(&host, &peer, &id).await?;
     let waited = async {
         loop {
-            loop {
-                match told.recv().await {
-                    Ok(told) if told.session != id || told.events.is_empty() => {}
-                    Ok(_) | Err(tokio::sync::broadcast::error::RecvError::Lagged(_)) => break,
-                    Err(tokio::sync::broadcast::error::RecvError::Closed) => {
-                        return Err(Failure::new(ErrorCode::NotReady, "the daemon is ending"));
-                    }
-                }
-            }
+            waiting::step_of(&mut told, &id).await?;
             if is_over().await? {
                 return show(&host, &id).await;
             }

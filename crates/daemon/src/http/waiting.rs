@@ -1,4 +1,4 @@
-//! Callers that wait for a session: a program of an agent is refused what would last for ever.
+//! Callers that wait for a session: for its next step; a program of an agent is refused what would last for ever.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -7,10 +7,14 @@ use lockkeeper_api::ErrorCode;
 use lockkeeper_core::id::SessionId;
 use lockkeeper_core::waiting::Cycle;
 use lockkeeper_store::StoreError;
+use tokio::sync::broadcast::Receiver;
+use tokio::sync::broadcast::error::RecvError;
 
 use super::answer::Failure;
 use super::{Peer, resolve};
 use crate::host::Host;
+use crate::hub::Told;
+use crate::session::Refused;
 use crate::waits::Wait;
 
 /// Notes that a caller waits for a session from now on, until what this returns is dropped. Only programs of agents are
@@ -20,6 +24,21 @@ pub(super) async fn begin(host: &Arc<Host>, peer: &Peer, whom: &SessionId) -> Re
     match host.waits.begin(who.clone(), whom.clone()) {
         Ok(wait) => Ok(Some(wait)),
         Err(cycle) => Err(refuse(host, cycle).await),
+    }
+}
+
+/// Waits for the next step of a session; none if one may have been missed.
+pub(super) async fn step_of(
+    told: &mut Receiver<Arc<Told>>,
+    session: &SessionId,
+) -> Result<Option<Arc<Told>>, Refused> {
+    loop {
+        match told.recv().await {
+            Ok(step) if step.session == *session && !step.events.is_empty() => return Ok(Some(step)),
+            Ok(_) => {}
+            Err(RecvError::Lagged(_)) => return Ok(None),
+            Err(RecvError::Closed) => return Err(Refused::GoingDown),
+        }
     }
 }
 

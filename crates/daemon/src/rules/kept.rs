@@ -192,16 +192,12 @@ impl Rules {
         named.iter().map(|spec| Ok(spec.compile(Layer::User, "0")?.id)).collect()
     }
 
-    /// Writes those that are not there as they are. All of them have names.
-    pub(crate) fn ensure(&self, specs: &[RuleSpec]) -> Result<(), Change> {
+    /// Writes a rule that has a name, unless it is there as it is.
+    pub(crate) fn ensure(&self, spec: RuleSpec) -> Result<(), Change> {
         let mut kept = self.look();
         let [_, user] = &mut *kept;
-        let missing: Vec<RuleSpec> = specs
-            .iter()
-            .filter(|spec| !user.file.rules.iter().any(|rule| rule.spec == **spec))
-            .cloned()
-            .collect();
-        if missing.is_empty() { Ok(()) } else { self.put(user, &named(user, &missing)?) }
+        let is_there = user.file.rules.iter().any(|rule| rule.spec == spec);
+        if is_there { Ok(()) } else { self.put(user, &named(user, &[spec])?) }
     }
 
     fn put(&self, user: &mut Kept, named: &[RuleSpec]) -> Result<(), Change> {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::world::*;
 use crate::agent::{AgentSays, ControlAnswer, TaskKind};
 use crate::gate::{Ask, Decision};
-use crate::id::{AttemptNo, ClaimNo, ControlNo, GateNo, NoticeNo, PromptNo, TurnNo};
+use crate::id::{AttemptNo, ClaimNo, ControlNo, NoticeNo, PromptNo, TurnNo};
 use crate::item::ToolOutcome;
 use crate::json::Json;
 use crate::policy::{Effect, ToolKind};
@@ -238,7 +238,7 @@ impl World {
                     Choice::Always => Always::Session(vec![about("make", Effect::Allow)]),
                     Choice::Allow | Choice::Deny | Choice::Edit | Choice::Answer => Always::Once,
                 };
-                Command::Decide { gate: GateNo(state.next_gate.0.saturating_sub(*back)), decision, always }
+                deciding(state.next_gate.0.saturating_sub(*back), decision, always)
             }
             Act::Bypass(ms) => Command::Bypass { kinds: vec![ToolKind::Execute], ms: *ms },
             Act::EndBypass => Command::EndBypass,

@@ -131,7 +131,7 @@ fn a_receipt_of_a_later_write_delivers_the_answers_before_it() {
 #[test]
 fn a_gate_is_decided_once_and_says_by_whom() {
     let mut w = gated();
-    w.command("bob", Command::Decide { gate: GateNo(1), decision: deny(), always: Always::Once }).unwrap();
+    w.command("bob", deciding(1, deny(), Always::Once)).unwrap();
     let refused = w.decide(1, Decision::Allow).unwrap_err();
     assert_eq!(refused, Rejection::GateDecided { gate: GateNo(1), by: "bob".to_owned() });
     assert_eq!(refused.code(), "gate_decided");
@@ -355,11 +355,7 @@ fn a_rule_decides_at_once_and_nobody_is_asked() {
                 }
                 other => panic!("{other:?}"),
             }
-            let late = w.refused(Command::Decide {
-                gate: GateNo(1),
-                decision: Decision::Allow,
-                always: Always::Once,
-            });
+            let late = w.refused(deciding(1, Decision::Allow, Always::Once));
             assert_eq!(late.code(), "gate_decided");
             w.writes();
             assert!(matches!(w.log.last().unwrap().event, Event::GateDelivered { .. }));
@@ -431,8 +427,7 @@ fn o29_a_gate_that_expires_is_told_before_and_denied_then_though_nobody_watches(
     w.writes();
     // One that was decided in time does not expire, and one that came over a day late does at once.
     w.requests("r2");
-    w.command("bob", Command::Decide { gate: GateNo(2), decision: Decision::Allow, always: Always::Once })
-        .unwrap();
+    w.command("bob", deciding(2, Decision::Allow, Always::Once)).unwrap();
     w.writes();
     assert!(!matches!(w.due(), Some((_, Why::Gate | Why::GateWarning))));
     w.requests("r3");
@@ -456,8 +451,7 @@ fn for_a_while_steps_go_on_that_would_be_asked_about_and_not_a_moment_longer() {
     // What a rule denies may not be set aside, nor what it may deny, and neither may other kinds of tools.
     w.says(asking_to_run(Ask { announced: true, ..ask("r2") }, "eval $X"));
     assert_eq!((w.status(), w.state.gates[&GateNo(2)].rule.as_str()), (Status::AwaitingInput, "user:rm"));
-    w.command("ann", Command::Decide { gate: GateNo(2), decision: Decision::Allow, always: Always::Once })
-        .unwrap();
+    w.command("ann", deciding(2, Decision::Allow, Always::Once)).unwrap();
     w.says(asking_to_run(ask("r3"), "rm x"));
     assert!(
         matches!(&w.state.gates[&GateNo(3)].state, GateState::Decided { verdict, .. } if verdict.through == Through::Rule)
@@ -465,8 +459,7 @@ fn for_a_while_steps_go_on_that_would_be_asked_about_and_not_a_moment_longer() {
     let edit = ToolUse::of("Write", ToolKind::Edit).into();
     w.says(AgentSays::Asked { ask: ask("r4"), tool_use: edit });
     assert_eq!(w.status(), Status::AwaitingInput);
-    w.command("ann", Command::Decide { gate: GateNo(4), decision: Decision::Allow, always: Always::Once })
-        .unwrap();
+    w.command("ann", deciding(4, Decision::Allow, Always::Once)).unwrap();
     // To the moment, also before anybody has looked, and over restarts.
     w.daemon_restarts();
     w.adopted();

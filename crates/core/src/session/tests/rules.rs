@@ -3,14 +3,14 @@
 use super::world::*;
 use crate::gate::{Decision, GateState, Through};
 use crate::id::{GateNo, RuleNo};
+use crate::json::Json;
 use crate::limits;
 use crate::manner::Handshake;
 use crate::policy::{Effect, RuleSpec};
 use crate::session::*;
 
 fn always(w: &mut World, gate: u32, rules: Vec<RuleSpec>) -> Result<(), Rejection> {
-    let (gate, decision) = (GateNo(gate), Decision::Allow);
-    w.command("ann", Command::Decide { gate, decision, always: Always::Session(rules) })
+    w.command("ann", deciding(gate, Decision::Allow, Always::Session(rules)))
 }
 
 fn rule_of(w: &World, gate: u32) -> (&str, Option<Through>) {
@@ -73,7 +73,7 @@ fn a_rule_of_the_user_is_written_after_the_decision_and_by_the_next_daemon_if_th
     let mut w = World::guarded();
     w.says(asking(ask("r1")));
     let always = Always::User(vec![about("make", Effect::Allow)]);
-    w.asks(Command::Decide { gate: GateNo(1), decision: Decision::Allow, always });
+    w.asks(deciding(1, Decision::Allow, always));
     assert_eq!(w.kinds(), ["outbox.intended", "gate.decided", "rule.wanted"]);
     let id = format!("user:{}.r1", w.state.id);
     assert!(w.todo().contains(&format!("write {id}")), "{:?}", w.todo());
@@ -100,7 +100,7 @@ fn only_a_permission_that_is_allowed_as_it_is_can_be_given_for_good() {
         Always::Session(vec![about("make", Effect::Allow)]),
         Always::User(vec![about("make", Effect::Allow)]),
     ] {
-        let refused = w.refused(Command::Decide { gate: GateNo(1), decision: deny.clone(), always });
+        let refused = w.refused(deciding(1, deny.clone(), always));
         assert_eq!(refused.code(), "decision_mismatch");
     }
     assert_eq!(w.status(), Status::AwaitingInput);
@@ -141,4 +141,26 @@ fn rules_of_a_session_have_names_and_a_limit() {
     assert_eq!(w.refused(Command::AddRules { rules: many }).code(), "too_many_rules");
     w.stop();
     assert_eq!(w.refused(Command::AddRules { rules: vec![about("x", Effect::Ask)] }).code(), "session_ended");
+}
+
+#[test]
+fn what_a_rule_denies_when_the_decision_comes_is_not_let_go_on_and_stays_open() {
+    let mut w = World::guarded();
+    w.says(asking(ask("r1")));
+    let input = || Json::parse("{}").unwrap();
+    let edited = || Decision::Edit { input: input() };
+    let refused = w.refused(deciding_to_run(1, edited(), Always::Once, "rm x"));
+    assert_eq!((refused.code(), refused.to_string().as_str()), ("decision_denied", "user:rm denies it"));
+    // A rule that came after the gate was opened, whoever looked before it came.
+    w.asks(Command::AddRules { rules: vec![about("make", Effect::Deny)] });
+    assert_eq!(w.decide(1, Decision::Allow).unwrap_err().code(), "decision_denied");
+    assert_eq!(w.decide(1, edited()).unwrap_err().code(), "decision_denied");
+    assert_eq!(always(&mut w, 1, vec![about("make", Effect::Allow)]).unwrap_err().code(), "decision_denied");
+    assert_eq!((w.status(), w.state.rules.len()), (Status::AwaitingInput, 1));
+    // What nobody has said what it would do is nobody's to let go on.
+    let untold =
+        Command::Decide { gate: GateNo(1), decision: Decision::Allow, always: Always::Once, tool_use: None };
+    assert_eq!(w.refused(untold).code(), "gate_not_open");
+    w.asks(deciding_to_run(1, edited(), Always::Once, "git status"));
+    assert_eq!(w.status(), Status::Running);
 }

@@ -77,10 +77,24 @@ fn policy() -> Arc<Policy> {
     Arc::new(Policy { workspace: "/work".into(), rules, ratings: Vec::new() })
 }
 
+/// What running a command is.
+fn to_run(command: &str) -> ToolUse {
+    ToolUse { command: Some(command.into()), ..ToolUse::of("Bash", ToolKind::Execute) }
+}
+
+/// A decision about a step that runs a command.
+pub(super) fn deciding_to_run(gate: u32, decision: Decision, always: Always, command: &str) -> Command {
+    Command::Decide { gate: GateNo(gate), decision, always, tool_use: Some(to_run(command).into()) }
+}
+
+/// The same with a command that no rule is about.
+pub(super) fn deciding(gate: u32, decision: Decision, always: Always) -> Command {
+    deciding_to_run(gate, decision, always, "make")
+}
+
 /// The agent asks whether it may run a command.
 pub(super) fn asking_to_run(ask: Ask, command: &str) -> AgentSays {
-    let tool_use = ToolUse { command: Some(command.into()), ..ToolUse::of(&ask.tool, ToolKind::Execute) };
-    AgentSays::Asked { ask, tool_use: Box::new(tool_use) }
+    AgentSays::Asked { ask, tool_use: to_run(command).into() }
 }
 
 /// The same with one that no rule is about.
@@ -294,7 +308,7 @@ impl World {
     }
 
     pub(super) fn decide(&mut self, gate: u32, decision: Decision) -> Result<(), Rejection> {
-        self.command("ann", Command::Decide { gate: GateNo(gate), decision, always: Always::Once })
+        self.command("ann", deciding(gate, decision, Always::Once))
     }
 
     pub(super) fn set_model(&mut self, model: &str) {

@@ -4,9 +4,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use lockkeeper_core::agent::AgentSays;
+use lockkeeper_core::gate::{Decision, GateKind};
 use lockkeeper_core::policy::{Policy, ToolUse};
 use lockkeeper_core::session::{
-    Env, Envelope, Event, Input, Observation, Request, SlotUse, State, slot_use, step,
+    Command, Env, Envelope, Event, Input, Observation, Request, SlotUse, State, slot_use, step,
 };
 use lockkeeper_core::time::Stamp;
 use lockkeeper_store::KeyEntry;
@@ -42,7 +43,7 @@ pub(super) struct Decided {
 }
 
 impl Task {
-    pub(super) fn decide(&mut self, read: &mut Read, messages: Vec<Message>, tick: bool) -> Decided {
+    pub(super) fn decide(&mut self, read: &mut Read, mut messages: Vec<Message>, tick: bool) -> Decided {
         let admits = self.host.slots.admits(&self.state);
         let mut decided = Decided {
             scratch: (*self.state).clone(),
@@ -52,10 +53,9 @@ impl Task {
             admits,
             essential: false,
         };
-        let mut messages = messages;
         self.take_wakes(&mut messages);
         let manner = self.host.manner(self.adapter);
-        let (policy, at_launch) = self.policies(read, &messages);
+        let (policy, at_launch) = self.policies(read, &mut messages);
         let mut env = Env {
             now: self.host.clock.now(),
             policy,
@@ -99,17 +99,18 @@ impl Task {
         decided
     }
 
-    /// The rules for what the agent is about to do, and those for a process that may be started; nothing where neither may come
-    /// of this round. Finds out where the paths of tools lead.
-    fn policies(&self, read: &mut Read, messages: &[Message]) -> (Arc<Policy>, Arc<Policy>) {
+    /// The rules for what the agent is about to do, or is let do, and those for a process that may be started; nothing where
+    /// neither may come of this round. Finds out where the paths of tools lead.
+    fn policies(&self, read: &mut Read, messages: &mut [Message]) -> (Arc<Policy>, Arc<Policy>) {
         let attempt = self.state.process.attempt().map(|attempt| attempt.no);
         // A process is started only where there is none, or where it turns out that it has gone.
         let says =
             |(_, input): &(Stamp, Input)| matches!(input, Input::Observation(Observation::Agent { .. }));
         let observed = |message: &Message| matches!(message, Message::Observed(_));
         let may_launch = attempt.is_none() || !read.inputs.iter().all(says) || messages.iter().any(observed);
-        let mut uses: Vec<&mut ToolUse> =
-            read.inputs.iter_mut().filter_map(|(_, input)| asks(input)).collect();
+        let asked = read.inputs.iter_mut().filter_map(|(_, input)| asks(input));
+        let decided = messages.iter_mut().filter_map(|message| self.lets_go_on(message));
+        let mut uses: Vec<&mut ToolUse> = asked.chain(decided).collect();
         if !may_launch && uses.is_empty() {
             return Default::default();
         }
@@ -127,6 +128,20 @@ impl Task {
             let at_launch = if may_launch { self.host.rules.policy_at_launch(dir) } else { Arc::default() };
             (policy, at_launch)
         })
+    }
+
+    /// What a step is about to do that a decision would let go on.
+    fn lets_go_on<'a>(&self, message: &'a mut Message) -> Option<&'a mut ToolUse> {
+        let Message::Command { request, .. } = message else { return None };
+        let Command::Decide { gate, decision, tool_use, .. } = &mut request.command else { return None };
+        let ask = &self.state.gates.get(gate)?.ask;
+        let input = match decision {
+            Decision::Allow => &ask.input,
+            Decision::Edit { input } => input,
+            Decision::Deny { .. } | Decision::Answer { .. } => return None,
+        };
+        let found = (ask.kind == GateKind::Permission).then(|| self.adapter.tool_use(&ask.tool, input))?;
+        Some(tool_use.insert(Box::new(found)))
     }
 
     fn take_wakes(&mut self, messages: &mut Vec<Message>) {
@@ -255,7 +270,6 @@ fn ends_something(event: &Event) -> bool {
 
 /// Whether a command must go through even when the disk is full: those that end things.
 fn is_essential(request: &Request) -> bool {
-    use lockkeeper_core::session::Command;
     match &request.command {
         Command::Interrupt { .. }
         | Command::Stop

@@ -68,7 +68,7 @@ impl Task {
                 self.in_flight.insert(id);
                 let (host, session) = (self.host.clone(), self.state.id.clone());
                 self.host.tasks.spawn(async move {
-                    let written = host.ensure_rules(vec![rule.spec.clone()]).await;
+                    let written = host.ensure_rule(rule.spec.clone()).await;
                     if let Err(why) = &written {
                         tracing::error!(%session, rule = rule.id, why, "a rule could not be written");
                     }

@@ -325,6 +325,34 @@ fn a_caller_that_goes_away_leaves_no_rule_that_nobody_decided() -> Fallible {
 }
 
 #[test]
+fn a_rule_that_is_taken_out_in_the_moment_it_is_written_stays_out_after_a_crash() -> Fallible {
+    with_rules("", |home| {
+        for round in 0..5 {
+            let line = format!("make round{round}");
+            let (session, _watch) = asking(home, VERSIONS[0], &format!("{} ;; SAY end", asked(&line)))?;
+            let rules = json!([{"effect": "allow", "tool": "Bash", "command": line}]);
+            let path = format!("/v1/rules/user:{}.r1", session.id);
+            std::thread::scope(|threads| {
+                // Whether it hears the answer is nothing that matters here.
+                threads.spawn(|| allow_always(&session, "user", &rules).is_ok());
+                for _ in 0..100_000 {
+                    let removed = home.api().send("DELETE", &path, &[], None)?;
+                    if removed.status == 204 {
+                        return home.crash_and_start();
+                    }
+                    removed.is_problem(404, "rule_not_found")?;
+                }
+                Err(Failure::new("the rule was never written"))
+            })?;
+            session.wait("idle")?;
+            let left = fs::read_to_string(home.user_rules())?;
+            ensure!(!left.contains(&line), "round {round}: {left}");
+        }
+        Ok(())
+    })
+}
+
+#[test]
 fn what_a_rule_denies_by_now_is_not_let_go_on_by_a_decision() -> Fallible {
     with_rules(LOOK, |home| {
         let (session, mut watch) = asking(home, VERSIONS[1], &format!("{} ;; SAY end", asked("make x")))?;
