@@ -2,7 +2,6 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 use std::{fs, io};
 
 use futures_util::future::join_all;
@@ -11,6 +10,7 @@ use lockkeeper_holder::HolderState;
 use lockkeeper_store::{EventQuery, SessionRow, Store, StoreError, ViewFilter};
 use tokio::sync::{Semaphore, oneshot};
 
+use crate::clock::Clock;
 use crate::host::Host;
 use crate::limits;
 use crate::session::{Message, attach};
@@ -85,7 +85,7 @@ async fn forget_keys(host: Arc<Host>) {
             }),
         );
         tokio::select! {
-            () = tokio::time::sleep(Duration::from_millis(limits::FORGET_MS)) => {}
+            () = Clock::sleep_until(Clock::awake().plus(limits::FORGET_MS)) => {}
             () = host.ending.cancelled() => return,
         }
     }

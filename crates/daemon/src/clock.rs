@@ -1,10 +1,14 @@
 //! The one place that reads clocks.
 
+#[cfg(debug_assertions)]
+mod moved;
+
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use lockkeeper_core::time::{AwakeMs, BootId, Stamp};
 use lockkeeper_holder::journal;
+use tokio_util::sync::CancellationToken;
 
 /// Reads the wall clock and the awake clock of the present boot.
 #[derive(Debug, Clone)]
@@ -36,15 +40,36 @@ impl Clock {
     /// The moment of a journal record.
     pub(crate) fn of_record(header: &journal::Header, mono_us: u64) -> Stamp {
         Stamp {
-            wall_ms: i64::try_from(header.wall_of(mono_us) / 1000).unwrap_or(i64::MAX),
-            awake: AwakeMs(mono_us / 1000),
+            wall_ms: milliseconds(header.wall_of(mono_us) / 1000),
+            awake: AwakeMs(mono_us / 1000 + moved::ahead_ms()),
             boot: boot_id(&header.boot_id),
         }
     }
 
-    /// How long from now until a moment on the awake clock.
-    pub(crate) fn until(at: AwakeMs) -> std::time::Duration {
-        std::time::Duration::from_millis(at.since(awake()))
+    /// Waits until a moment on the awake clock.
+    pub(crate) async fn sleep_until(at: AwakeMs) {
+        loop {
+            let moved = moved::moved();
+            let left_ms = at.since(awake());
+            if left_ms == 0 {
+                return;
+            }
+            tokio::select! {
+                // One more: the awake clock counts whole ones.
+                () = tokio::time::sleep(Duration::from_millis(left_ms + 1)) => {}
+                () = moved => {}
+            }
+        }
+    }
+
+    /// Takes note of where a test wants the clock, before anybody reads it.
+    pub(crate) fn begin() {
+        moved::look();
+    }
+
+    /// Moves with a test's clock until the daemon ends.
+    pub(crate) async fn follow(ending: CancellationToken) {
+        moved::follow(ending).await;
     }
 }
 
@@ -62,11 +87,34 @@ pub(crate) fn boot_id(id: &journal::BootId) -> BootId {
 fn awake() -> AwakeMs {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
     let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
-    AwakeMs(seconds * 1000 + u64::try_from(time.tv_nsec).unwrap_or(0) / 1_000_000)
+    AwakeMs(seconds * 1000 + u64::try_from(time.tv_nsec).unwrap_or(0) / 1_000_000 + moved::ahead_ms())
 }
 
 fn wall_ms() -> i64 {
     #[expect(clippy::disallowed_methods, reason = "this is the clock")]
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+    milliseconds(since.as_millis())
+}
+
+/// The wall clock's milliseconds.
+fn milliseconds(of_machine: impl TryInto<i64>) -> i64 {
+    of_machine.try_into().unwrap_or(i64::MAX).saturating_add_unsigned(moved::ahead_ms())
+}
+
+/// The machine's clocks are the only ones.
+#[cfg(not(debug_assertions))]
+mod moved {
+    use tokio_util::sync::CancellationToken;
+
+    pub(super) fn ahead_ms() -> u64 {
+        0
+    }
+
+    pub(super) fn moved() -> impl Future<Output = ()> {
+        std::future::pending()
+    }
+
+    pub(super) fn look() {}
+
+    pub(super) async fn follow(_: CancellationToken) {}
 }

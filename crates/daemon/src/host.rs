@@ -333,10 +333,7 @@ impl Host {
         let host = self.clone();
         self.tasks.spawn(async move {
             tokio::select! {
-                () = tokio::time::sleep(Clock::until(until)) => {
-                    // One more millisecond may be missing: the awake clock counts whole ones.
-                    host.admitted(host.slots.tick(Clock::awake().max(until)));
-                }
+                () = Clock::sleep_until(until) => host.admitted(host.slots.tick(Clock::awake())),
                 () = host.ending.cancelled() => {}
             }
         });

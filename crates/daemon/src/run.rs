@@ -18,6 +18,7 @@ use tokio::sync::broadcast;
 use tokio::task::{JoinError, JoinHandle};
 
 use crate::boot::boot;
+use crate::clock::Clock;
 use crate::config::{Config, ConfigError};
 use crate::host::Host;
 use crate::hub::Told;
@@ -102,6 +103,7 @@ fn place(what: impl Into<String>) -> impl FnOnce(io::Error) -> RunError {
 /// See [`RunError`].
 pub async fn run(options: Options) -> Result<(), RunError> {
     let Options { paths, exe } = options;
+    Clock::begin();
     paths.make().map_err(place("cannot make the directories"))?;
     let lock = take_lock(&paths)?;
     let config = Config::read(&paths.config)?;
@@ -128,6 +130,7 @@ pub async fn run(options: Options) -> Result<(), RunError> {
         host.webhooks.listens_at(address);
     }
     let mut asked = Asked::watch()?;
+    host.tasks.spawn(Clock::follow(host.ending.clone()));
     let booting = host.tasks.spawn(boot(host.clone()));
     let mut served = host.tasks.spawn(serve(host.clone(), listener, hooks));
     let ended = tokio::select! {

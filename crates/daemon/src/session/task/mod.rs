@@ -7,7 +7,6 @@ mod perform;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use lockkeeper_agents::{Adapter, WireSeed};
@@ -150,10 +149,10 @@ impl Task {
     async fn wait(&mut self, messages: &mut Vec<Message>) -> bool {
         let due = self.due();
         let timer = match (self.retry_at, due) {
-            (Some(at), _) => Some(Clock::until(at)),
-            (None, Some(due)) => Some(Clock::until(due.at)),
+            (Some(at), _) => Some(at),
+            (None, Some(due)) => Some(due.at),
             (None, None) if matches!(self.state.process, Process::Absent) => {
-                Some(Duration::from_millis(limits::IDLE_MS))
+                Some(Clock::awake().plus(limits::IDLE_MS))
             }
             (None, None) => None,
         };
@@ -161,8 +160,7 @@ impl Task {
         let idle = self.retry_at.is_none() && due.is_none() && !busy;
         let sleep = async {
             match timer {
-                // One more millisecond: the awake clock counts whole ones.
-                Some(timer) => tokio::time::sleep(timer.saturating_add(Duration::from_millis(1))).await,
+                Some(at) => Clock::sleep_until(at).await,
                 None => std::future::pending().await,
             }
         };

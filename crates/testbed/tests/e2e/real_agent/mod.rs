@@ -6,6 +6,7 @@ mod lab;
 
 mod background;
 mod crashes;
+mod days;
 mod ends;
 mod failures;
 mod gates;

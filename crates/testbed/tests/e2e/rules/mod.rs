@@ -5,6 +5,7 @@ mod always;
 mod api;
 mod audit;
 mod bypass;
+mod days;
 mod files;
 mod notify;
 mod pending;

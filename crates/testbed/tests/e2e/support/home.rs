@@ -121,9 +121,37 @@ impl Home {
         let mut command = Command::new(&self.lk);
         command.args(["daemon", "run"]).env("LK_HOME", self.data()).env_remove("LK_LOG");
         command.env("LK_ADMIN_RULES", self.admin_rules());
+        if self.clock().exists() {
+            command.env("LK_TEST_CLOCK", self.clock());
+        }
         // By this, what a test leaves is found.
         command.current_dir(self.root.path());
         command
+    }
+
+    /// Holds how far the daemon's clock is ahead, where it is moved.
+    fn clock(&self) -> PathBuf {
+        self.path("clock")
+    }
+
+    /// Lets time pass for the daemon alone, and waits until one that runs has seen it. The first time starts it again, with a
+    /// clock that can be moved.
+    pub(crate) fn let_pass(&self, ms: u64) -> Fallible {
+        if !self.clock().exists() {
+            fs::write(self.clock(), "0")?;
+            if !self.has_ended() {
+                self.crash_and_start()?;
+            }
+        }
+        if ms == 0 {
+            return Ok(());
+        }
+        let ahead_ms = fs::read_to_string(self.clock())?.parse::<u64>()? + ms;
+        let next = self.path("clock.next");
+        fs::write(&next, ahead_ms.to_string())?;
+        fs::rename(next, self.clock())?;
+        let seen = format!("\"ahead_ms\":{ahead_ms}}}");
+        wait_until("a clock that is moved", || self.has_ended() || self.log().contains(&seen))
     }
 
     /// Starts the daemon and waits until it listens.
