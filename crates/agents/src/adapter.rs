@@ -4,7 +4,7 @@ use std::fmt::Debug;
 
 use lockkeeper_core::id::{AgentSessionId, AttemptNo, SessionId};
 use lockkeeper_core::json::Json;
-use lockkeeper_core::manner::Manner;
+use lockkeeper_core::manner::{Manner, Unasked};
 use lockkeeper_core::policy::ToolUse;
 use lockkeeper_core::session::ExitHint;
 
@@ -26,6 +26,9 @@ pub trait Adapter: Send + Sync + Debug {
 
     /// What one of its tools is about to do with this input. Where the paths lead is not known here.
     fn tool_use(&self, tool: &str, input: &Json) -> ToolUse;
+
+    /// What it does without asking in this permission mode; none if that is not known.
+    fn unasked(&self, mode: &str) -> Option<Unasked>;
 
     /// The input of one of its tools that takes a text: a command, a path or an address.
     fn input_of(&self, tool: &str, text: &str) -> Option<Json>;

@@ -1,7 +1,7 @@
 //! The demonstration agent: our own binary as `demo-agent`, which speaks Claude Code's dialect without a model.
 
 use lockkeeper_core::json::Json;
-use lockkeeper_core::manner::Manner;
+use lockkeeper_core::manner::{Manner, Unasked};
 use lockkeeper_core::policy::ToolUse;
 use lockkeeper_core::session::ExitHint;
 
@@ -39,6 +39,10 @@ impl Adapter for Demo {
 
     fn tool_use(&self, tool: &str, input: &Json) -> ToolUse {
         Claude.tool_use(tool, input)
+    }
+
+    fn unasked(&self, mode: &str) -> Option<Unasked> {
+        Claude.unasked(mode)
     }
 
     fn input_of(&self, tool: &str, text: &str) -> Option<Json> {

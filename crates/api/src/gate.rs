@@ -52,6 +52,9 @@ pub struct Gate {
     pub reason: Option<String>,
     /// The turn that waits, or that failed for want of a login: `SESSION.t1`.
     pub turn: Option<String>,
+    /// Who may decide: the users whose programs may, unless an agent runs them. Events do not tell.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub deciders: Vec<String>,
     /// When it opened.
     #[schema(value_type = String, format = DateTime)]
     pub opened: Time,
@@ -162,6 +165,7 @@ impl Gate {
             rule_reason: gate.rule_reason.clone(),
             reason: gate.ask.reason.clone(),
             turn: gate.turn.map(|turn| turn.of(session)),
+            deciders: Vec::new(),
             opened: Time::from_wall_ms(gate.opened.wall_ms),
             expires: gate
                 .expiry

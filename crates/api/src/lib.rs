@@ -63,6 +63,7 @@ pub use lockkeeper_core::{
     id::{self, BadName},
     item::{Extent, ItemBody, ToolOutcome},
     json::Json,
+    manner::Unasked,
     policy::{BadRule, Effect, Layer, RatingSpec, Risk, RuleScope, RuleSpec, ToolKind},
     prompt::{Class, OnPreempt, Parked},
     session::{
@@ -85,7 +86,8 @@ pub use rules::{
     RuleOwner, RuleQuery, RuleSays, RuleTest, Ruling, RulingPart,
 };
 pub use session::{
-    Bypass, BypassRequest, Cause, EndKind, Exit, FullSession, Session, SessionEnd, StopReceipt, Until, Usage,
+    Bypass, BypassRequest, Cause, EndKind, Exit, FullSession, Session, SessionEnd, SettingsReceipt,
+    StopReceipt, Until, Usage,
 };
 pub use time::{BadTime, Time};
 pub use turn::{InterruptReceipt, InterruptRequest, InterruptState, OutcomeWord, Turn, TurnEnd, TurnNow};

@@ -10,8 +10,8 @@ use crate::{
     InterruptRequest, Item, ItemQuery, JournalQuery, JournalStream, List, Live, NewSession, PauseRequest,
     Problem, PromptEdit, PromptReceipt, PromptRequest, QueuedPrompt, Ready, RuleAdded, RuleList, RuleOffer,
     RuleOfferQuery, RuleOwner, RuleQuery, RuleTest, Ruling, Session, SessionPatch, SessionQuery,
-    SettingsRequest, StopReceipt, StopRequest, Turn, UnpauseReceipt, Version, WaitFor, WaitQuery, Webhook,
-    WebhookTest, WebhookTrial, Why,
+    SettingsReceipt, SettingsRequest, StopReceipt, StopRequest, Turn, UnpauseReceipt, Version, WaitFor,
+    WaitQuery, Webhook, WebhookTest, WebhookTrial, Why,
 };
 
 #[derive(OpenApi)]
@@ -262,7 +262,7 @@ paths! {
 
     /// Changes the model or the permission mode from the next turn on.
     #[utoipa::path(patch, path = "/v1/sessions/{session}/settings", tag = "sessions",
-        params(("session" = String, Path)), request_body = SettingsRequest, responses((status = 200, body = Session)))]
+        params(("session" = String, Path)), request_body = SettingsRequest, responses((status = 200, body = SettingsReceipt)))]
     settings;
 
     /// Queues a prompt. Opens an ended session again, and ends a hold of the same caller.

@@ -1,5 +1,6 @@
 //! Schemas of the core's words, which know nothing of `OpenAPI`.
 
+use lockkeeper_core::manner::Unasked;
 use lockkeeper_core::policy::{RuleScope, ToolKind};
 use lockkeeper_core::session::Status;
 use utoipa::openapi::schema::{Object, ObjectBuilder, SchemaType, Type};
@@ -89,6 +90,10 @@ pub(crate) fn through() -> Object {
 
 pub(crate) fn rule_scope() -> Object {
     words("How far a rule reaches that is made of a decision.", RuleScope::ALL.map(RuleScope::word))
+}
+
+pub(crate) fn unasked() -> Object {
+    words("What an agent does without asking.", Unasked::ALL.map(Unasked::word))
 }
 
 pub(crate) fn tool_kinds() -> utoipa::openapi::Array {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use lockkeeper_core::id::{AgentName, AgentSessionId, AttemptNo, SessionId, SessionName};
+use lockkeeper_core::manner::Unasked;
 use lockkeeper_core::policy::ToolKind;
 use lockkeeper_core::session::{ExitVerdict, Lifetime, Status};
 use serde::{Deserialize, Serialize};
@@ -51,6 +52,10 @@ pub struct Session {
     pub model: Option<String>,
     /// The permission mode: what the agent says it uses, else what was asked for.
     pub mode: Option<String>,
+    /// What the agent does without asking in that mode; none if that is not known. Rules hold steps up in any mode.
+    #[serde(default)]
+    #[schema(schema_with = schema::unasked)]
+    pub unasked: Option<Unasked>,
     /// The limit of a turn in milliseconds.
     pub turn_timeout_ms: Option<u64>,
     /// The turn that runs.
@@ -262,6 +267,17 @@ pub struct StopReceipt {
     pub session: Session,
     /// Prompts that waited, and are dropped with its end.
     pub dropped: u32,
+}
+
+/// The answer to `PATCH /v1/sessions/{session}/settings`: the session as it is, and what the wanted mode will mean.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct SettingsReceipt {
+    /// The session.
+    #[serde(flatten)]
+    pub session: Session,
+    /// What the agent does without asking in the mode that was asked for; none without one, or if that is not known.
+    #[schema(schema_with = schema::unasked)]
+    pub wanted_unasked: Option<Unasked>,
 }
 
 /// The answer to `GET /v1/sessions/{session}/full`: everything about a session, true at one cursor.

@@ -102,3 +102,46 @@ pub enum Resumes {
     /// Not at all: each process begins anew.
     Never,
 }
+
+/// What an agent does without asking in a permission mode of its own. Rules hold steps up in all of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Unasked {
+    /// Steps that change nothing, and those that its own settings allow.
+    Reads,
+    /// Those, and changes of files.
+    Edits,
+    /// What a model of its own takes to be safe.
+    Judged,
+    /// What its own settings allow; everything else it refuses by itself.
+    Listed,
+    /// Everything, but for the little that its own check of safety stops.
+    Everything,
+}
+
+impl Unasked {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Reads, Self::Edits, Self::Judged, Self::Listed, Self::Everything];
+
+    /// The word for it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Reads => "reads",
+            Self::Edits => "edits",
+            Self::Judged => "judged",
+            Self::Listed => "listed",
+            Self::Everything => "everything",
+        }
+    }
+
+    /// A sentence about the agent for people.
+    pub fn told(self) -> &'static str {
+        match self {
+            Self::Reads => "it asks before it changes anything",
+            Self::Edits => "it changes files unasked, and asks before anything else",
+            Self::Judged => "a model of its own judges which steps it asks about",
+            Self::Listed => "it asks nobody: what its own settings do not allow it refuses",
+            Self::Everything => "it asks nobody: only rules hold its steps up",
+        }
+    }
+}

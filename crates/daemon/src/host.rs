@@ -20,6 +20,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::clock::Clock;
 use crate::config::{Config, Rights};
+use crate::http::Callers;
 use crate::hub::{Hub, Told};
 use crate::limits;
 use crate::making::Making;
@@ -47,6 +48,8 @@ pub(crate) struct Host {
     pub(crate) slots: Slots,
     /// What agents may do.
     pub(crate) rules: Rules,
+    /// Who may call.
+    pub(crate) callers: Callers,
     /// What callers may ask for.
     pub(crate) rights: Rights,
     pub(crate) waits: Waits,
@@ -121,6 +124,7 @@ impl Host {
         let clock = Clock::new();
         Self {
             epoch: store.epoch(),
+            callers: Callers::look_up(paths.sessions()),
             paths,
             exe,
             started: clock.now(),

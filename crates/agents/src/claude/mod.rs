@@ -20,7 +20,7 @@ mod verdict;
 mod wire;
 
 use lockkeeper_core::json::Json;
-use lockkeeper_core::manner::{Handshake, Manner, Resumes, Rung, Scope};
+use lockkeeper_core::manner::{Handshake, Manner, Resumes, Rung, Scope, Unasked};
 use lockkeeper_core::policy::ToolUse;
 use lockkeeper_core::session::ExitHint;
 
@@ -67,6 +67,18 @@ impl Adapter for Claude {
 
     fn tool_use(&self, tool: &str, input: &Json) -> ToolUse {
         uses::tool_use(tool, input)
+    }
+
+    /// Its modes as both versions list them. What `plan` and `manual` ask about is as in `default`.
+    fn unasked(&self, mode: &str) -> Option<Unasked> {
+        match mode {
+            "default" | "manual" | "plan" => Some(Unasked::Reads),
+            "acceptEdits" => Some(Unasked::Edits),
+            "auto" => Some(Unasked::Judged),
+            "dontAsk" => Some(Unasked::Listed),
+            "bypassPermissions" => Some(Unasked::Everything),
+            _ => None,
+        }
     }
 
     fn input_of(&self, tool: &str, text: &str) -> Option<Json> {

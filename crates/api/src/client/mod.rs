@@ -27,8 +27,9 @@ use crate::{
     FullSession, Gate, GateQuery, InnerReference, InterruptReceipt, InterruptRequest, Item, ItemQuery,
     JournalQuery, List, NewSession, PauseRequest, PromptEdit, PromptReceipt, PromptRequest, QueuedPrompt,
     Reference, RuleAdded, RuleList, RuleOffer, RuleOfferQuery, RuleOwner, RuleQuery, RuleScope, RuleSpec,
-    RuleTest, Ruling, Session, SessionPatch, SessionQuery, SettingsRequest, StopReceipt, StopRequest, Turn,
-    UnpauseReceipt, Version, WaitQuery, Webhook, WebhookTest, WebhookTrial, Why, headers, limits,
+    RuleTest, Ruling, Session, SessionPatch, SessionQuery, SettingsReceipt, SettingsRequest, StopReceipt,
+    StopRequest, Turn, UnpauseReceipt, Version, WaitQuery, Webhook, WebhookTest, WebhookTrial, Why, headers,
+    limits,
 };
 use http::{Call, Deadline};
 
@@ -302,7 +303,7 @@ impl Client {
     }
 
     /// `PATCH /v1/sessions/{session}/settings`
-    pub async fn set(&self, session: &Reference, settings: &SettingsRequest) -> Answer<Session> {
+    pub async fn set(&self, session: &Reference, settings: &SettingsRequest) -> Answer<SettingsReceipt> {
         self.json(Call::with_body(Method::PATCH, path(session, "/settings"), settings)?).await
     }
 

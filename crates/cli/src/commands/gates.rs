@@ -135,7 +135,13 @@ fn standing(gate: &Gate, times: Times) -> String {
         return format!("closed {}: {}", times.ago(withdrawn.at), view::withdrawal(withdrawn.why));
     }
     let expires = gate.expires.map(|at| format!(", expires {}", times.ahead(at))).unwrap_or_default();
-    format!("open {}{expires}: {}", times.lasting(gate.opened), refs::ways(gate))
+    let since = times.lasting(gate.opened);
+    let deciders = gate.deciders.join(" or ");
+    format!(
+        "open {since}{expires}: {}; {} may decide, and no program that an agent runs",
+        refs::ways(gate),
+        escape::line(&deciders)
+    )
 }
 
 /// What was decided, and whether nobody looked at it.

@@ -1,7 +1,7 @@
 //! `lk ls`: lists sessions.
 
 use lockkeeper_api::client::ClientError;
-use lockkeeper_api::{Session, SessionQuery, Status};
+use lockkeeper_api::{Session, SessionQuery, Status, Unasked};
 
 use super::daemon::pause;
 use super::watch::{self, Watched};
@@ -142,10 +142,12 @@ pub(crate) fn table(sessions: &[Session], times: Times) -> Table {
     table
 }
 
-/// Why it is as it is, and that nobody is asked for a while.
+/// Why it is as it is, and that nobody is asked, for a while or in its mode.
 fn reason(session: &Session, times: Times) -> String {
     let bypass = session.bypass.as_ref().map(|bypass| format!("bypass ends {}", times.ahead(bypass.ends)));
-    [Some(session.reason.clone()).filter(|reason| !reason.is_empty()), bypass]
+    let unasked = session.unasked == Some(Unasked::Everything) && session.end.is_none();
+    let mode = session.mode.as_ref().filter(|_| unasked).map(|mode| format!("asks nobody ({mode})"));
+    [Some(session.reason.clone()).filter(|reason| !reason.is_empty()), bypass, mode]
         .into_iter()
         .flatten()
         .collect::<Vec<_>>()

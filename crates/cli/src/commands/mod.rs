@@ -45,9 +45,11 @@ use std::collections::BTreeMap;
 use std::io::Read as _;
 
 use clap::ValueEnum;
-use lockkeeper_api::{Class, OnPreempt, Session, Status, StopReceipt, Time, limits};
+use lockkeeper_api::{Class, OnPreempt, Session, Status, StopReceipt, Time, Unasked, limits};
 
 use crate::clock::Times;
+use crate::context::Context;
+use crate::escape;
 use crate::failure::{Failure, Outcome};
 use crate::refs;
 use crate::style::{Style, status_ink};
@@ -109,6 +111,13 @@ impl Preempted {
     /// Whether anything but the usual is asked for.
     fn is_asked(self) -> bool {
         self.preempt || OnPreempt::from(self.on_preempt) != OnPreempt::default()
+    }
+}
+
+/// Says so where nobody will be asked about anything.
+pub(crate) fn tell_unasked(context: &Context, mode: Option<&str>, unasked: Option<Unasked>) {
+    if let (Some(mode), Some(Unasked::Everything)) = (mode, unasked) {
+        context.out.note(format!("the agent in mode {}: {}", escape::line(mode), Unasked::Everything.told()));
     }
 }
 

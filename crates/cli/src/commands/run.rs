@@ -105,6 +105,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
         let reason = escape::line(&created.session.reason);
         context.out.note(context.out.note_style.dim(&format!("queued: {reason}")));
     }
+    super::tell_unasked(context, created.session.mode.as_deref(), created.session.unasked);
     if args.detach {
         let shown = Shown { output: args.output, exact: false };
         shown.one(context, &created, || format!("{}\n", created.session.id))?;

@@ -30,14 +30,15 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
     if let Some(name) = settings.keys().next() {
         return Err(Failure::usage(format!("there is no setting {name}; there are model and mode")));
     }
-    let session = context.client.set(&args.session, &request).await?;
-    args.shown.one(context, &session, || {
+    let receipt = context.client.set(&args.session, &request).await?;
+    super::tell_unasked(context, request.mode.as_deref(), receipt.wanted_unasked);
+    args.shown.one(context, &receipt, || {
         let wanted: Vec<String> = [("model", request.model), ("mode", request.mode)]
             .into_iter()
             .filter_map(|(name, value)| Some(format!("{name} {}", value?)))
             .collect();
         let wanted = wanted.join(", ");
-        format!("{}: {} from the next turn on\n", refs::title(&session), crate::escape::line(&wanted))
+        format!("{}: {} from the next turn on\n", refs::title(&receipt.session), crate::escape::line(&wanted))
     })?;
     Ok(exit::OK)
 }

@@ -56,7 +56,11 @@ fn card(session: &Session, times: Times, style: Style) -> String {
         }),
     );
     card.line("model", session.model.as_deref());
-    card.line("mode", session.mode.as_deref());
+    let mode = session.mode.as_ref().map(|mode| match session.unasked {
+        Some(unasked) => format!("{mode}: {}", unasked.told()),
+        None => mode.clone(),
+    });
+    card.line("mode", mode.as_deref());
     let limit = session.turn_timeout_ms.map(|ms| crate::clock::span(i64::try_from(ms).unwrap_or(i64::MAX)));
     card.line("turn limit", limit.as_deref());
     let labels: Vec<String> = session.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();

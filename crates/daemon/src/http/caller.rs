@@ -139,6 +139,8 @@ pub(super) fn name(head: &HeaderMap) -> Result<Option<CallerName>, Failure> {
 #[derive(Debug)]
 pub(crate) struct Callers {
     users: BTreeMap<u32, String>,
+    /// The same without the numbers.
+    names: Vec<String>,
     /// Where the sessions of this daemon have their directories.
     sessions: PathBuf,
 }
@@ -156,7 +158,12 @@ impl Callers {
             (uid, name.unwrap_or_else(|| format!("uid:{uid}")))
         };
         let users = BTreeMap::from([named(rustix::process::geteuid().as_raw()), named(0)]);
-        Self { users, sessions }
+        Self { names: users.values().cloned().collect(), users, sessions }
+    }
+
+    /// Their names, the administrator's first.
+    pub(crate) fn users(&self) -> &[String] {
+        &self.names
     }
 
     /// Who is at the other end. The look at its ancestors begins at once, as long as it is there: who waits for an answer is.

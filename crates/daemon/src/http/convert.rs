@@ -1,10 +1,12 @@
 //! Rows and events as they go over the wire.
 
+use lockkeeper_agents::registry;
 use lockkeeper_api as api;
 use lockkeeper_api::{Bypass, Cause, Exit, Gate, Session, SessionEnd, Time, TurnEnd, TurnNow, Until};
 use lockkeeper_core::admission::Wait;
-use lockkeeper_core::id::{AttemptNo, SessionId};
+use lockkeeper_core::id::{AgentName, AttemptNo, SessionId};
 use lockkeeper_core::json::Json;
+use lockkeeper_core::manner::Unasked;
 use lockkeeper_core::policy::ToolKind;
 use lockkeeper_core::session::{Status, Waits};
 use lockkeeper_core::time::Stamp;
@@ -40,6 +42,7 @@ pub(super) fn session(row: &SessionRow, slots: &Slots) -> Session {
         lifetime: row.lifetime,
         model: row.model.clone(),
         mode: row.mode.clone(),
+        unasked: unasked(&row.agent, row.mode.as_deref()),
         turn_timeout_ms: row.turn_ms,
         turn: row.turn.as_ref().map(|turn| TurnNow {
             id: turn.no.of(&row.id),
@@ -78,6 +81,11 @@ pub(super) fn session(row: &SessionRow, slots: &Slots) -> Session {
         end: row.end.as_ref().map(SessionEnd::from),
         exit: row.last_exit.as_ref().map(|exit| Exit::new(exit, row.last_verdict)),
     }
+}
+
+/// What an agent does without asking in a mode.
+pub(super) fn unasked(agent: &AgentName, mode: Option<&str>) -> Option<Unasked> {
+    registry::find(agent.as_str())?.unasked(mode?)
 }
 
 /// The steps that tools of these kinds take; of all kinds, if there are none.
@@ -178,9 +186,10 @@ pub(super) fn slot_wait(wait: &SlotWait) -> String {
     }
 }
 
-/// A gate.
-pub(super) fn gate(row: &GateRow, session: &SessionRow) -> Gate {
-    Gate::new(&row.session, session.name.as_ref(), &session.agent, &session.dir, &row.gate)
+/// A gate, and who may decide there.
+pub(super) fn gate(row: &GateRow, session: &SessionRow, deciders: &[String]) -> Gate {
+    let gate = Gate::new(&row.session, session.name.as_ref(), &session.agent, &session.dir, &row.gate);
+    Gate { deciders: deciders.to_vec(), ..gate }
 }
 
 /// An event that was not decoded.

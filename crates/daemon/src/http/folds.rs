@@ -289,18 +289,19 @@ impl Fold for Attempts {
 /// The gates of a session.
 pub(super) struct Gates {
     session: SessionRow,
+    deciders: Vec<String>,
     rows: Rows<GateNo, Gate>,
 }
 
 impl Gates {
-    pub(super) fn of(row: &SessionRow) -> Self {
-        Self { session: row.clone(), rows: Rows::new() }
+    pub(super) fn of(row: &SessionRow, deciders: &[String]) -> Self {
+        Self { session: row.clone(), deciders: deciders.to_vec(), rows: Rows::new() }
     }
 }
 
-fn told(session: &SessionRow, gates: Vec<Gate>) -> Vec<ApiGate> {
+fn told(session: &SessionRow, deciders: &[String], gates: Vec<Gate>) -> Vec<ApiGate> {
     let row = |gate| GateRow { session: session.id.clone(), gate };
-    gates.into_iter().map(|gate| convert::gate(&row(gate), session)).collect()
+    gates.into_iter().map(|gate| convert::gate(&row(gate), session, deciders)).collect()
 }
 
 impl Fold for Gates {
@@ -336,11 +337,11 @@ impl Fold for Gates {
             _ => {}
         }
         let ended = self.rows.ended();
-        Ok(told(&self.session, ended))
+        Ok(told(&self.session, &self.deciders, ended))
     }
 
     fn rest(self) -> Vec<ApiGate> {
-        told(&self.session, self.rows.rest())
+        told(&self.session, &self.deciders, self.rows.rest())
     }
 }
 
@@ -381,7 +382,7 @@ mod tests {
 
     #[test]
     fn gates_are_told_once_the_process_that_asked_is_gone() -> Result<(), Box<dyn std::error::Error>> {
-        let mut gates = Gates { session: row()?, rows: Rows::new() };
+        let mut gates = Gates::of(&row()?, &[]);
         gates.rows.begin(GateNo(1), gate()?);
         let verdict = Verdict {
             rules: Vec::new(),

@@ -69,7 +69,9 @@ async fn page(
     })
     .await?;
     let last = page.gates.last().map(|last| (last.session.clone(), last.gate.no));
-    let gates = page.gates.iter().filter_map(|gate| Some(convert::gate(gate, rows.get(&gate.session)?)));
+    let deciders = host.callers.users();
+    let wire = |gate: &GateRow| Some(convert::gate(gate, rows.get(&gate.session)?, deciders));
+    let gates = page.gates.iter().filter_map(wire);
     Ok((gates.collect(), page.cursor, last.filter(|_| page.more)))
 }
 
@@ -121,7 +123,8 @@ pub(super) async fn decide(
         // No process has to be told of it, so it has closed already.
         None => find(&host, &id, no).await?.gate,
     };
-    answer::json(super::OK, &convert::gate(&GateRow { session: id, gate }, &row), done.cursor)
+    let gate = GateRow { session: id, gate };
+    answer::json(super::OK, &convert::gate(&gate, &row, host.callers.users()), done.cursor)
 }
 
 pub(super) async fn find(host: &Arc<Host>, id: &SessionId, no: GateNo) -> Result<GateRow, Failure> {

@@ -45,7 +45,7 @@ pub(super) async fn full(State(host): State<Arc<Host>>, Path(session): Path<Stri
         out.text(r#","turns":"#);
         log.rows(&mut out, Turns::of(&log.row)).await?;
         out.text(r#","gates":"#);
-        log.rows(&mut out, Gates::of(&log.row)).await?;
+        log.rows(&mut out, Gates::of(&log.row, log.host.callers.users())).await?;
         out.text(r#","attempts":"#);
         log.rows(&mut out, Attempts::new()).await?;
         out.text(r#","events":"#);

@@ -37,6 +37,7 @@ use lockkeeper_api::{ErrorCode, headers};
 
 use crate::host::Host;
 use answer::Failure;
+pub(crate) use caller::Callers;
 use caller::Peer;
 pub(crate) use serve::{serve, serve_hooks};
 

@@ -16,21 +16,20 @@ use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use super::caller::{Callers, Peer};
+use super::caller::Peer;
 use super::{Crowd, hooks_router, router};
 use crate::host::Host;
 use crate::limits;
 
 /// Serves until the daemon ends, and those who are connected until they have their answers. Connections end with this.
 pub(crate) async fn serve(host: Arc<Host>, listener: UnixListener) {
-    let callers = Arc::new(Callers::look_up(host.paths.sessions()));
     let router = router(host.clone());
     let ending = host.ending.clone();
     let accept = async move || Ok(listener.accept().await?.0);
     let connect = |stream: UnixStream, crowd: Crowd| {
-        let (callers, router, ending) = (callers.clone(), router.clone(), ending.clone());
+        let (host, router, ending) = (host.clone(), router.clone(), ending.clone());
         async move {
-            let peer = callers.peer(&stream).await;
+            let peer = host.callers.peer(&stream).await;
             connection(stream, router, Some(peer), crowd, ending).await;
         }
     };

@@ -12,7 +12,8 @@ use axum::response::{IntoResponse as _, Response};
 use lockkeeper_agents::{Program, registry};
 use lockkeeper_api::{
     BypassRequest, Change, Created, ErrorCode, InterruptReceipt, InterruptRequest, InterruptState, List,
-    NewSession, Secrets, Session, SessionPatch, SessionQuery, SettingsRequest, StopReceipt, WaitQuery,
+    NewSession, Secrets, Session, SessionPatch, SessionQuery, SettingsReceipt, SettingsRequest, StopReceipt,
+    WaitQuery,
 };
 use lockkeeper_core::hash;
 use lockkeeper_core::id::{AgentName, SessionId};
@@ -413,7 +414,15 @@ pub(super) async fn settings(
     if value.mode.is_some() {
         peer.may_decide()?;
     }
-    act(&host, peer, &session, Command::Set { model: value.model, mode: value.mode }).await
+    let id = resolve::session(&host, &session).await?;
+    let command = Command::Set { model: value.model, mode: value.mode.clone() };
+    let done = host.command(&id, Request { by: peer.to_string(), command }, None).await?;
+    let row = SessionRow::of(&done.state);
+    let receipt = SettingsReceipt {
+        wanted_unasked: convert::unasked(&row.agent, value.mode.as_deref()),
+        session: convert::session(&row, &host.slots),
+    };
+    answer::json(super::OK, &receipt, done.cursor)
 }
 
 pub(super) async fn bypass(

@@ -10,6 +10,7 @@ use lockkeeper_core::elicitation::Elicitation;
 use lockkeeper_core::gate::{Ask, GateKind, GateState};
 use lockkeeper_core::id::{ItemKey, TurnNo};
 use lockkeeper_core::limits as core_limits;
+use lockkeeper_core::manner::Unasked;
 use lockkeeper_core::session::{
     ClosingWhy, Event, InterruptCause, Life, Process, Stage, State as Session, Status, Waits, Why as Due,
     deadline, waits,
@@ -132,6 +133,10 @@ fn reasons(state: &Session) -> Vec<String> {
     if let Some(bypass) = &state.bypass {
         let what = convert::kinds(&bypass.kinds);
         lines.push(format!("{} lets {what} go on that would wait for a decision", bypass.by));
+    }
+    let mode = state.using_mode.as_deref().or(state.profile.mode.as_deref());
+    if let (Some(mode), Some(Unasked::Everything)) = (mode, convert::unasked(&state.profile.agent, mode)) {
+        lines.push(format!("in its mode {mode} the agent asks nobody: only rules hold its steps up"));
     }
     for gate in state.gates.values().filter(|gate| gate.state == GateState::Open) {
         lines.push(format!("gate {} waits for a decision about {}", gate.no.of(&state.id), gate.ask.tool));

@@ -118,6 +118,8 @@ fn o26_a_gate_says_what_is_asked_by_whom_and_by_which_rule() -> Fallible {
         assert_eq!(gate["ask"]["tool"], "Bash");
         assert_eq!(gate["ask"]["input"], json!({"command": "ls -l"}));
         assert_eq!((&gate["risk"], &gate["rule"]), (&json!("high"), &json!("agent")));
+        let shown = &session.gates("open")?[0];
+        ensure!(shown["deciders"].as_array().is_some_and(|who| who.contains(&json!("root"))), "{shown}");
         let listed = &session.gates("open")?[0];
         assert_eq!(listed["input"], json!({"command": "ls -l"}));
         assert_eq!(listed["session"], session.id);

@@ -68,6 +68,47 @@ fn o32_o33_a_switch_that_is_never_answered_relaunches_and_hangs_nothing() -> Fal
 }
 
 #[test]
+fn a_mode_says_what_the_agent_does_unasked_and_one_that_asks_nobody_says_so_everywhere() -> Fallible {
+    with_daemon(SHORT, |home| {
+        let (session, mut watch) = idle(home)?;
+        assert_eq!(session.row()?["unasked"], "reads");
+        for (mode, unasked) in [("acceptEdits", "edits"), ("dontAsk", "listed"), ("auto", "judged")] {
+            let receipt = set(home, &session, &json!({"mode": mode}))?;
+            assert_eq!(receipt["wanted_unasked"], unasked);
+            watch.event("settings.resolved")?;
+            session.ask("SAY next")?;
+            assert_eq!(session.row()?["unasked"], unasked);
+        }
+        let receipt = set(home, &session, &json!({"mode": "nobody_knows"}))?;
+        assert_eq!(receipt["wanted_unasked"], Value::Null);
+        assert_eq!(set(home, &session, &json!({"model": "other"}))?["wanted_unasked"], Value::Null);
+
+        let said = |arguments: &[&str]| -> Fallible<String> {
+            let output = home.lk(arguments).output()?;
+            Ok(String::from_utf8(output.stdout)? + &String::from_utf8(output.stderr)?)
+        };
+        let warns = "bypassPermissions: it asks nobody: only rules hold its steps up";
+        let named = session.id.as_str();
+        ensure!(said(&["set", named, "mode=bypassPermissions"])?.contains(warns), "set");
+        ensure!(!said(&["set", named, "mode=plan"])?.contains("nobody"), "set");
+        let free = home.session(&Spec::kept().with("mode", "bypassPermissions").prompt("SAY hello"))?;
+        free.wait("idle")?;
+        for (arguments, part) in [
+            (vec!["ls"], "asks nobody (bypassPermissions)"),
+            (vec!["show", &free.id], warns),
+            (vec!["why", &free.id], "in its mode bypassPermissions the agent asks nobody"),
+        ] {
+            let told = said(&arguments)?;
+            ensure!(told.matches("asks nobody").count() == 1 && told.contains(part), "{arguments:?}: {told}");
+        }
+        let dir = home.workspace().display().to_string();
+        let run = ["run", "-a", "demo", "-C", &dir, "-d", "--mode", "bypassPermissions", "hello"];
+        ensure!(said(&run)?.contains(warns), "run");
+        Ok(())
+    })
+}
+
+#[test]
 fn o33_a_switch_that_the_agent_refuses_changes_nothing_and_says_why() -> Fallible {
     with_daemon(SHORT, |home| {
         let (session, mut watch) = idle(home)?;

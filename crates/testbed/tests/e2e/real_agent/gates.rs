@@ -201,7 +201,8 @@ fn a_mode_decides_what_is_asked(lab: &Lab<'_>) -> Fallible {
     assert_eq!(session.ask(&write("unasked"))?["outcome"], "completed");
     assert!(lab.home.workspace().join("unasked").exists());
     assert_eq!(session.gates("all")?.len(), 0);
-    assert_eq!(session.row()?["mode"], "acceptEdits");
+    let row = session.row()?;
+    assert_eq!((&row["mode"], &row["unasked"]), (&json!("acceptEdits"), &json!("edits")));
     set(&session, "default")?;
     assert_eq!(watch.event("settings.resolved")?["result"], "applied");
     session.prompt(&write("asked"))?;
