@@ -32,18 +32,21 @@ pub(crate) struct Table {
     headings: Vec<&'static str>,
     /// Columns that get narrower on a narrow terminal, the first to do so first.
     giving_way: Vec<usize>,
-    /// Columns that go where even that is not enough, the first to do so first.
+    /// Columns that go before those are too narrow to tell anything, the first to do so first.
     going: Vec<usize>,
     rows: Vec<Vec<Cell>>,
 }
 
 const GAP: usize = 2;
-/// A column that gives way stays readable.
+/// A column that gives way tells enough as long as it is no narrower.
+const READABLE: usize = 24;
+/// Where no other column is left to go, it is no narrower than this.
 const NARROWEST: usize = 8;
 
 impl Table {
     /// An empty table. On a terminal that is too narrow for it empty columns go; then those that are `giving_way` get
-    /// narrower, in this order; then those that are `going` go, in this order, and then the last ones.
+    /// narrower, in this order, as long as they can be read; before that ends those that are `going` go, in this order, and
+    /// then the last ones.
     pub(crate) fn new(headings: &[&'static str], giving_way: &[&str], going: &[&str]) -> Self {
         let find = |name: &&str| headings.iter().position(|heading| heading == name);
         Self {
@@ -92,17 +95,29 @@ impl Table {
         let Some(terminal) = terminal else { return columns };
         let empty = |column: &usize| self.rows.iter().all(|row| row[*column].text.is_empty());
         drop_columns(&mut columns, terminal, (1..self.headings.len()).filter(empty));
-        for giving_way in &self.giving_way {
-            let over = over(&columns, terminal);
-            let Some((_, width)) = columns.iter_mut().find(|(column, _)| column == giving_way) else {
-                continue;
-            };
-            let least = NARROWEST.max(self.headings[*giving_way].width()).min(*width);
-            *width = width.saturating_sub(over).max(least);
+        for going in &self.going {
+            let mut narrower = columns.clone();
+            self.give_way(&mut narrower, terminal, READABLE);
+            if over(&narrower, terminal) == 0 {
+                break;
+            }
+            columns.retain(|(column, _)| column != going);
         }
-        let last = (1..self.headings.len()).rev();
-        drop_columns(&mut columns, terminal, self.going.iter().copied().chain(last));
+        self.give_way(&mut columns, terminal, READABLE);
+        self.give_way(&mut columns, terminal, NARROWEST);
+        drop_columns(&mut columns, terminal, (1..self.headings.len()).rev());
         columns
+    }
+
+    /// Makes columns narrower that give way, as far as it is needed and they keep this width.
+    fn give_way(&self, columns: &mut [(usize, usize)], terminal: usize, least: usize) {
+        for giving_way in &self.giving_way {
+            let over = over(columns, terminal);
+            if let Some((_, width)) = columns.iter_mut().find(|(column, _)| column == giving_way) {
+                let least = least.max(self.headings[*giving_way].width()).min(*width);
+                *width = width.saturating_sub(over).max(least);
+            }
+        }
     }
 }
 
@@ -155,9 +170,10 @@ mod tests {
             assert!(text.lines().all(|line| line.width() <= width), "{text}");
             text.lines().next().unwrap_or_default().split_whitespace().map(str::to_owned).collect::<Vec<_>>()
         };
-        assert_eq!(shown(45), ["NAME", "STATUS", "REASON", "DIR"]);
-        assert_eq!(shown(40), ["NAME", "STATUS", "REASON"]);
-        assert_eq!(shown(30), ["NAME", "STATUS"]);
+        assert_eq!(shown(74), ["NAME", "STATUS", "REASON", "DIR"]);
+        assert_eq!(shown(73), ["NAME", "STATUS", "REASON"]);
+        assert_eq!(shown(35), ["NAME", "STATUS", "REASON"]);
+        assert_eq!(shown(34), ["NAME", "STATUS"]);
         assert_eq!(shown(10), ["NAME"]);
     }
 
@@ -170,11 +186,8 @@ mod tests {
             table.render(style, Some(32)),
             "NAME       REASON          RULE\nfix-tests  1 gate is open  agent\n"
         );
-        assert_eq!(
-            table.render(style, Some(28)),
-            "NAME       REASON      RULE\nfix-tests  1 gate is…  agent\n"
-        );
-        assert_eq!(table.render(style, Some(20)), "NAME       REASON\nfix-tests  1 gate …\n");
+        assert_eq!(table.render(style, Some(28)), "NAME       REASON\nfix-tests  1 gate is open\n");
+        assert_eq!(table.render(style, Some(20)), "NAME       REASON\nfix-tests  1 gate i…\n");
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Telling people: a program of theirs is run for each notice.
 
+use std::path::Path;
 use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,9 +42,18 @@ struct Told<'a> {
 }
 
 impl Notifier {
-    pub(crate) fn new(config: &NotifyConfig) -> Self {
+    /// Words that begin with `~/` are in the home directory, if there is one.
+    pub(crate) fn new(config: &NotifyConfig, home: Option<&Path>) -> Self {
         let on = if config.command.is_empty() { Vec::new() } else { config.on.clone() };
-        Self { command: config.command.clone(), on: on.into(), room: Semaphore::new(limits::NOTIFIERS) }
+        let placed = |word: &String| match (word.strip_prefix("~/"), home.and_then(Path::to_str)) {
+            (Some(rest), Some(home)) => format!("{home}/{rest}"),
+            (Some(_) | None, _) => word.clone(),
+        };
+        Self {
+            command: config.command.iter().map(placed).collect(),
+            on: on.into(),
+            room: Semaphore::new(limits::NOTIFIERS),
+        }
     }
 
     /// What somebody wants to be told.

@@ -11,7 +11,8 @@ use lockkeeper_api::client::ClientError;
 use lockkeeper_api::id::{GateNo, SessionId};
 use lockkeeper_api::{AuditEntry, AuditListQuery, AuditRecord, Json, Reference, Through, Time, ToolOutcome};
 
-use super::rules;
+use super::{logs, rules};
+use crate::clock;
 use crate::context::Context;
 use crate::cut;
 use crate::escape;
@@ -42,6 +43,9 @@ struct List {
     /// Only of this session; one that was removed is named by its whole id
     #[arg(short, long, value_name = "REF")]
     session: Option<Reference>,
+    /// Only what happened since then: a span before now (15m, 2h) or an RFC 3339 time
+    #[arg(long, value_name = "TIME")]
+    since: Option<String>,
     #[command(flatten)]
     shown: Shown,
 }
@@ -104,7 +108,8 @@ async fn read(session: Option<&Reference>, context: &Context) -> Outcome<Option<
 }
 
 async fn list(of: &List, context: &Context) -> Outcome {
-    let Some(entries) = read(of.session.as_ref(), context).await? else {
+    let since = of.since.as_deref().map(|text| logs::moment(text, clock::now())).transpose()?;
+    let Some(mut entries) = read(of.session.as_ref(), context).await? else {
         of.shown.nothing(context)?;
         return Ok(exit::OK);
     };
@@ -115,6 +120,11 @@ async fn list(of: &List, context: &Context) -> Outcome {
             "{unread} {records} cannot be read by this lk; `lk audit verify` tells whether one was altered"
         ));
     }
+    // What cannot be read may have happened at any time.
+    let is_since = |entry: &AuditEntry| {
+        since.is_none_or(|since| entry.read().is_none_or(|record| record.at_ms >= since.wall_ms()))
+    };
+    entries.retain(is_since);
     of.shown.list(context, &entries, || table(&lines(&entries), of.shown, context.out.style))?;
     Ok(exit::OK)
 }
@@ -148,7 +158,7 @@ fn lines(entries: &[AuditEntry]) -> Vec<Line> {
 
 fn table(lines: &[Line], shown: Shown, style: Style) -> Table {
     let head = ["AGE", "WHO", "WHAT", "SESSION", "TOOL", "INPUT", "RISK", "RULE", "OUTCOME"];
-    let mut table = Table::new(&head, &["INPUT", "SESSION"], &["RULE", "RISK", "INPUT", "SESSION"]);
+    let mut table = Table::new(&head, &["INPUT", "SESSION"], &["RULE", "RISK", "SESSION"]);
     let ids: Vec<&str> =
         lines.iter().filter_map(|line| line.record.session.as_ref()).map(SessionId::as_str).collect();
     for Line { record, outcome } in lines {

@@ -93,7 +93,7 @@ async fn follow(args: &Args, kind: Option<String>, context: &Context) -> Outcome
 
 fn table(events: &[Event], shown: Shown) -> Table {
     let times = shown.times();
-    let mut table = Table::new(&["AGE", "SESSION", "SEQ", "KIND", "DATA"], &["DATA"], &["DATA"]);
+    let mut table = Table::new(&["AGE", "SESSION", "SEQ", "KIND", "DATA"], &["DATA"], &[]);
     for event in events {
         table.row([
             times.show(event.at).into(),

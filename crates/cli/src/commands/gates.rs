@@ -1,7 +1,7 @@
 //! `lk gates`: lists gates, or shows some of them whole.
 
 use lockkeeper_api::client::ClientError;
-use lockkeeper_api::{Gate, GateDecision, GateFilter, GateQuery, Through};
+use lockkeeper_api::{Gate, GateDecision, GateFilter, GateQuery, Reference, Through};
 
 use super::watch::{self, Watched};
 use crate::clock::Times;
@@ -30,6 +30,9 @@ pub(crate) struct Args {
     /// List closed gates too
     #[arg(short, long, conflicts_with = "gates")]
     all: bool,
+    /// Only of this session
+    #[arg(short, long, value_name = "REF", conflicts_with = "gates")]
+    session: Option<Reference>,
     /// Draw the list again whenever something happens, until Ctrl-C, and ring the bell when a gate opens
     #[arg(long, conflicts_with_all = ["gates", "output"])]
     watch: bool,
@@ -42,7 +45,8 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
     if !args.gates.is_empty() {
         return show(&args.gates, args.shown, context).await;
     }
-    let query = GateQuery { state: args.all.then_some(GateFilter::All), session: None };
+    let session = args.session.as_ref().map(ToString::to_string);
+    let query = GateQuery { state: args.all.then_some(GateFilter::All), session };
     if args.watch {
         let gates = Gates { query: &query, shown: args.shown, style: context.out.style };
         return watch::run(&gates, context).await;
@@ -118,11 +122,13 @@ async fn show(names: &[String], shown: Shown, context: &Context) -> Outcome {
     code
 }
 
-/// The box of a gate, and below it what can be done about it or what was.
+/// The box of a gate, and below it what can be done about it, or what was and with which input or answers.
 fn whole(gate: &Gate, times: Times, context: &Context) -> String {
     let style = context.out.style;
     let drawn = view::draw_gate(gate, &held::by_file_of(gate), Size::Whole, context.out.width, style);
-    format!("{}{}\n", drawn.text, style.dim(&format!("{} {}", style.signs().dot, standing(gate, times))))
+    let stands = style.dim(&format!("{} {}", style.signs().dot, standing(gate, times)));
+    let given = view::draw_given(gate, context.out.width, style).unwrap_or_default();
+    format!("{}{stands}\n{given}", drawn.text)
 }
 
 fn standing(gate: &Gate, times: Times) -> String {
@@ -159,7 +165,7 @@ pub(crate) fn table(gates: &[Gate], times: Times, style: Style) -> Table {
     /// Names of tools come from programs that somebody else wrote; a longer one would leave no room for the rest.
     const TOOL: usize = 64;
     let headings = ["GATE", "SESSION", "TOOL", "INPUT", "RISK", "RULE", "STATE", "AGE", "EXPIRES"];
-    let expires = gates.iter().any(|gate| gate.expires.is_some());
+    let expires = gates.iter().any(|gate| gate.is_open() && gate.expires.is_some());
     let headings = if expires { &headings[..] } else { &headings[..headings.len() - 1] };
     let mut table = Table::new(
         headings,

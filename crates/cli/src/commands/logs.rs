@@ -128,7 +128,7 @@ fn is_since(event: &Event, since: Option<Time>) -> bool {
 }
 
 /// Reads a moment: a span before now, or an RFC 3339 time.
-fn moment(text: &str, now: Time) -> Outcome<Time> {
+pub(super) fn moment(text: &str, now: Time) -> Outcome<Time> {
     if let Ok(ms) = clock::parse_span(text) {
         return Ok(Time::from_wall_ms(now.wall_ms().saturating_sub(i64::try_from(ms).unwrap_or(i64::MAX))));
     }

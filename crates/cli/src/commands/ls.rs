@@ -119,8 +119,7 @@ pub(crate) async fn listed(context: &Context, query: &SessionQuery) -> Outcome<O
 /// The table of sessions.
 pub(crate) fn table(sessions: &[Session], times: Times) -> Table {
     let headings = ["NAME", "AGENT", "STATUS", "FOR", "REASON", "TURN", "QUEUE", "COST", "DIR"];
-    let mut table =
-        Table::new(&headings, &["DIR", "REASON", "NAME"], &["DIR", "COST", "AGENT", "TURN", "REASON"]);
+    let mut table = Table::new(&headings, &["DIR", "REASON", "NAME"], &["DIR", "COST", "AGENT", "TURN"]);
     let ids: Vec<&str> = sessions.iter().map(|session| session.id.as_str()).collect();
     for session in sessions {
         let name = session.name.as_ref().map_or_else(

@@ -346,7 +346,7 @@ fn sentence(ruling: &Ruling) -> String {
 }
 
 fn parts(ruling: &Ruling) -> Table {
-    let mut table = Table::new(&["PART", "RISK", "EFFECT", "RULES"], &["PART", "RULES"], &["RULES", "RISK"]);
+    let mut table = Table::new(&["PART", "RISK", "EFFECT", "RULES"], &["PART", "RULES"], &["RISK"]);
     for part in &ruling.parts {
         let rules: Vec<String> =
             part.rules.iter().map(|says| format!("{} ({})", says.rule, says.effect)).collect();

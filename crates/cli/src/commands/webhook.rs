@@ -146,7 +146,7 @@ fn read_json(path: &Path) -> Outcome<serde_json::Value> {
 
 fn table(webhooks: &[Webhook], times: Times) -> Table {
     let head = &["WEBHOOK", "URL", "SIGNATURE", "EVENTS", "TO", "CLASS", "LAST", "AGE"];
-    let mut table = Table::new(head, &["EVENTS", "TO", "URL"], &["EVENTS", "SIGNATURE", "AGE"]);
+    let mut table = Table::new(head, &["EVENTS", "TO", "URL"], &["SIGNATURE", "AGE"]);
     for webhook in webhooks {
         let label = webhook.label.as_ref().map(|label| format!("label {label}"));
         let new = webhook.new.as_ref().map(|agent| format!("a new {agent}"));
@@ -169,7 +169,7 @@ fn table(webhooks: &[Webhook], times: Times) -> Table {
 
 fn deliveries(deliveries: &[Delivery], times: Times) -> Table {
     let head = &["AGE", "WEBHOOK", "DELIVERY", "EVENT", "STATE", "PROMPT", "WHY"];
-    let mut table = Table::new(head, &["WHY", "DELIVERY"], &["WHY", "PROMPT", "EVENT"]);
+    let mut table = Table::new(head, &["WHY", "DELIVERY"], &["PROMPT", "EVENT"]);
     for delivery in deliveries {
         table.row([
             times.show(delivery.at).into(),

@@ -87,12 +87,16 @@ impl Follower<'_> {
     }
 
     pub(super) async fn typed(&mut self, line: Option<String>) -> Outcome<()> {
-        let Some(mut asking) = self.asking.take() else { return Ok(()) };
         self.screen.line_was_typed();
         let Some(line) = line else {
             // The end of input: nobody is there any more.
             self.terminal = None;
-            return self.say("left open");
+            return if self.asking.take().is_some() { self.say("left open") } else { Ok(()) };
+        };
+        let Some(mut asking) = self.asking.take() else {
+            // Nothing is asked, so the line decides nothing.
+            self.track.ask_again();
+            return self.ask_next();
         };
         match asking.reply(&line, self.screen.style).await? {
             Reply::Decide(decision) => {
@@ -106,8 +110,8 @@ impl Follower<'_> {
             }
             Reply::Offer(scope) => return self.offer(asking, scope).await,
             Reply::Leave => {
-                self.track.set_aside(asking.gate().no);
-                self.say(&format!("left open: {}", refs::ways(asking.gate())))?;
+                self.track.skip(asking.gate().no);
+                self.say(&format!("left open: Enter asks again, or {}", refs::ways(asking.gate())))?;
             }
             Reply::Whole => {
                 let (gate, style) = (asking.gate(), self.screen.style);
@@ -151,7 +155,7 @@ impl Follower<'_> {
     }
 
     async fn send(&mut self, gate: &Gate, request: &DecisionRequest) -> Outcome<()> {
-        self.track.set_aside(gate.no);
+        self.track.sent(gate.no);
         match self.context.client.decide(&refs::gate_reference(gate), request).await {
             Ok(_) => Ok(()),
             Err(ClientError::Problem(problem)) => self.say(&escape::line(&problem.detail)),

@@ -145,7 +145,7 @@ struct Follower<'a> {
 impl Follower<'_> {
     async fn run(&mut self) -> Outcome {
         loop {
-            let asks = self.asking.is_some();
+            let listens = self.asking.is_some() || self.track.has_skipped();
             tokio::select! {
                 frame = self.stream.next() => match frame {
                     Ok(frame) => {
@@ -165,7 +165,7 @@ impl Follower<'_> {
                         return Ok(code);
                     }
                 }
-                line = next_line(&mut self.terminal), if asks => self.typed(line).await?,
+                line = next_line(&mut self.terminal), if listens => self.typed(line).await?,
                 _ = self.beat.tick(), if self.screen.is_live() => self.beat()?,
             }
         }

@@ -46,7 +46,9 @@ pub(crate) struct Track {
     answer: Option<String>,
     open: BTreeMap<GateNo, Gate>,
     /// Open gates that whoever is at the terminal does not want to decide now.
-    aside: BTreeSet<GateNo>,
+    skipped: BTreeSet<GateNo>,
+    /// Open gates that a decision was sent for.
+    sent: BTreeSet<GateNo>,
 }
 
 impl Track {
@@ -65,7 +67,8 @@ impl Track {
             dropped: false,
             answer: None,
             open: BTreeMap::new(),
-            aside: BTreeSet::new(),
+            skipped: BTreeSet::new(),
+            sent: BTreeSet::new(),
         }
     }
 
@@ -151,7 +154,8 @@ impl Track {
             }
             EventBody::GateDecided { gate, .. } | EventBody::GateWithdrawn { gate, .. } => {
                 self.open.remove(&gate);
-                self.aside.remove(&gate);
+                self.skipped.remove(&gate);
+                self.sent.remove(&gate);
             }
             EventBody::SessionEnded { end } => self.end = Some(end),
             EventBody::SessionReopened { lifetime, .. } => {
@@ -217,14 +221,30 @@ impl Track {
         self.open.contains_key(&gate)
     }
 
-    /// Leaves a gate to others.
-    pub(crate) fn set_aside(&mut self, gate: GateNo) {
-        self.aside.insert(gate);
+    /// Leaves a gate open for now.
+    pub(crate) fn skip(&mut self, gate: GateNo) {
+        self.skipped.insert(gate);
+    }
+
+    /// Whether gates were left open for now.
+    pub(crate) fn has_skipped(&self) -> bool {
+        !self.skipped.is_empty()
+    }
+
+    /// Has gates asked about again that were left open for now.
+    pub(crate) fn ask_again(&mut self) {
+        self.skipped.clear();
+    }
+
+    /// A decision is on its way: the gate is not asked about again.
+    pub(crate) fn sent(&mut self, gate: GateNo) {
+        self.sent.insert(gate);
     }
 
     /// The next gate to ask about.
     pub(crate) fn next_gate(&self) -> Option<Gate> {
-        self.open.values().find(|gate| !self.aside.contains(&gate.no)).cloned()
+        let asked = |gate: &&Gate| !self.skipped.contains(&gate.no) && !self.sent.contains(&gate.no);
+        self.open.values().find(asked).cloned()
     }
 
     /// What one waits for, in a few words; `None` once there is nothing to wait for.

@@ -157,6 +157,9 @@ impl View {
         if !decision.rules.is_empty() {
             text = format!("{text}, and from now on by {}", escape::line(&decision.rules.join(", ")));
         }
+        if let Some(given) = decision.input.or(decision.answers) {
+            text = self.short_after(&format!("{text}: "), given.as_str());
+        }
         if let Some(message) = decision.message {
             text = self.short_after(&format!("{text}: "), &message);
         }

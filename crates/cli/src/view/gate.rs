@@ -15,6 +15,7 @@ use lockkeeper_api::elicitation::Elicitation;
 use lockkeeper_api::{Gate, GateKind, Through};
 
 use super::elicitation;
+use crate::clock;
 use crate::escape;
 use crate::refs;
 use crate::style::{Ink, Style};
@@ -79,6 +80,8 @@ pub(crate) fn draw(gate: &Gate, held: &Held, size: Size, columns: Option<usize>,
         format!("risk {}", escape::line(&gate.risk)),
         told_by(gate),
     ];
+    let expires = gate.expires.map(|at| clock::span(at.wall_ms() - gate.opened.wall_ms()));
+    facts.extend(expires.map(|span| format!("denied unless decided within {span}")));
     let reasons = [&gate.rule_reason, &gate.reason].into_iter().flatten();
     facts.extend(reasons.map(|reason| escape::line(reason).into_owned()));
     rows.line(Side::PLAIN, Ink::Dim, &facts.join(&format!(" {dot} ")));
@@ -86,6 +89,26 @@ pub(crate) fn draw(gate: &Gate, held: &Held, size: Size, columns: Option<usize>,
     let (text, missing) =
         rows.finish(|rows| format!("{rows} lines are not shown: lk gates {title} shows all"));
     Drawn { text, is_cut: missing > 0 }
+}
+
+/// The box of what was decided instead: the input that a step went on with, or the answers; none where the decision says all.
+pub(crate) fn draw_given(gate: &Gate, columns: Option<usize>, style: Style) -> Option<String> {
+    let decision = gate.decision.as_ref()?;
+    let mut rows = Rows::new(Size::Whole, columns, style);
+    if let Some(input) = &decision.input {
+        rows.line(Side::TOP, Ink::Bold, "with this input instead");
+        let edited = Gate { input: input.clone(), ..gate.clone() };
+        draw_input(&mut rows, &edited, &Held::Unknown);
+    } else {
+        let answers = decision.answers.as_ref()?;
+        rows.line(Side::TOP, Ink::Bold, "with these answers");
+        match Members::read(answers.as_str()) {
+            Some(members) => members.draw(&mut rows, |_| false),
+            None => draw_json(&mut rows, answers.as_str()),
+        }
+    }
+    rows.line(Side::BOTTOM, Ink::Plain, "");
+    Some(rows.finish(|_| String::new()).0)
 }
 
 /// The rule that asked, or decided.

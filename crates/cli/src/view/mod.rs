@@ -17,7 +17,9 @@ use unicode_width::UnicodeWidthStr as _;
 
 pub(crate) use content::withdrawal;
 pub(crate) use elicitation::{filled_in, typed};
-pub(crate) use gate::{Held, Question, Size, draw as draw_gate, questions, raw as raw_gate, written_file};
+pub(crate) use gate::{
+    Held, Question, Size, draw as draw_gate, draw_given, questions, raw as raw_gate, written_file,
+};
 pub(crate) use tool::summary as tool_summary;
 
 use crate::cut;

@@ -81,6 +81,23 @@ fn a_gate_is_shown_once_and_allowed_with_a_key() -> Result {
 }
 
 #[test]
+fn a_gate_that_was_left_open_is_asked_about_again_and_no_line_before_that_decides_it() -> Result {
+    let home = Home::new()?;
+    let mut screen = Screen::open(&home.command(&["run", "-a", "demo", "--name", "fix", "add a test"]))?;
+    screen.wait_for(QUESTION)?;
+    screen.type_in("s\n")?;
+    screen.wait_for("left open: Enter asks again, or lk allow fix.g1, lk deny fix.g1 -m WHY")?;
+    screen.type_in("a\n")?;
+    screen.wait_for("asks for permission")?;
+    screen.wait_for(QUESTION)?;
+    assert!(!screen.text().contains("g1 allowed"), "{}", screen.text());
+    screen.type_in("d no\n")?;
+    assert_eq!(screen.end()?, 0);
+    assert!(screen.text().contains("g1 denied by "), "{}", screen.text());
+    Ok(())
+}
+
+#[test]
 fn what_was_typed_before_the_gate_decides_nothing() -> Result {
     let home = Home::new()?;
     let mut screen = Screen::open(&home.command(&["run", "-a", "demo", "add a test"]))?;

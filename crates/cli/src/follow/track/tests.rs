@@ -128,8 +128,13 @@ fn a_gate_is_asked_about_until_somebody_closes_it() -> Result {
     let opened = |no: u32| ("gate.opened", gate(no, "permission", "Bash", &json!({"command": "ls"})));
     let mut track = after(Goal::End, Lifetime::Kept, &[opened(1), opened(2)])?;
     assert_eq!(track.next_gate().map(|gate| gate.no), Some(GateNo(1)));
-    track.set_aside(GateNo(1));
+    track.skip(GateNo(1));
     assert_eq!(track.next_gate().map(|gate| gate.no), Some(GateNo(2)));
+    track.sent(GateNo(2));
+    assert!(track.next_gate().is_none() && track.has_skipped());
+    track.ask_again();
+    assert_eq!(track.next_gate().map(|gate| gate.no), Some(GateNo(1)), "what was decided is not asked again");
+    assert!(!track.has_skipped());
     let closed = ("gate.withdrawn", json!({"gate": 2, "why": "interrupted"}));
     let track = after(Goal::End, Lifetime::Kept, &[opened(2), closed])?;
     assert!(!track.is_open(GateNo(2)));

@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::{VERSIONS, asking, only_gate, outcomes, with_rules, write};
-use crate::support::{Fallible, Home, Session, Stream, ensure, with_daemon};
+use crate::support::{Failure, Fallible, Home, Session, Stream, ensure, with_daemon};
 
 const MINUTE: u64 = 60_000;
 const HOUR: u64 = 60 * MINUTE;
@@ -14,6 +14,38 @@ const LOOK: &str = "[[rule]]\nname = \"look\"\neffect = \"ask\"\ntool = \"Write\
 /// Has a session write a file, and stops before that is allowed.
 fn writing<'a>(home: &'a Home, version: &str, made: &Path) -> Fallible<(Session<'a>, Stream)> {
     asking(home, version, &format!("{} ;; SAY end", write(made)))
+}
+
+/// What `lk` prints.
+fn text_of(home: &Home, arguments: &[&str]) -> Fallible<String> {
+    Ok(String::from_utf8(home.lk(arguments).env("LC_ALL", "C.UTF-8").output()?.stdout)?)
+}
+
+#[test]
+fn what_is_edited_or_answered_is_shown_and_lists_are_of_one_session_and_of_a_time() -> Fallible {
+    with_rules(LOOK, |home| {
+        home.let_pass(0)?;
+        let _old = writing(home, VERSIONS[0], &home.workspace().join("old"))?;
+        home.let_pass(HOUR)?;
+        let made = home.workspace().join("made");
+        let (session, mut watch) = writing(home, VERSIONS[1], &home.workspace().join("asked-for"))?;
+        let gate = format!("{}.g1", session.id);
+        let input = json!({"file_path": made, "content": "edited\n"});
+        session.decide(&gate, &json!({"decision": "edit", "input": input}))?.good()?;
+        watch.status("idle")?;
+        let whole = text_of(home, &["gates", &gate])?;
+        let (asked, given) = whole.split_once("allowed with changes by ").unwrap_or_default();
+        ensure!(asked.contains("asked-for") && !asked.contains("edited"), "{whole}");
+        ensure!(given.contains("with this input instead") && given.contains("│ +edited\n"), "{whole}");
+        ensure!(text_of(home, &["logs", &session.id])?.contains("changes by"), "logs");
+
+        let lines = |arguments: &[&str]| Ok::<_, Failure>(text_of(home, arguments)?.lines().skip(1).count());
+        assert_eq!((lines(&["gates", "-a"])?, lines(&["gates", "-a", "-s", &session.id])?), (2, 1));
+        assert_eq!((lines(&["gates"])?, lines(&["gates", "-s", &session.id])?), (1, 0));
+        let opened = only_gate(&session)?["opened"].as_str().unwrap_or_default().to_owned();
+        assert_eq!((lines(&["audit"])?, lines(&["audit", "--since", &opened])?), (2, 1));
+        Ok(())
+    })
 }
 
 #[test]
@@ -53,6 +85,8 @@ fn o29_a_gate_warns_and_expires_when_its_hour_comes_and_not_a_moment_before() ->
         home.let_pass(0)?;
         let (session, mut watch) = asking(home, VERSIONS[0], &script)?;
         let gate = only_gate(&session)?;
+        let whole = text_of(home, &["gates", &format!("{}.g1", session.id)])?;
+        ensure!(whole.contains(" · denied unless decided within 20h\n"), "{whole}");
         home.let_pass(19 * HOUR - MINUTE)?;
         assert_eq!(only_gate(&session)?, gate);
         home.let_pass(MINUTE)?;

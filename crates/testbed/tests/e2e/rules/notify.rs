@@ -49,7 +49,18 @@ fn somebody_is_told_of_a_gate_and_of_what_a_rule_wants_told_once() -> Fallible {
     with_home(|home| {
         let (program, told) = told(home, "")?;
         let rules = "[[rule]]\neffect = \"notify\"\nname = \"watch\"\ncommand = \"make *\"\n";
-        start(home, &json!([program, "--flag"]), rules)?;
+        // Its home directory is that of the daemon.
+        fs::write(
+            home.data().join("config.toml"),
+            format!(
+                "[notify]\ncommand = [\"~/{}\", \"--flag\"]\n{SHORT}",
+                program.file_name().unwrap_or_default().to_string_lossy()
+            ),
+        )?;
+        fs::write(home.user_rules(), rules)?;
+        let mut daemon = home.daemon_command();
+        daemon.env("HOME", program.parent().unwrap_or(&program));
+        home.start_as(daemon)?;
         let script =
             format!("{} ;; {} ;; SAY end", asked("make x"), asked("git push \u{202e}token=abcdefgh"));
         let spec = kept(VERSIONS[0]).with("name", "fix").prompt(&script);
