@@ -69,7 +69,8 @@ async fn take_in<S, C: Future<Output = ()> + Send + 'static>(
             accepted = accept(), if connections.len() < at_all => match accepted {
                 Ok(stream) => {
                     let crowd = Crowd(connections.len() >= most);
-                    connections.spawn(connect(stream, crowd));
+                    // One that is cut ends a little after whoever cut it, and has the store until then.
+                    connections.spawn(host.tasks.track_future(connect(stream, crowd)));
                 }
                 Err(error) => {
                     // Too many files are open; some are closed in a while.

@@ -453,6 +453,8 @@ fn o12_an_agent_whose_holder_nobody_can_reach_is_ended_and_settled() -> Fallible
 #[test]
 fn o44_a_daemon_whose_socket_was_removed_is_told_with_what_to_do() -> Fallible {
     with_daemon("", |home| {
+        // It has its socket for good once it answers.
+        home.api().get("/v1/status")?;
         std::fs::remove_file(home.socket())?;
         let second = home.daemon_command().stdin(Stdio::null()).output()?;
         assert_eq!(second.status.code(), Some(3));
