@@ -162,13 +162,9 @@ impl Host {
         &self,
         append: Append,
     ) -> impl Future<Output = Result<Appended, StoreError>> + use<> {
-        let (sender, receiver) = oneshot::channel();
-        let done = move |result: Result<Vec<Appended>, StoreError>| {
-            // A task that was ended does not wait any more.
-            let _ = sender.send(result);
-        };
-        self.store.submit(vec![append], Box::new(done));
-        async move { receiver.await.map_err(|_| StoreError::Closed)??.pop().ok_or(StoreError::Closed) }
+        let (done, committed) = commit();
+        self.store.submit(vec![append], done);
+        committed
     }
 
     /// The answer that a request under this key got before, if it was the same one. Blocks for a short read.
@@ -411,26 +407,10 @@ impl Host {
             at: self.clock.now(),
             by: by.to_owned(),
         };
-        let (sender, receiver) = oneshot::channel();
-        let done = move |result: Result<Vec<Appended>, StoreError>| {
-            // See `append`.
-            let _ = sender.send(result);
-        };
-        self.store.remove(removal, Box::new(done));
-        let removed = receiver.await.map_err(|_| Refused::GoingDown)?;
-        match removed.map_err(|error| Refused::Store(Arc::new(error)))?.pop() {
-            Some(Appended::Ok { last, .. }) => self.tell_removed(&state.id, last).await,
-            Some(Appended::Full) => return Err(Refused::Store(Arc::new(StoreError::Full))),
-            Some(
-                Appended::Conflict { .. }
-                | Appended::Fenced
-                | Appended::NameTaken { .. }
-                | Appended::KeyTaken(_)
-                | Appended::Refused { .. }
-                | Appended::Unknown,
-            )
-            | None => return Err(Refused::GoingDown),
-        }
+        let (done, committed) = commit();
+        self.store.remove(removal, done);
+        let last = position(committed.await)?;
+        self.tell_removed(&state.id, last).await;
         self.names.keep(&state.id, None);
         self.admitted(self.slots.forget(&state.id));
         self.sessions.forget(&state.id);
@@ -440,26 +420,9 @@ impl Host {
 
     /// Adds a record to the audit that belongs to no session.
     pub(crate) async fn record(&self, record: &AuditRecord) -> Result<(), Refused> {
-        let (sender, receiver) = oneshot::channel();
-        let done = move |result: Result<Vec<Appended>, StoreError>| {
-            // See `append`.
-            let _ = sender.send(result);
-        };
-        self.store.record(record, Box::new(done));
-        let recorded = receiver.await.map_err(|_| Refused::GoingDown)?;
-        match recorded.map_err(|error| Refused::Store(Arc::new(error)))?.pop() {
-            Some(Appended::Ok { .. }) => Ok(()),
-            Some(Appended::Full) => Err(Refused::Store(Arc::new(StoreError::Full))),
-            Some(
-                Appended::Conflict { .. }
-                | Appended::Fenced
-                | Appended::NameTaken { .. }
-                | Appended::KeyTaken(_)
-                | Appended::Refused { .. }
-                | Appended::Unknown,
-            )
-            | None => Err(Refused::GoingDown),
-        }
+        let (done, committed) = commit();
+        self.store.record(record, done);
+        position(committed.await).map(drop)
     }
 
     /// Tells those who watch of the tombstone, which the store made.
@@ -484,6 +447,36 @@ impl Host {
     pub(crate) fn text_so_far(&self, id: &SessionId) -> Vec<Live> {
         let Some(handle) = self.sessions.get(id) else { return Vec::new() };
         handle.live.lock().unwrap_or_else(PoisonError::into_inner).so_far()
+    }
+}
+
+/// What the store is to do after a commit of one thing, and the wait for it.
+fn commit() -> (lockkeeper_store::Done, impl Future<Output = Result<Appended, StoreError>> + use<>) {
+    let (sender, receiver) = oneshot::channel();
+    let done = move |result: Result<Vec<Appended>, StoreError>| {
+        // A task that was ended does not wait any more.
+        let _ = sender.send(result);
+    };
+    let committed =
+        async { receiver.await.map_err(|_| StoreError::Closed)??.pop().ok_or(StoreError::Closed) };
+    (Box::new(done), committed)
+}
+
+/// Where something was committed.
+fn position(appended: Result<Appended, StoreError>) -> Result<Cursor, Refused> {
+    match appended {
+        Ok(Appended::Ok { last, .. }) => Ok(last),
+        Ok(Appended::Full) => Err(Refused::Store(Arc::new(StoreError::Full))),
+        Ok(
+            Appended::Conflict { .. }
+            | Appended::Fenced
+            | Appended::NameTaken { .. }
+            | Appended::KeyTaken(_)
+            | Appended::Refused { .. }
+            | Appended::Unknown,
+        )
+        | Err(StoreError::Closed) => Err(Refused::GoingDown),
+        Err(error) => Err(Refused::Store(Arc::new(error))),
     }
 }
 
@@ -529,3 +522,6 @@ pub(crate) async fn remove_files(dir: PathBuf) {
         tracing::warn!(%error, dir = shown, "could not remove a session's files");
     }
 }
+
+#[cfg(test)]
+mod tests;

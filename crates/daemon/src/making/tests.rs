@@ -52,6 +52,14 @@ pub(crate) fn new(id: u64) -> Result<NewSession, Box<dyn std::error::Error>> {
     })
 }
 
+/// Makes a session, which is awake then.
+pub(crate) async fn made(host: &Arc<Host>, id: u64) -> Outcome {
+    match host.make(new(id)?, "me", Vec::new(), None).await? {
+        Made::Now(_) => Ok(()),
+        Made::Before { .. } => Err("it was there".into()),
+    }
+}
+
 fn key(body_hash: &str) -> KeyIntent {
     KeyIntent {
         scope: "session".to_owned(),
