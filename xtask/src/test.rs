@@ -69,6 +69,9 @@ fn suite(arguments: &[&str], skip: &[&str], total: &mut Count) -> Result<bool> {
     for word in skip {
         command.args(["--skip", word]);
     }
+    // Most of them wait for processes of theirs: as many at a time as there are processors would leave those idle.
+    let threads = 2 * std::thread::available_parallelism().map_or(1, usize::from);
+    command.env("RUST_TEST_THREADS", threads.to_string());
     let mut child = command.stdout(Stdio::piped()).spawn().context("cargo could not be started")?;
     let stdout = child.stdout.take().context("cargo has no output")?;
     for line in BufReader::new(stdout).lines() {

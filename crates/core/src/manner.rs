@@ -31,6 +31,14 @@ pub enum Rung {
 }
 
 impl Rung {
+    /// Whether a process that got this far will not take another turn.
+    pub fn ends_process(self) -> bool {
+        match self {
+            Self::Request => false,
+            Self::CloseStdin | Self::Sigint(_) | Self::Sigterm(_) | Self::Kill => true,
+        }
+    }
+
     /// The word for it in `lk why` and events.
     pub fn word(self) -> &'static str {
         match self {

@@ -103,3 +103,27 @@ pub enum SettingsResult {
     /// The agent did not answer; it is started again with it.
     Relaunching,
 }
+
+impl Closing {
+    /// Whether nothing but the end of the session is to come of it, so that no prompt is taken.
+    pub(super) fn is_final(&self) -> bool {
+        match self {
+            Self::Stop { .. } | Self::Kill { .. } | Self::ConversationLost | Self::HandshakeTimeout => true,
+            // A one-shot session that is done may be wanted again before it has ended.
+            Self::Done { .. } | Self::AfterInterrupt | Self::Relaunch { .. } | Self::LoggedIn => false,
+        }
+    }
+
+    /// Who asked for it, if somebody did.
+    pub fn by(&self) -> Option<&str> {
+        match self {
+            Self::Stop { by } | Self::Kill { by } => Some(by),
+            Self::Done { .. }
+            | Self::ConversationLost
+            | Self::AfterInterrupt
+            | Self::Relaunch { .. }
+            | Self::LoggedIn
+            | Self::HandshakeTimeout => None,
+        }
+    }
+}

@@ -1,14 +1,10 @@
-//! Folding: what each event makes of the state. Total, and no arm swallows a kind.
+//! What each event makes of the state. Total, and no arm swallows a kind.
 
-use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use thiserror::Error;
-
-use super::end::{Closing, SettingsResult};
+use super::end::SettingsResult;
 use super::event::{Envelope, Event, Op};
 use super::exit::{Exit, Verdict};
-use super::queue::Queue;
 use super::state::{
     Attempt, Climb, Conversation, Interrupt, InterruptCause, Lane, Life, OpenTool, Outgoing, OwnTurn,
     Process, Profile, SignalOut, Stage, State, Task, Turn, Wanted,
@@ -17,125 +13,13 @@ use super::status::{Beneath, Cause, Status, StatusNow, apart_from_boot};
 use crate::agent::{Action, TaskKind};
 use crate::claim::ClaimState;
 use crate::gate::{GateState, SessionRule};
-use crate::id::{AttemptNo, ClaimNo, ControlNo, GateNo, NoticeNo, PromptNo, RuleNo, SessionId, TurnNo};
+use crate::id::{ClaimNo, GateNo};
 use crate::limits;
-use crate::manner::Rung;
 use crate::prompt::Prompt;
 use crate::time::Stamp;
 use crate::turn::Usage;
 
-/// Why a log does not fold.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum FoldError {
-    /// The first event is not the session's making.
-    #[error("the log of session {session} does not begin with session.created")]
-    NoBeginning {
-        /// The session.
-        session: SessionId,
-    },
-    /// An event is missing, or there twice.
-    #[error("the log of session {session} has event {found} where {expected} belongs")]
-    Gap {
-        /// The session.
-        session: SessionId,
-        /// The number that belongs there.
-        expected: u64,
-        /// The number that is there.
-        found: u64,
-    },
-}
-
 impl State {
-    /// Folds a whole log.
-    pub fn fold<'a>(
-        session: &SessionId,
-        log: impl IntoIterator<Item = &'a Envelope>,
-    ) -> Result<Self, FoldError> {
-        let mut log = log.into_iter();
-        let first = log.next().ok_or_else(|| FoldError::NoBeginning { session: session.clone() })?;
-        let Event::SessionCreated { id, profile, .. } = &first.event else {
-            return Err(FoldError::NoBeginning { session: session.clone() });
-        };
-        let mut state = Self::created(id.clone(), profile.clone(), first);
-        state.fold_on(log)?;
-        Ok(state)
-    }
-
-    /// Folds what follows.
-    pub fn fold_on<'a>(&mut self, log: impl IntoIterator<Item = &'a Envelope>) -> Result<(), FoldError> {
-        for envelope in log {
-            if envelope.seq != self.seq + 1 {
-                let (expected, found) = (self.seq + 1, envelope.seq);
-                return Err(FoldError::Gap { session: self.id.clone(), expected, found });
-            }
-            self.evolve(envelope);
-        }
-        Ok(())
-    }
-
-    pub(super) fn created(id: SessionId, profile: Profile, first: &Envelope) -> Self {
-        Self {
-            id,
-            seq: first.seq,
-            profile: Arc::new(profile),
-            created: first.at.clone(),
-            life: Life::Open,
-            settled_since_boot: true,
-            process: Process::Absent,
-            turn: None,
-            own_turn: None,
-            interrupt: None,
-            closing: None,
-            queue: Queue::default(),
-            claims: BTreeMap::new(),
-            held: None,
-            launch_wanted: false,
-            gates: BTreeMap::new(),
-            bypass: None,
-            rules: Vec::new(),
-            wanted_rules: BTreeMap::new(),
-            gated: BTreeMap::new(),
-            notices: BTreeMap::new(),
-            next_notice: NoticeNo(1),
-            controls: BTreeMap::new(),
-            wanted: None,
-            conversation: Conversation::None,
-            using_model: None,
-            using_mode: None,
-            open_tools: BTreeMap::new(),
-            tasks: BTreeMap::new(),
-            crashes: VecDeque::new(),
-            backoff_until: None,
-            limited_until: None,
-            last_turn: None,
-            opened_after: None,
-            cut: false,
-            last_turn_ended: None,
-            last_task_ended: None,
-            watched_since: None,
-            last_exit: None,
-            last_verdict: None,
-            turns_ended: 0,
-            turns_before: 0,
-            usage: Usage::default(),
-            cost_before_micro_usd: None,
-            cost_attempt_micro_usd: None,
-            next_turn: TurnNo(1),
-            next_prompt: PromptNo(1),
-            next_gate: GateNo(1),
-            next_claim: ClaimNo(1),
-            next_rule: RuleNo(1),
-            next_control: ControlNo(1),
-            next_attempt: AttemptNo(1),
-            status: StatusNow {
-                status: Status::Suspended,
-                since: first.at.clone(),
-                cause: Cause { seq: 0, kind: String::new() },
-            },
-            beneath: None,
-        }
-    }
-
     /// Folds one event. The caller sees to it that it is the next one.
     #[expect(clippy::too_many_lines, reason = "one arm per kind of event; splitting it would hide the table")]
     pub fn evolve(&mut self, envelope: &Envelope) {
@@ -634,40 +518,6 @@ impl State {
         total.rounds = total.rounds.saturating_add(usage.rounds);
         if usage.attempt_cost_micro_usd.is_some() {
             self.cost_attempt_micro_usd = usage.attempt_cost_micro_usd;
-        }
-    }
-}
-
-impl Closing {
-    /// Whether nothing but the end of the session is to come of it, so that no prompt is taken.
-    pub(super) fn is_final(&self) -> bool {
-        match self {
-            Self::Stop { .. } | Self::Kill { .. } | Self::ConversationLost | Self::HandshakeTimeout => true,
-            // A one-shot session that is done may be wanted again before it has ended.
-            Self::Done { .. } | Self::AfterInterrupt | Self::Relaunch { .. } | Self::LoggedIn => false,
-        }
-    }
-
-    /// Who asked for it, if somebody did.
-    pub fn by(&self) -> Option<&str> {
-        match self {
-            Self::Stop { by } | Self::Kill { by } => Some(by),
-            Self::Done { .. }
-            | Self::ConversationLost
-            | Self::AfterInterrupt
-            | Self::Relaunch { .. }
-            | Self::LoggedIn
-            | Self::HandshakeTimeout => None,
-        }
-    }
-}
-
-impl Rung {
-    /// Whether a process that got this far will not take another turn.
-    pub fn ends_process(self) -> bool {
-        match self {
-            Self::Request => false,
-            Self::CloseStdin | Self::Sigint(_) | Self::Sigterm(_) | Self::Kill => true,
         }
     }
 }

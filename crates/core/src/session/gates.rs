@@ -25,17 +25,9 @@ const THE_AGENT: &str = "agent";
 impl Step<'_> {
     pub(super) fn asked(&mut self, attempt: AttemptNo, ask: Ask, tool_use: &ToolUse) {
         let elicited = ask.kind == GateKind::Elicitation;
-        // A question that an ending turn asks is void: the agent takes it back itself. What it announces it may do, and
-        // what a server asks it may wait for.
         if self.state.closing.is_some() || (self.state.interrupt.is_some() && (elicited || !ask.beside_turn))
         {
-            if elicited {
-                self.write(Op::Write(Action::Dismiss { request: ask.request }));
-            } else if ask.announced {
-                let message = "The turn is being ended.".to_owned();
-                self.write(Op::Write(Action::Stay { request: ask.request, message }));
-            }
-            return;
+            return self.void(ask);
         }
         // The agent repeats its open questions after a second handshake.
         if self
@@ -82,20 +74,33 @@ impl Step<'_> {
             ask,
         };
         self.emit(Event::GateOpened { gate: Box::new(gate) });
-        if effect == Some(Effect::Notify) {
-            self.notice(NoticeKind::WentOn, no);
+        match (effect.zip(rule), bypass) {
+            (None | Some((Effect::Ask, _)), Some(bypass)) => {
+                self.verdict(no, Decision::Allow, bypass.by, Through::Bypass);
+            }
+            (None | Some((Effect::Ask, _)), None) => self.notice(NoticeKind::Asks, no),
+            (Some((Effect::Allow, rule)), _) => {
+                self.verdict(no, Decision::Allow, rule.id.clone(), Through::Rule);
+            }
+            (Some((Effect::Notify, rule)), _) => {
+                self.notice(NoticeKind::WentOn, no);
+                self.verdict(no, Decision::Allow, rule.id.clone(), Through::Rule);
+            }
+            (Some((Effect::Deny, rule)), _) => {
+                let decision = Decision::Deny { message: denied(&rule) };
+                self.verdict(no, decision, rule.id.clone(), Through::Rule);
+            }
         }
-        if let (None | Some(Effect::Ask), Some(bypass)) = (effect, bypass) {
-            self.verdict(no, Decision::Allow, bypass.by, Through::Bypass);
-        } else if let Some((effect, rule)) = effect.zip(rule) {
-            let decision = match effect {
-                Effect::Allow | Effect::Notify => Decision::Allow,
-                Effect::Deny => Decision::Deny { message: denied(&rule) },
-                Effect::Ask => return self.notice(NoticeKind::Asks, no),
-            };
-            self.verdict(no, decision, rule.id.clone(), Through::Rule);
-        } else {
-            self.notice(NoticeKind::Asks, no);
+    }
+
+    /// A question that an ending turn asks is void: the agent takes it back itself. What it announces it may do, and what a
+    /// server asks it may wait for.
+    fn void(&mut self, ask: Ask) {
+        if ask.kind == GateKind::Elicitation {
+            self.write(Op::Write(Action::Dismiss { request: ask.request }));
+        } else if ask.announced {
+            let message = "The turn is being ended.".to_owned();
+            self.write(Op::Write(Action::Stay { request: ask.request, message }));
         }
     }
 

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use axum::extract::State;
+use futures_util::FutureExt as _;
 use lockkeeper_api::{AuditEntry, AuditListQuery};
 use lockkeeper_core::id::SessionId;
 use lockkeeper_core::json::Json;
 use lockkeeper_store::AuditQuery;
 
-use super::answer::{self, Answer, Failure, Query, wire_cursor};
-use super::pieces::{self, Array, Pieces};
+use super::answer::{Answer, Failure, Query};
+use super::pieces::{self, Page};
 use super::resolve;
 use crate::host::Host;
 
@@ -19,38 +20,25 @@ pub(super) async fn list(State(host): State<Arc<Host>>, Query(query): Query<Audi
         None => None,
     };
     let cursor = host.store.head();
-    let mut filter = AuditQuery { after: query.after.unwrap_or(0), session, limit: 0 };
-    let (mut entries, mut more) = page(&host, &mut filter).await?;
+    let filter = AuditQuery { after: query.after.unwrap_or(0), session, limit: 0 };
+    let first = page(&host, &filter).await?;
     let reader = host.clone();
-    let write = async move |mut out: Pieces| {
-        out.text(r#"{"items":"#);
-        let mut items = Array::begin(&mut out);
-        loop {
-            items.put(&entries)?;
-            items.flow().await?;
-            if !more {
-                break;
-            }
-            (entries, more) = page(&reader, &mut filter).await?;
-        }
-        items.end();
-        out.text(r#","cursor":"#);
-        out.json(&wire_cursor(cursor))?;
-        out.text("}");
-        out.finish().await
+    let read = move |after| {
+        let (host, filter) = (reader.clone(), AuditQuery { after, ..filter.clone() });
+        async move { page(&host, &filter).await }.boxed()
     };
-    Ok(answer::at(cursor, pieces::answer(&host, answer::JSON, write)))
+    Ok(pieces::list(&host, cursor, first, read))
 }
 
-/// Some records, and whether there are more; the query goes on behind them.
-async fn page(host: &Arc<Host>, query: &mut AuditQuery) -> Result<(Vec<AuditEntry>, bool), Failure> {
+/// Some records, and the number of the last one if there are more.
+async fn page(host: &Arc<Host>, query: &AuditQuery) -> Result<Page<AuditEntry, u64>, Failure> {
     let asked = query.clone();
     let page = resolve::read(host, move |store| store.audit(&asked)).await?;
-    query.after = page.entries.last().map_or(query.after, |last| last.no);
+    let next = page.entries.last().map(|last| last.no).filter(|_| page.more);
     let entry = |entry: lockkeeper_store::AuditEntry| -> Result<AuditEntry, Failure> {
         Ok(AuditEntry { no: entry.no, record: standing(&entry.record)?, hash: entry.hash })
     };
-    Ok((page.entries.into_iter().map(entry).collect::<Result<_, _>>()?, page.more))
+    Ok(Page { rows: page.entries.into_iter().map(entry).collect::<Result<_, _>>()?, next })
 }
 
 /// A record to the byte. What is none any more is told as a JSON text, which does not verify in its place.

@@ -4,14 +4,15 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::extract::{ConnectInfo, Path, State};
+use futures_util::FutureExt as _;
 use lockkeeper_api::{DecisionRequest, ErrorCode, Gate, GateFilter, GateQuery};
 use lockkeeper_core::gate::{Decision, GateState, Withdrawal};
 use lockkeeper_core::id::{GateNo, SessionId};
 use lockkeeper_core::session::{Always, Command, Rejection, Request};
 use lockkeeper_store::{Cursor, GateFilter as StoreFilter, GateRow, SessionRow};
 
-use super::answer::{self, Answer, Failure, Json, Query, wire_cursor};
-use super::pieces::{self, Array, Pieces};
+use super::answer::{self, Answer, Failure, Json, Query};
+use super::pieces::{self, Page};
 use super::{Peer, always, convert, resolve};
 use crate::host::Host;
 use crate::limits;
@@ -25,35 +26,21 @@ pub(super) async fn list(State(host): State<Arc<Host>>, Query(query): Query<Gate
     let open = query.state.unwrap_or_default() == GateFilter::Open;
     // Those that are open are few, and belong together at one position.
     let limit = if open { 0 } else { limits::READ_GATES };
-    let mut filter = StoreFilter { open, session, limit, ..StoreFilter::default() };
-    let (mut gates, cursor, mut next) = page(&host, &filter).await?;
+    let filter = StoreFilter { open, session, limit, ..StoreFilter::default() };
+    let (cursor, first) = page(&host, &filter).await?;
     let reader = host.clone();
-    let write = async move |mut out: Pieces| {
-        out.text(r#"{"items":"#);
-        let mut items = Array::begin(&mut out);
-        loop {
-            items.put(&gates)?;
-            items.flow().await?;
-            if next.is_none() {
-                break;
-            }
-            filter.after = next;
-            (gates, _, next) = page(&reader, &filter).await?;
-        }
-        items.end();
-        out.text(r#","cursor":"#);
-        out.json(&wire_cursor(cursor))?;
-        out.text("}");
-        out.finish().await
+    let read = move |after| {
+        let (host, filter) = (reader.clone(), StoreFilter { after: Some(after), ..filter.clone() });
+        async move { Ok(page(&host, &filter).await?.1) }.boxed()
     };
-    Ok(answer::at(cursor, pieces::answer(&host, answer::JSON, write)))
+    Ok(pieces::list(&host, cursor, first, read))
 }
 
-/// Some gates, the position that they are true at, and the last one if there are more.
+/// The position that they are true at, some gates, and the last one if there are more.
 async fn page(
     host: &Arc<Host>,
     filter: &StoreFilter,
-) -> Result<(Vec<Gate>, Cursor, Option<(SessionId, GateNo)>), Failure> {
+) -> Result<(Cursor, Page<Gate, (SessionId, GateNo)>), Failure> {
     let filter = filter.clone();
     let (page, rows) = resolve::read(host, move |store| {
         let page = store.gates(&filter)?;
@@ -71,8 +58,8 @@ async fn page(
     let last = page.gates.last().map(|last| (last.session.clone(), last.gate.no));
     let deciders = host.callers.users();
     let wire = |gate: &GateRow| Some(convert::gate(gate, rows.get(&gate.session)?, deciders));
-    let gates = page.gates.iter().filter_map(wire);
-    Ok((gates.collect(), page.cursor, last.filter(|_| page.more)))
+    let rows = page.gates.iter().filter_map(wire).collect();
+    Ok((page.cursor, Page { rows, next: last.filter(|_| page.more) }))
 }
 
 pub(super) async fn decide(

@@ -6,11 +6,13 @@ use axum::body::Body;
 use axum::http::header;
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
+use futures_util::future::BoxFuture;
 use futures_util::stream;
+use lockkeeper_store::Cursor;
 use serde::Serialize;
 use tokio::sync::mpsc;
 
-use super::answer::Failure;
+use super::answer::{Failure, wire_cursor};
 use crate::host::Host;
 use crate::limits;
 
@@ -61,6 +63,43 @@ where
         Some((Err(std::io::Error::other(why)), (pieces, None)))
     });
     (super::OK, [(header::CONTENT_TYPE, media)], Body::from_stream(body)).into_response()
+}
+
+/// Some rows of a list, and where it goes on.
+#[derive(Debug)]
+pub(super) struct Page<T, N> {
+    pub(super) rows: Vec<T>,
+    pub(super) next: Option<N>,
+}
+
+/// A list that is true at a position, or younger: its first page, and those behind it as they are read.
+pub(super) fn list<T, N>(
+    host: &Host,
+    cursor: Cursor,
+    first: Page<T, N>,
+    read: impl Fn(N) -> BoxFuture<'static, Result<Page<T, N>, Failure>> + Send + Sync + 'static,
+) -> Response
+where
+    T: Serialize + Send + Sync + 'static,
+    N: Send + Sync + 'static,
+{
+    let write = async move |mut out: Pieces| {
+        out.text(r#"{"items":"#);
+        let mut items = Array::begin(&mut out);
+        let mut page = first;
+        loop {
+            items.put(&page.rows)?;
+            items.flow().await?;
+            let Some(next) = page.next else { break };
+            page = read(next).await?;
+        }
+        items.end();
+        out.text(r#","cursor":"#);
+        out.json(&wire_cursor(cursor))?;
+        out.text("}");
+        out.finish().await
+    };
+    super::answer::at(cursor, answer(host, super::answer::JSON, write))
 }
 
 impl Pieces {
