@@ -97,18 +97,27 @@ pub(super) async fn prepare(
     }
 }
 
-/// Waits until rules that a session wants in a file are written, which its task does, or not, and says why.
+/// Why rules that a session wants in a file are not there.
+#[derive(Debug)]
+pub(super) enum Unwritten {
+    /// They could not be written, and nobody tries again.
+    Failed(String),
+    /// They are written once that can be.
+    Later(&'static str),
+}
+
+/// Waits until the task of a session has written the rules that it wants in a file.
 pub(super) async fn written(
     host: &Arc<Host>,
     mut told: Receiver<Arc<Told>>,
     id: &SessionId,
     mut wanted: BTreeSet<RuleNo>,
-) -> Result<(), String> {
+) -> Result<(), Unwritten> {
+    const ENDS: Unwritten = Unwritten::Later("the daemon ends");
     let writing = async {
         while !wanted.is_empty() {
-            let step = waiting::step_of(&mut told, id).await.map_err(|refused| refused.to_string())?;
-            let Some(step) = step else {
-                let state = host.look(id).await.map_err(|refused| refused.to_string())?;
+            let Some(step) = waiting::step_of(&mut told, id).await.map_err(|_| ENDS)? else {
+                let state = host.look(id).await.map_err(|_| ENDS)?;
                 wanted.retain(|rule| state.wanted_rules.contains_key(rule));
                 continue;
             };
@@ -117,7 +126,7 @@ pub(super) async fn written(
                     && wanted.remove(rule)
                     && let Some(error) = error
                 {
-                    return Err(error.clone());
+                    return Err(Unwritten::Failed(error.clone()));
                 }
             }
         }
@@ -126,8 +135,8 @@ pub(super) async fn written(
     let limit = Duration::from_millis(limits::RULE_WRITE_MS);
     tokio::select! {
         written = writing => written,
-        () = host.ending.cancelled() => Err("the daemon is ending; the next one writes it".to_owned()),
-        () = tokio::time::sleep(limit) => Err("its file takes long; it is written once that can be".to_owned()),
+        () = host.ending.cancelled() => Err(ENDS),
+        () = tokio::time::sleep(limit) => Err(Unwritten::Later("the disk takes long")),
     }
 }
 

@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use axum::extract::{ConnectInfo, Path, State};
 use futures_util::FutureExt as _;
-use lockkeeper_api::{DecisionRequest, ErrorCode, Gate, GateFilter, GateQuery};
+use lockkeeper_api::{DecisionRequest, ErrorCode, Gate, GateFilter, GateQuery, Problem};
 use lockkeeper_core::gate::{Decision, GateState, Withdrawal};
 use lockkeeper_core::id::{GateNo, SessionId};
 use lockkeeper_core::session::{Always, Command, Rejection, Request};
 use lockkeeper_store::{Cursor, GateFilter as StoreFilter, GateRow, SessionRow};
 
+use super::always::Unwritten;
 use super::answer::{self, Answer, Failure, Json, Query};
 use super::pieces::{self, Page};
 use super::{Peer, always, convert, resolve};
@@ -100,9 +101,17 @@ pub(super) async fn decide(
         Err(refused) => return Err(stale(&host, refused, &id, no).await),
     };
     let wanted = done.state.wanted_rules.values().filter(|rule| rule.gate == Some(no)).map(|rule| rule.no);
-    if let Err(why) = always::written(&host, told, &id, wanted.collect()).await {
-        let detail = format!("gate {gate} is decided, and such steps are asked about still: {why}");
-        return Err(Failure::new(ErrorCode::RuleUnwritten, detail));
+    match always::written(&host, told, &id, wanted.collect()).await {
+        Ok(()) => {}
+        Err(Unwritten::Failed(why)) => {
+            let detail = format!("gate {gate} is decided, and such steps are asked about still: {why}");
+            return Err(Failure::new(ErrorCode::RuleUnwritten, detail));
+        }
+        Err(Unwritten::Later(why)) => {
+            let detail = format!("gate {gate} is decided, and its rule is not in the file yet: {why}");
+            let next = "`lk rules` shows it once it is; it holds in the session already";
+            return Err(Failure(Problem::new(ErrorCode::RuleUnwritten, detail).with_next(next)));
+        }
     }
     let row = SessionRow::of(&done.state);
     let gate = match done.state.gates.get(&no) {
@@ -131,7 +140,7 @@ async fn stale(host: &Arc<Host>, refused: Refused, id: &SessionId, no: GateNo) -
     match &known.gate.state {
         GateState::Decided { verdict, .. } | GateState::Delivered { verdict } => {
             let rejection = Rejection::GateDecided { gate: no, by: verdict.by.clone() };
-            Failure(lockkeeper_api::Problem::from(&rejection))
+            Failure(Problem::from(&rejection))
         }
         GateState::Withdrawn { why, .. } => {
             let why = match why {

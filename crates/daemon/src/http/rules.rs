@@ -17,6 +17,7 @@ use lockkeeper_core::manner::Handshake;
 use lockkeeper_core::policy::{self, Effect, Layer, RuleSpec, Subject};
 use lockkeeper_core::session::{Command, Event, Request, State as SessionState};
 
+use super::always::Unwritten;
 use super::answer::{self, Answer, Failure, Json, Query};
 use super::{Peer, always, resolve};
 use crate::host::Host;
@@ -136,15 +137,15 @@ async fn until_written(host: &Arc<Host>, id: &str) -> Result<(), Failure> {
     };
     let told = host.hub.listen();
     // One that is gone wants nothing any more.
-    let wants = async || host.look(&session).await.is_ok_and(|state| state.wanted_rules.contains_key(&no));
-    if wants().await
-        && let Err(why) = always::written(host, told, &session, [no].into()).await
-        && wants().await
-    {
-        let detail = format!("rule {id} is about to be written: {why}");
-        return Err(Failure::new(ErrorCode::Busy, detail));
+    let Ok(state) = host.look(&session).await else { return Ok(()) };
+    let wanted = state.wanted_rules.contains_key(&no).then_some(no).into_iter().collect();
+    match always::written(host, told, &session, wanted).await {
+        Ok(()) | Err(Unwritten::Failed(_)) => Ok(()),
+        Err(Unwritten::Later(why)) => {
+            let detail = format!("rule {id} is about to be written: {why}");
+            Err(Failure::new(ErrorCode::Busy, detail))
+        }
     }
-    Ok(())
 }
 
 /// Runs something to its end, also if whoever waits for it goes away.
