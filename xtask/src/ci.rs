@@ -4,12 +4,13 @@ use anyhow::Result;
 use std::process::Command;
 
 use crate::command::{cargo, step};
-use crate::{edges, test};
+use crate::{edges, scenarios, test};
 
 /// Runs all of it; stops at the first step that fails.
 pub(crate) fn run() -> Result<()> {
     step("rustfmt", &mut cargo(&["fmt", "--all", "--check"]))?;
     edges::run()?;
+    scenarios::run()?;
     step(
         "cargo deny",
         Command::new("cargo-deny").args(["check", "--hide-inclusion-graph", "licenses", "bans", "sources"]),

@@ -8,6 +8,7 @@ mod ci;
 mod command;
 mod edges;
 mod report;
+mod scenarios;
 mod test;
 
 use clap::{Parser, Subcommand};
@@ -31,6 +32,8 @@ enum Chore {
     Bench(bench::Options),
     /// Check that our crates depend on each other only as ARCHITECTURE.md says
     Edges,
+    /// Check that docs/scenarios.md names every scenario, and only tests that are there
+    Scenarios,
     /// Run everything that CI runs
     Ci,
 }
@@ -41,6 +44,7 @@ fn main() -> ExitCode {
         Chore::Test(options) => test::run(&options),
         Chore::Bench(options) => bench::run(&options),
         Chore::Edges => edges::run(),
+        Chore::Scenarios => scenarios::run(),
         Chore::Ci => ci::run(),
     };
     match outcome {
