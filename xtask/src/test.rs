@@ -70,8 +70,10 @@ fn suite(arguments: &[&str], skip: &[&str], total: &mut Count) -> Result<bool> {
         command.args(["--skip", word]);
     }
     // Most of them wait for processes of theirs: as many at a time as there are processors would leave those idle.
-    let threads = 2 * std::thread::available_parallelism().map_or(1, usize::from);
-    command.env("RUST_TEST_THREADS", threads.to_string());
+    if std::env::var_os("RUST_TEST_THREADS").is_none() {
+        let threads = 2 * std::thread::available_parallelism().map_or(1, usize::from);
+        command.env("RUST_TEST_THREADS", threads.to_string());
+    }
     let mut child = command.stdout(Stdio::piped()).spawn().context("cargo could not be started")?;
     let stdout = child.stdout.take().context("cargo has no output")?;
     for line in BufReader::new(stdout).lines() {

@@ -220,6 +220,8 @@ codes! {
     DecisionDenied "decision_denied" 409 exit 3 "A rule denies that", Some("`lk rules ls` lists the rules; deny the gate, or let it go on with another input");
     /// The gate is decided, and the rule that was to go with that could not be written.
     RuleUnwritten "rule_unwritten" 500 exit 1 "The rule could not be written", Some("mend that, and then `lk rules add`; the decision stands");
+    /// The rule of a decision is still to be written into its file, which is tried until it can be.
+    RulePending "rule_pending" 503 exit 1 "The rule is not in its file yet", Some("`lk rules` shows it once it is");
     /// The fields of a decision do not fit together.
     DecisionInvalid "decision_invalid" 422 exit 2 "The decision does not have the right fields", None;
     /// The decision does not fit what the gate asks.

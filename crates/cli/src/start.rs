@@ -39,7 +39,8 @@ const OTHER_WITHIN: Duration = Duration::from_secs(5);
 pub(crate) async fn ensure(context: &Context) -> Outcome<Started> {
     match context.client.health().await {
         Ok(()) => return Ok(Started::Before),
-        Err(ClientError::NoDaemon { .. }) => {}
+        // One that was killed a moment ago may still take a connection, and breaks it.
+        Err(ClientError::NoDaemon { .. } | ClientError::Broken { .. }) => {}
         Err(error) => return Err(error.into()),
     }
     refuse_inside_agent()?;

@@ -12,10 +12,13 @@ use crate::item::ToolOutcome;
 use crate::limits;
 use crate::policy::{RuleSpec, ToolKind};
 use crate::redact::redact;
-use crate::session::{Envelope, Event, OURSELVES, State};
+use crate::session::{Envelope, Event, OURSELVES, SettingsResult, State};
 
 /// What stands in the place of the hash before the first record.
 pub const FIRST: &str = "0000000000000000000000000000000000000000000000000000000000000000";
+
+/// What the refusal of a permission mode by its agent is called.
+const MODE_REFUSED: &str = "settings.refused";
 
 /// What is recorded of a rule that could not be written.
 pub const NOT_WRITTEN: &str = "rule.not_written";
@@ -236,6 +239,16 @@ fn record(state: &State, envelope: &Envelope) -> Option<AuditRecord> {
         Event::SettingsWanted { mode: mode @ Some(_), by, .. } => {
             AuditRecord { mode: mode.clone(), ..base(Some(by)) }
         }
+        Event::SettingsResolved {
+            mode: mode @ Some(_),
+            result: SettingsResult::Refused { message, .. },
+            ..
+        } => AuditRecord {
+            what: MODE_REFUSED.to_owned(),
+            mode: mode.clone(),
+            why: Some(redact(message).into_owned()),
+            ..base(Some(state.profile.agent.as_str()))
+        },
         Event::SettingsWanted { mode: None, .. }
         | Event::SessionCreated { .. }
         | Event::SessionRenamed { .. }

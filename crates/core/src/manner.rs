@@ -146,7 +146,7 @@ impl Unasked {
     pub fn told(self) -> &'static str {
         match self {
             Self::Reads => "it asks before it changes anything",
-            Self::Edits => "it changes files unasked, and asks before anything else",
+            Self::Edits => "it changes files unasked, by simple commands too, and asks before anything else",
             Self::Judged => "a model of its own judges which steps it asks about",
             Self::Listed => "it asks nobody: what its own settings do not allow it refuses",
             Self::Everything => "it asks nobody: only rules hold its steps up",

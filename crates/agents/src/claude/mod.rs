@@ -69,7 +69,7 @@ impl Adapter for Claude {
         uses::tool_use(tool, input)
     }
 
-    /// Its modes as both versions list them. What `plan` and `manual` ask about is as in `default`.
+    /// Its modes as both versions list them. Observed; see docs/agents/claude.md, Modes.
     fn unasked(&self, mode: &str) -> Option<Unasked> {
         match mode {
             "default" | "manual" | "plan" => Some(Unasked::Reads),

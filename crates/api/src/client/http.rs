@@ -179,7 +179,10 @@ impl Client {
 
     fn no_connection(&self, source: io::Error) -> ClientError {
         let socket = self.socket().to_owned();
-        if matches!(source.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) {
+        if matches!(
+            source.kind(),
+            io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionReset
+        ) {
             return ClientError::NoDaemon { socket };
         }
         ClientError::Unreachable { socket, source }

@@ -120,12 +120,12 @@ async fn list(of: &List, context: &Context) -> Outcome {
             "{unread} {records} cannot be read by this lk; `lk audit verify` tells whether one was altered"
         ));
     }
+    let since = since.map_or(i64::MIN, Time::wall_ms);
+    let mut lines = lines(&entries);
+    lines.retain(|line| line.last_ms >= since);
     // What cannot be read may have happened at any time.
-    let is_since = |entry: &AuditEntry| {
-        since.is_none_or(|since| entry.read().is_none_or(|record| record.at_ms >= since.wall_ms()))
-    };
-    entries.retain(is_since);
-    of.shown.list(context, &entries, || table(&lines(&entries), of.shown, context.out.style))?;
+    entries.retain(|entry| entry.read().is_none_or(|record| record.at_ms >= since));
+    of.shown.list(context, &entries, || table(&lines, of.shown, context.out.style))?;
     Ok(exit::OK)
 }
 
@@ -134,6 +134,8 @@ async fn list(of: &List, context: &Context) -> Outcome {
 struct Line {
     record: AuditRecord,
     outcome: Option<ToolOutcome>,
+    /// When the last of it happened.
+    last_ms: i64,
 }
 
 fn lines(entries: &[AuditEntry]) -> Vec<Line> {
@@ -142,14 +144,17 @@ fn lines(entries: &[AuditEntry]) -> Vec<Line> {
     for record in entries.iter().filter_map(AuditEntry::read) {
         let of_gate = record.what.starts_with("gate.");
         let key = record.session.clone().zip(record.gate).filter(|_| of_gate);
-        let known = key.as_ref().and_then(|key| gates.get(key)).and_then(|at| lines.get_mut(*at));
+        let mut known = key.as_ref().and_then(|key| gates.get(key)).and_then(|at| lines.get_mut(*at));
+        if let Some(line) = &mut known {
+            line.last_ms = record.at_ms;
+        }
         match (record.what.as_str(), known) {
             ("gate.outcome", Some(line)) => line.outcome = record.outcome,
             ("gate.decided" | "gate.withdrawn", Some(line)) => line.record = record,
             ("gate.delivered" | "gate.outcome", _) => {}
             _ => {
                 gates.extend(key.map(|key| (key, lines.len())));
-                lines.push(Line { record, outcome: None });
+                lines.push(Line { last_ms: record.at_ms, record, outcome: None });
             }
         }
     }
@@ -161,7 +166,7 @@ fn table(lines: &[Line], shown: Shown, style: Style) -> Table {
     let mut table = Table::new(&head, &["INPUT", "SESSION"], &["RULE", "RISK", "SESSION"]);
     let ids: Vec<&str> =
         lines.iter().filter_map(|line| line.record.session.as_ref()).map(SessionId::as_str).collect();
-    for Line { record, outcome } in lines {
+    for Line { record, outcome, last_ms: _ } in lines {
         let session = match (&record.name, &record.session) {
             (Some(name), _) => name.to_string(),
             (None, Some(id)) => refs::short_id(id.as_str(), ids.iter().copied()).to_owned(),
@@ -217,6 +222,9 @@ fn what(record: &AuditRecord) -> Cell {
         (_, Some("answer")) => "answered".to_owned(),
         ("settings.wanted" | "session.created", _) => {
             format!("mode {}", escape::line(record.mode.as_deref().unwrap_or_default()))
+        }
+        ("settings.refused", _) => {
+            format!("mode {} refused", escape::line(record.mode.as_deref().unwrap_or_default()))
         }
         (other, _) => other.to_owned(),
     };

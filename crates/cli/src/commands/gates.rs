@@ -141,13 +141,13 @@ fn standing(gate: &Gate, times: Times) -> String {
         return format!("closed {}: {}", times.ago(withdrawn.at), view::withdrawal(withdrawn.why));
     }
     let expires = gate.expires.map(|at| format!(", expires {}", times.ahead(at))).unwrap_or_default();
-    let since = times.lasting(gate.opened);
-    let deciders = gate.deciders.join(" or ");
-    format!(
-        "open {since}{expires}: {}; {} may decide, and no program that an agent runs",
-        refs::ways(gate),
-        escape::line(&deciders)
-    )
+    let mut text = format!("open {}{expires}: {}", times.lasting(gate.opened), refs::ways(gate));
+    // An older daemon does not tell.
+    if !gate.deciders.is_empty() {
+        let who = gate.deciders.join(" or ");
+        text = format!("{text}; {} may decide, and no program that an agent runs", escape::line(&who));
+    }
+    text
 }
 
 /// What was decided, and whether nobody looked at it.

@@ -61,13 +61,13 @@ pub(crate) const DENIED: &str = "The user denied this.";
 
 const ELICITATION_HELP: &str = "  a          answer it: a form field by field, a page once it was visited
   d          deny it
-  s          leave it open for now
+  s          leave it open for now; Enter asks again
   ?          show this, and the exact bytes of what is asked
 ";
 
 const LOGIN_HELP: &str = "  a          you have logged the agent in: it is started again, and goes on
   d          leave the turn failed
-  s          leave it open for now
+  s          leave it open for now; Enter asks again
   ?          show this, and the exact bytes of what is asked
 ";
 
@@ -76,7 +76,7 @@ const HELP: &str = "  a          allow it as it is
   d [WHY]    deny it; the agent is told why
   e          change the input in $EDITOR, then allow that
   v          view all of it
-  s          leave it open for now
+  s          leave it open for now; Enter asks again
   ?          show this, and the exact bytes of the input
 ";
 

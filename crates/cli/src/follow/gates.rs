@@ -95,6 +95,7 @@ impl Follower<'_> {
         };
         let Some(mut asking) = self.asking.take() else {
             // Nothing is asked, so the line decides nothing.
+            self.closed = None;
             self.track.ask_again();
             return self.ask_next();
         };

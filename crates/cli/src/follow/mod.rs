@@ -120,7 +120,12 @@ pub(crate) async fn follow_on(
         let text = follower.view.item(item);
         follower.screen.show(&text)?;
     }
-    follower.run().await
+    let ended = follower.run().await;
+    // What was being typed at a gate that closed meanwhile is nothing for whoever reads this terminal next.
+    if follower.asking.is_some() || follower.closed.is_some() {
+        follower.terminal.iter_mut().for_each(Terminal::forget_typed);
+    }
+    ended
 }
 
 struct Follower<'a> {
@@ -145,7 +150,8 @@ struct Follower<'a> {
 impl Follower<'_> {
     async fn run(&mut self) -> Outcome {
         loop {
-            let listens = self.asking.is_some() || self.track.has_skipped();
+            // Once nobody is at the terminal, nobody types.
+            let listens = self.terminal.is_some() && (self.asking.is_some() || self.track.has_skipped());
             tokio::select! {
                 frame = self.stream.next() => match frame {
                     Ok(frame) => {

@@ -80,8 +80,9 @@ pub(crate) fn draw(gate: &Gate, held: &Held, size: Size, columns: Option<usize>,
         format!("risk {}", escape::line(&gate.risk)),
         told_by(gate),
     ];
-    let expires = gate.expires.map(|at| clock::span(at.wall_ms() - gate.opened.wall_ms()));
-    facts.extend(expires.map(|span| format!("denied unless decided within {span}")));
+    let expires = gate.expires.filter(|_| gate.is_open());
+    let expires = expires.map(|at| clock::span(at.wall_ms() - gate.opened.wall_ms()));
+    facts.extend(expires.map(|span| format!("denied unless decided within {span} of its opening")));
     let reasons = [&gate.rule_reason, &gate.reason].into_iter().flatten();
     facts.extend(reasons.map(|reason| escape::line(reason).into_owned()));
     rows.line(Side::PLAIN, Ink::Dim, &facts.join(&format!(" {dot} ")));

@@ -193,6 +193,9 @@ impl State {
                 self.launch_wanted = false;
                 self.backoff_until = None;
                 self.turns_before = self.turns_ended;
+                // Until it says what it uses, that is what it is started with.
+                self.using_model = model.clone().or_else(|| self.using_model.take());
+                self.using_mode = mode.clone().or_else(|| self.using_mode.take());
                 if matches!(self.conversation, Conversation::Lost { .. }) {
                     self.conversation = Conversation::None;
                 }

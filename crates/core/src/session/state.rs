@@ -507,6 +507,23 @@ pub struct Task {
 }
 
 impl State {
+    /// The model: what the agent says it uses, or the one that it is started with next.
+    pub fn model(&self) -> Option<&str> {
+        self.used(self.using_model.as_deref(), self.profile.model.as_deref())
+    }
+
+    /// The permission mode; see [`State::model`].
+    pub fn mode(&self) -> Option<&str> {
+        self.used(self.using_mode.as_deref(), self.profile.mode.as_deref())
+    }
+
+    fn used<'a>(&self, using: Option<&'a str>, wanted: Option<&'a str>) -> Option<&'a str> {
+        match self.process {
+            Process::Absent => wanted.or(using),
+            Process::Launching(_) | Process::Opening(_) | Process::Live(_) => using.or(wanted),
+        }
+    }
+
     /// Whether no delegated work and no turn is under way.
     pub fn settled(&self) -> bool {
         self.turn.is_none()

@@ -114,11 +114,17 @@ pub(super) async fn written(
     mut wanted: BTreeSet<RuleNo>,
 ) -> Result<(), Unwritten> {
     const ENDS: Unwritten = Unwritten::Later("the daemon ends");
+    if wanted.is_empty() {
+        return Ok(());
+    }
     let writing = async {
         while !wanted.is_empty() {
             let Some(step) = waiting::step_of(&mut told, id).await.map_err(|_| ENDS)? else {
                 let state = host.look(id).await.map_err(|_| ENDS)?;
-                wanted.retain(|rule| state.wanted_rules.contains_key(rule));
+                let over = |rule: &RuleNo| !state.wanted_rules.contains_key(rule);
+                for rule in wanted.extract_if(.., over) {
+                    in_file(host, format!("user:{}", rule.of(id))).await?;
+                }
                 continue;
             };
             for stored in &step.events {
@@ -134,9 +140,21 @@ pub(super) async fn written(
     };
     let limit = Duration::from_millis(limits::RULE_WRITE_MS);
     tokio::select! {
+        biased;
         written = writing => written,
         () = host.ending.cancelled() => Err(ENDS),
         () = tokio::time::sleep(limit) => Err(Unwritten::Later("the disk takes long")),
+    }
+}
+
+/// Makes sure that a rule is in the user's file, where nobody heard what became of it.
+async fn in_file(host: &Arc<Host>, rule: String) -> Result<(), Unwritten> {
+    let reader = host.clone();
+    let found = tokio::task::spawn_blocking(move || reader.rules.has(&rule)).await;
+    match found {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(Unwritten::Failed("it could not be written; `lk audit` tells why".to_owned())),
+        Err(error) => Err(Unwritten::Failed(error.to_string())),
     }
 }
 

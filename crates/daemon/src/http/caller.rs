@@ -139,8 +139,6 @@ pub(super) fn name(head: &HeaderMap) -> Result<Option<CallerName>, Failure> {
 #[derive(Debug)]
 pub(crate) struct Callers {
     users: BTreeMap<u32, String>,
-    /// The same without the numbers.
-    names: Vec<String>,
     /// Where the sessions of this daemon have their directories.
     sessions: PathBuf,
 }
@@ -158,12 +156,12 @@ impl Callers {
             (uid, name.unwrap_or_else(|| format!("uid:{uid}")))
         };
         let users = BTreeMap::from([named(rustix::process::geteuid().as_raw()), named(0)]);
-        Self { names: users.values().cloned().collect(), users, sessions }
+        Self { users, sessions }
     }
 
     /// Their names, the administrator's first.
-    pub(crate) fn users(&self) -> &[String] {
-        &self.names
+    pub(crate) fn users(&self) -> Vec<String> {
+        self.users.values().cloned().collect()
     }
 
     /// Who is at the other end. The look at its ancestors begins at once, as long as it is there: who waits for an answer is.

@@ -237,7 +237,7 @@ impl Subscriber {
             gates: view
                 .gates
                 .iter()
-                .filter_map(|gate| Some(convert::gate(gate, row(&gate.session)?, self.host.callers.users())))
+                .filter_map(|gate| Some(convert::gate(gate, row(&gate.session)?, &self.host.callers.users())))
                 .collect(),
         };
         self.push(&Frame::Ready(Box::new(Ready { cursor: wire_cursor(self.cursor), snapshot })));

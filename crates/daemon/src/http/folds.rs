@@ -294,8 +294,8 @@ pub(super) struct Gates {
 }
 
 impl Gates {
-    pub(super) fn of(row: &SessionRow, deciders: &[String]) -> Self {
-        Self { session: row.clone(), deciders: deciders.to_vec(), rows: Rows::new() }
+    pub(super) fn of(row: &SessionRow, deciders: Vec<String>) -> Self {
+        Self { session: row.clone(), deciders, rows: Rows::new() }
     }
 }
 
@@ -382,7 +382,7 @@ mod tests {
 
     #[test]
     fn gates_are_told_once_the_process_that_asked_is_gone() -> Result<(), Box<dyn std::error::Error>> {
-        let mut gates = Gates::of(&row()?, &[]);
+        let mut gates = Gates::of(&row()?, Vec::new());
         gates.rows.begin(GateNo(1), gate()?);
         let verdict = Verdict {
             rules: Vec::new(),

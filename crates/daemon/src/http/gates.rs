@@ -58,7 +58,7 @@ async fn page(
     .await?;
     let last = page.gates.last().map(|last| (last.session.clone(), last.gate.no));
     let deciders = host.callers.users();
-    let wire = |gate: &GateRow| Some(convert::gate(gate, rows.get(&gate.session)?, deciders));
+    let wire = |gate: &GateRow| Some(convert::gate(gate, rows.get(&gate.session)?, &deciders));
     let rows = page.gates.iter().filter_map(wire).collect();
     Ok((page.cursor, Page { rows, next: last.filter(|_| page.more) }))
 }
@@ -108,9 +108,10 @@ pub(super) async fn decide(
             return Err(Failure::new(ErrorCode::RuleUnwritten, detail));
         }
         Err(Unwritten::Later(why)) => {
-            let detail = format!("gate {gate} is decided, and its rule is not in the file yet: {why}");
-            let next = "`lk rules` shows it once it is; it holds in the session already";
-            return Err(Failure(Problem::new(ErrorCode::RuleUnwritten, detail).with_next(next)));
+            let detail = format!(
+                "gate {gate} is decided; its rule holds in the session, and is not in the file yet: {why}"
+            );
+            return Err(Failure::new(ErrorCode::RulePending, detail));
         }
     }
     let row = SessionRow::of(&done.state);
@@ -120,7 +121,7 @@ pub(super) async fn decide(
         None => find(&host, &id, no).await?.gate,
     };
     let gate = GateRow { session: id, gate };
-    answer::json(super::OK, &convert::gate(&gate, &row, host.callers.users()), done.cursor)
+    answer::json(super::OK, &convert::gate(&gate, &row, &host.callers.users()), done.cursor)
 }
 
 pub(super) async fn find(host: &Arc<Host>, id: &SessionId, no: GateNo) -> Result<GateRow, Failure> {

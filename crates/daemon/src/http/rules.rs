@@ -22,6 +22,7 @@ use super::answer::{self, Answer, Failure, Json, Query};
 use super::{Peer, always, resolve};
 use crate::host::Host;
 use crate::rules::{self, Change, RuleFileState, Rules, Workspace};
+use crate::session::Refused;
 
 pub(super) async fn list(State(host): State<Arc<Host>>, Query(query): Query<RuleQuery>) -> Answer {
     let state = match &query.session {
@@ -115,9 +116,10 @@ async fn write(host: &Arc<Host>, peer: &Peer, rule: RuleSpec) -> Result<String, 
 async fn take_out(host: &Arc<Host>, peer: &Peer, id: String) -> Result<(), Failure> {
     let (host, by) = (host.clone(), peer.to_string());
     finished(&host.clone(), async move {
-        until_written(&host, &id).await?;
         let asked = id.clone();
         in_file(&host, move |rules| rules.check_remove(&asked)).await?;
+        // What is in the file is wanted still, or it is committed that it is there.
+        until_written(&host, &id).await?;
         host.record(&record(&host, &by, "rule.taken_out", &id)).await?;
         let asked = id.clone();
         let removed = in_file(&host, move |rules| rules.remove(&asked)).await;
@@ -136,14 +138,18 @@ async fn until_written(host: &Arc<Host>, id: &str) -> Result<(), Failure> {
         return Ok(());
     };
     let told = host.hub.listen();
-    // One that is gone wants nothing any more.
-    let Ok(state) = host.look(&session).await else { return Ok(()) };
+    let state = match host.look(&session).await {
+        Ok(state) => state,
+        // It wants nothing any more.
+        Err(Refused::Gone) => return Ok(()),
+        Err(refused) => return Err(refused.into()),
+    };
     let wanted = state.wanted_rules.contains_key(&no).then_some(no).into_iter().collect();
     match always::written(host, told, &session, wanted).await {
         Ok(()) | Err(Unwritten::Failed(_)) => Ok(()),
         Err(Unwritten::Later(why)) => {
             let detail = format!("rule {id} is about to be written: {why}");
-            Err(Failure::new(ErrorCode::Busy, detail))
+            Err(Failure::new(ErrorCode::RulePending, detail))
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Callers that wait for a session: for its next step; a program of an agent is refused what would last for ever.
+//! Waiting for the next step of a session, and that no program of an agent waits for what would last for ever.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

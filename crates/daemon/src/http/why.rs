@@ -102,6 +102,14 @@ fn slot(wait: &SlotWait) -> WhyLine {
     }
 }
 
+/// That the agent asks nobody, where its mode says so.
+fn unasked(state: &Session) -> Option<String> {
+    let mode = state.mode()?;
+    let unasked = convert::unasked(&state.profile.agent, Some(mode))?;
+    let tells = unasked == Unasked::Everything && matches!(state.life, Life::Open);
+    tells.then(|| format!("its agent is in mode {mode}: {}", unasked.told()))
+}
+
 /// What else is true and matters.
 fn reasons(state: &Session) -> Vec<String> {
     let mut lines = Vec::new();
@@ -134,10 +142,7 @@ fn reasons(state: &Session) -> Vec<String> {
         let what = convert::kinds(&bypass.kinds);
         lines.push(format!("{} lets {what} go on that would wait for a decision", bypass.by));
     }
-    let mode = state.using_mode.as_deref().or(state.profile.mode.as_deref());
-    if let (Some(mode), Some(Unasked::Everything)) = (mode, convert::unasked(&state.profile.agent, mode)) {
-        lines.push(format!("in its mode {mode} the agent asks nobody: only rules hold its steps up"));
-    }
+    lines.extend(unasked(state));
     for gate in state.gates.values().filter(|gate| gate.state == GateState::Open) {
         lines.push(format!("gate {} waits for a decision about {}", gate.no.of(&state.id), gate.ask.tool));
     }

@@ -234,6 +234,12 @@ impl Rules {
         rules
     }
 
+    /// Whether a rule of this name is in the file of the user.
+    pub(crate) fn has(&self, id: &str) -> bool {
+        let [_, user] = &*self.look();
+        user.file.rules.iter().any(|rule| rule.first().is_some_and(|rule| rule.id == id))
+    }
+
     /// Takes a rule of the user out of their file. Its other lines stay as they are.
     pub(crate) fn remove(&self, id: &str) -> Result<(), Change> {
         let [_, (_, path)] = &self.files;

@@ -96,7 +96,7 @@ fn a_mode_says_what_the_agent_does_unasked_and_one_that_asks_nobody_says_so_ever
         for (arguments, part) in [
             (vec!["ls"], "asks nobody (bypassPermissions)"),
             (vec!["show", &free.id], warns),
-            (vec!["why", &free.id], "in its mode bypassPermissions the agent asks nobody"),
+            (vec!["why", &free.id], warns),
         ] {
             let told = said(&arguments)?;
             ensure!(told.matches("asks nobody").count() == 1 && told.contains(part), "{arguments:?}: {told}");
@@ -109,6 +109,24 @@ fn a_mode_says_what_the_agent_does_unasked_and_one_that_asks_nobody_says_so_ever
 }
 
 #[test]
+fn a_mode_that_the_next_process_is_started_in_is_shown_before_and_holds_from_its_start() -> Fallible {
+    with_daemon(SHORT, |home| {
+        let (session, mut watch) = idle(home)?;
+        session.act("stop")?;
+        watch.status("stopped")?;
+        set(home, &session, &json!({"mode": "bypassPermissions"}))?;
+        let row = session.row()?;
+        assert_eq!((&row["mode"], &row["unasked"]), (&json!("bypassPermissions"), &json!("everything")));
+        session.prompt("SAY on")?;
+        watch.event("attempt.spawned")?;
+        assert_eq!(session.row()?["mode"], "bypassPermissions");
+        watch.status("idle")?;
+        assert_eq!(session.row()?["mode"], "bypassPermissions");
+        Ok(())
+    })
+}
+
+#[test]
 fn o33_a_switch_that_the_agent_refuses_changes_nothing_and_says_why() -> Fallible {
     with_daemon(SHORT, |home| {
         let (session, mut watch) = idle(home)?;
@@ -116,6 +134,11 @@ fn o33_a_switch_that_the_agent_refuses_changes_nothing_and_says_why() -> Fallibl
         set(home, &session, &json!({"mode": "no_such_mode"}))?;
         let resolved = watch.event("settings.resolved")?;
         assert!(resolved["result"]["refused"]["message"].is_string(), "{resolved}");
+        let audit = home.api().get("/v1/audit")?;
+        let told = audit["items"].as_array().and_then(|items| items.last()).cloned().unwrap_or_default();
+        let record = &told["record"];
+        assert_eq!((&record["what"], &record["mode"]), (&json!("settings.refused"), &json!("no_such_mode")));
+        ensure!(record["why"].is_string() && record["by"] == "claude", "{record}");
         assert_eq!(session.row()?["mode"], before);
         assert_eq!(session.ask("SAY on")?["outcome"], "completed");
         Ok(())

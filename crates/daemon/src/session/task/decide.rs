@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use lockkeeper_core::agent::AgentSays;
-use lockkeeper_core::gate::{Decision, GateKind};
+use lockkeeper_core::gate::{Decision, GateKind, GateState};
 use lockkeeper_core::policy::{Policy, ToolUse};
 use lockkeeper_core::session::{
     Command, Env, Envelope, Event, Input, Observation, Request, SlotUse, State, slot_use, step,
@@ -109,7 +109,7 @@ impl Task {
         let observed = |message: &Message| matches!(message, Message::Observed(_));
         let may_launch = attempt.is_none() || !read.inputs.iter().all(says) || messages.iter().any(observed);
         let asked = read.inputs.iter_mut().filter_map(|(_, input)| asks(input));
-        let decided = messages.iter_mut().filter_map(|message| self.lets_go_on(message));
+        let decided = messages.iter_mut().filter_map(|message| self.decided_step(message));
         let mut uses: Vec<&mut ToolUse> = asked.chain(decided).collect();
         if !may_launch && uses.is_empty() {
             return Default::default();
@@ -131,10 +131,10 @@ impl Task {
     }
 
     /// What a step is about to do that a decision would let go on.
-    fn lets_go_on<'a>(&self, message: &'a mut Message) -> Option<&'a mut ToolUse> {
+    fn decided_step<'a>(&self, message: &'a mut Message) -> Option<&'a mut ToolUse> {
         let Message::Command { request, .. } = message else { return None };
         let Command::Decide { gate, decision, tool_use, .. } = &mut request.command else { return None };
-        let ask = &self.state.gates.get(gate)?.ask;
+        let ask = &self.state.gates.get(gate).filter(|gate| gate.state == GateState::Open)?.ask;
         let input = match decision {
             Decision::Allow => &ask.input,
             Decision::Edit { input } => input,

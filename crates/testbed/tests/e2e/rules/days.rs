@@ -86,7 +86,7 @@ fn o29_a_gate_warns_and_expires_when_its_hour_comes_and_not_a_moment_before() ->
         let (session, mut watch) = asking(home, VERSIONS[0], &script)?;
         let gate = only_gate(&session)?;
         let whole = text_of(home, &["gates", &format!("{}.g1", session.id)])?;
-        ensure!(whole.contains(" · denied unless decided within 20h\n"), "{whole}");
+        ensure!(whole.contains(" · denied unless decided within 20h of its opening\n"), "{whole}");
         home.let_pass(19 * HOUR - MINUTE)?;
         assert_eq!(only_gate(&session)?, gate);
         home.let_pass(MINUTE)?;
