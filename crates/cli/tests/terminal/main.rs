@@ -98,6 +98,25 @@ fn a_gate_that_was_left_open_is_asked_about_again_and_no_line_before_that_decide
 }
 
 #[test]
+fn what_was_begun_at_a_gate_that_somebody_else_decides_is_no_command_of_the_shell() -> Result {
+    let home = Home::new()?;
+    let lk = home.command(&[]);
+    let mut shell = Command::new("/bin/bash");
+    // As a shell reads what stands on its line: key by key.
+    let script = r#""$0" run -a demo --name fix "add a test"; stty -icanon; IFS= read -r -t 1 -N 99 left; echo "left over: [$left]""#;
+    shell.args(["-c", script]).arg(lk.get_program()).current_dir(home.path().join("ws")).env_clear();
+    shell.envs(lk.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let mut screen = Screen::open(&shell)?;
+    screen.wait_for(QUESTION)?;
+    screen.type_in("d no; rm all")?;
+    screen.wait_for("rm all")?;
+    home.lk(&["allow", "fix.g1"])?;
+    screen.wait_for("✓ completed")?;
+    screen.wait_for("left over: []")?;
+    Ok(())
+}
+
+#[test]
 fn what_was_typed_before_the_gate_decides_nothing() -> Result {
     let home = Home::new()?;
     let mut screen = Screen::open(&home.command(&["run", "-a", "demo", "add a test"]))?;
