@@ -3,7 +3,7 @@
 use std::fs;
 use std::process::Output;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::support::{Fallible, Home, SHORT, Session, Spec, ensure, wait_until, with_daemon};
 
@@ -20,11 +20,6 @@ fn count(home: &Home, session: &Session<'_>, kind: &str) -> Fallible<usize> {
 /// Runs `lk` as what a service outside has started for the session's agent.
 fn outside(home: &Home, session: &Session<'_>, arguments: &[&str]) -> Fallible<Output> {
     Ok(home.lk(arguments).env("LOCKKEEPER_ATTEMPT", format!("{}.a1", session.id)).output()?)
-}
-
-/// Has the agent of a session send a prompt to another one, and wait for the end of its turn.
-fn sends_and_waits(home: &Home, who: &Session<'_>, whom: &str, prompt: &str) -> Fallible<Value> {
-    who.prompt(&format!("SHELL {}", home.lk_line(&format!("send {whom} '{prompt}' --wait"))))
 }
 
 #[test]
@@ -78,8 +73,13 @@ fn an_agent_cannot_wait_for_its_own_session_and_may_send_without_waiting() -> Fa
 fn a_wait_is_known_to_the_next_daemon_and_ends_with_its_process() -> Fallible {
     with_daemon(SHORT, |home| {
         let (a, b) = (named(home, "a")?, named(home, "b")?);
-        sends_and_waits(home, &a, "b", &format!("WAITFILE {}", home.path("go").display()))?;
+        b.prompt(&format!("WAITFILE {}", home.path("go").display()))?;
         b.watch()?.event("turn.taken")?;
+        // It has nothing to send, whose answer a kill of the daemon would cut off.
+        a.prompt(&format!("SHELL {}", home.lk_line("wait b")))?;
+        let told = || home.api().get(&a.path("/why")).map(|why| why.to_string());
+        let waits = || told().is_ok_and(|why| why.contains("a program of its agent waits for b"));
+        wait_until("the wait", waits)?;
         let refused = || -> Fallible<Option<i32>> {
             Ok(outside(home, &b, &["wait", "a", "--timeout", "0"])?.status.code())
         };
@@ -88,10 +88,7 @@ fn a_wait_is_known_to_the_next_daemon_and_ends_with_its_process() -> Fallible {
         assert_eq!(home.lk(&["wait", "a", "--timeout", "0"]).output()?.status.code(), Some(124));
         home.crash_and_start()?;
         // Asked without waiting, for whoever waits first is not refused.
-        let told = || home.api().get(&a.path("/why")).map(|why| why.to_string());
-        wait_until("the wait", || {
-            told().is_ok_and(|why| why.contains("a program of its agent waits for b"))
-        })?;
+        wait_until("the wait", waits)?;
         assert_eq!(refused()?, Some(3));
         a.act("interrupt")?;
         a.wait("idle")?;
