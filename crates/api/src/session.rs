@@ -48,9 +48,9 @@ pub struct Session {
     /// Whether it ends with its turn.
     #[schema(schema_with = schema::lifetime)]
     pub lifetime: Lifetime,
-    /// The model: what the agent says it uses, else what was asked for.
+    /// The model: what the agent says it uses or was started with; without a process, what it is started with next.
     pub model: Option<String>,
-    /// The permission mode: what the agent says it uses, else what was asked for.
+    /// The permission mode; see `model`.
     pub mode: Option<String>,
     /// What the agent does without asking in that mode; none if that is not known. Rules hold steps up in any mode.
     #[serde(default)]

@@ -77,6 +77,18 @@ pub(crate) fn span(ms: i64) -> String {
     }
 }
 
+/// Reads a moment: a span before now, or an RFC 3339 time.
+pub(crate) fn parse_moment(text: &str) -> Result<Time, String> {
+    moment(text, now())
+}
+
+fn moment(text: &str, now: Time) -> Result<Time, String> {
+    if let Ok(ms) = parse_span(text) {
+        return Ok(Time::from_wall_ms(now.wall_ms().saturating_sub(i64::try_from(ms).unwrap_or(i64::MAX))));
+    }
+    text.parse().map_err(|_| "it is neither a span such as 15m nor an RFC 3339 time".to_owned())
+}
+
 /// Reads a span such as `90s`, `15m`, `2h`, `1d`, `500ms`; a bare number counts seconds. In milliseconds.
 pub(crate) fn parse_span(text: &str) -> Result<u64, String> {
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
@@ -163,5 +175,13 @@ mod tests {
         }
         assert!(parse_some_span("0").is_err());
         assert_eq!(parse_some_span("1ms"), Ok(NonZeroU64::MIN));
+    }
+
+    #[test]
+    fn a_moment_is_a_span_before_now_or_a_time() {
+        let now = Time::from_wall_ms(3_600_000);
+        assert_eq!(moment("15m", now).ok(), Some(Time::from_wall_ms(2_700_000)));
+        assert_eq!(moment("1970-01-01T00:00:01Z", now).ok(), Some(Time::from_wall_ms(1000)));
+        assert!(moment("yesterday", now).is_err());
     }
 }

@@ -53,9 +53,9 @@ pub struct SessionRow {
     pub submitter: Option<String>,
     /// Whether it ends with its turn.
     pub lifetime: Lifetime,
-    /// The model that the agent says it uses, else the one to ask for.
+    /// See `State::model`.
     pub model: Option<String>,
-    /// The permission mode that the agent says it uses, else the one to ask for.
+    /// See `State::mode`.
     pub mode: Option<String>,
     /// The number of the present attempt.
     pub attempt: Option<AttemptNo>,

@@ -11,7 +11,7 @@ use lockkeeper_api::client::ClientError;
 use lockkeeper_api::id::{GateNo, SessionId};
 use lockkeeper_api::{AuditEntry, AuditListQuery, AuditRecord, Json, Reference, Through, Time, ToolOutcome};
 
-use super::{logs, rules};
+use super::rules;
 use crate::clock;
 use crate::context::Context;
 use crate::cut;
@@ -44,8 +44,8 @@ struct List {
     #[arg(short, long, value_name = "REF")]
     session: Option<Reference>,
     /// Only what happened since then: a span before now (15m, 2h) or an RFC 3339 time
-    #[arg(long, value_name = "TIME")]
-    since: Option<String>,
+    #[arg(long, value_name = "TIME", value_parser = clock::parse_moment)]
+    since: Option<Time>,
     #[command(flatten)]
     shown: Shown,
 }
@@ -108,7 +108,6 @@ async fn read(session: Option<&Reference>, context: &Context) -> Outcome<Option<
 }
 
 async fn list(of: &List, context: &Context) -> Outcome {
-    let since = of.since.as_deref().map(|text| logs::moment(text, clock::now())).transpose()?;
     let Some(mut entries) = read(of.session.as_ref(), context).await? else {
         of.shown.nothing(context)?;
         return Ok(exit::OK);
@@ -120,7 +119,7 @@ async fn list(of: &List, context: &Context) -> Outcome {
             "{unread} {records} cannot be read by this lk; `lk audit verify` tells whether one was altered"
         ));
     }
-    let since = since.map_or(i64::MIN, Time::wall_ms);
+    let since = of.since.map_or(i64::MIN, Time::wall_ms);
     let mut lines = lines(&entries);
     lines.retain(|line| line.last_ms >= since);
     // What cannot be read may have happened at any time.

@@ -10,7 +10,7 @@ use lockkeeper_api::{Cursor, Event, EventQuery, Frame, JournalQuery, JournalStre
 use crate::clock;
 use crate::context::Context;
 use crate::exit;
-use crate::failure::{Failure, Outcome};
+use crate::failure::Outcome;
 use crate::view::{Messages, Prompts, View};
 
 /// Show what was said and done in a session
@@ -23,8 +23,8 @@ pub(crate) struct Args {
     #[arg(short, long, conflicts_with = "raw")]
     follow: bool,
     /// Only what happened since then: a span such as 15m, or an RFC 3339 time
-    #[arg(long, value_name = "WHEN", conflicts_with = "raw")]
-    since: Option<String>,
+    #[arg(long, value_name = "WHEN", conflicts_with = "raw", value_parser = clock::parse_moment)]
+    since: Option<Time>,
     /// Only the last lines
     #[arg(long, value_name = "LINES", conflicts_with = "raw")]
     tail: Option<usize>,
@@ -55,7 +55,6 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
     if args.raw {
         return raw(&args, context).await;
     }
-    let since = args.since.as_deref().map(|text| moment(text, clock::now())).transpose()?;
     let session = context.client.session(&args.session).await?;
     let id: Reference = session.id.clone().into();
     let mut view = View::new(&session, context.out.style, context.out.width, Messages::Whole, Prompts::Shown);
@@ -64,7 +63,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
     loop {
         let query = EventQuery { after: Some(after.to_string()), ..EventQuery::default() };
         let page = context.client.events(Some(&id), &query).await?;
-        for event in page.items.iter().filter(|event| is_since(event, since)) {
+        for event in page.items.iter().filter(|event| is_since(event, args.since)) {
             let text = view.event(event);
             match &mut tail {
                 Some(tail) => tail.push(&text),
@@ -127,15 +126,6 @@ fn is_since(event: &Event, since: Option<Time>) -> bool {
     since.is_none_or(|since| event.at >= since)
 }
 
-/// Reads a moment: a span before now, or an RFC 3339 time.
-pub(super) fn moment(text: &str, now: Time) -> Outcome<Time> {
-    if let Ok(ms) = clock::parse_span(text) {
-        return Ok(Time::from_wall_ms(now.wall_ms().saturating_sub(i64::try_from(ms).unwrap_or(i64::MAX))));
-    }
-    text.parse()
-        .map_err(|_| Failure::usage(format!("{text} is neither a span such as 15m nor an RFC 3339 time")))
-}
-
 /// The last lines of a long text.
 struct Tail {
     lines: VecDeque<String>,
@@ -164,14 +154,6 @@ impl Tail {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_moment_is_a_span_before_now_or_a_time() {
-        let now = Time::from_wall_ms(3_600_000);
-        assert_eq!(moment("15m", now).ok(), Some(Time::from_wall_ms(2_700_000)));
-        assert_eq!(moment("1970-01-01T00:00:01Z", now).ok(), Some(Time::from_wall_ms(1000)));
-        assert!(moment("yesterday", now).is_err());
-    }
 
     #[test]
     fn the_tail_is_the_last_lines() {

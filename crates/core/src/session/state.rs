@@ -81,9 +81,9 @@ pub struct State {
     pub wanted: Option<Wanted>,
     /// The agent's conversation.
     pub conversation: Conversation,
-    /// The model that the agent says it uses.
+    /// The model that the agent says it uses, or was started with.
     pub using_model: Option<String>,
-    /// The permission mode that the agent says it uses.
+    /// The permission mode that the agent says it uses, or was started in.
     pub using_mode: Option<String>,
     /// Tool calls that have begun and not ended.
     pub open_tools: BTreeMap<ItemKey, OpenTool>,

@@ -231,13 +231,14 @@ struct Subscriber {
 impl Subscriber {
     fn begin(&mut self, view: &View, gap: Option<Cursor>) {
         let row = |id: &SessionId| view.sessions.iter().find(|row| row.id == *id);
+        let deciders = self.host.callers.users();
         let snapshot = Snapshot {
             cursor: wire_cursor(view.cursor),
             sessions: view.sessions.iter().map(|row| convert::session(row, &self.host.slots)).collect(),
             gates: view
                 .gates
                 .iter()
-                .filter_map(|gate| Some(convert::gate(gate, row(&gate.session)?, &self.host.callers.users())))
+                .filter_map(|gate| Some(convert::gate(gate, row(&gate.session)?, &deciders)))
                 .collect(),
         };
         self.push(&Frame::Ready(Box::new(Ready { cursor: wire_cursor(self.cursor), snapshot })));

@@ -8,14 +8,16 @@ use futures_util::FutureExt as _;
 use lockkeeper_api::{DecisionRequest, ErrorCode, Gate, GateFilter, GateQuery, Problem};
 use lockkeeper_core::gate::{Decision, GateState, Withdrawal};
 use lockkeeper_core::id::{GateNo, SessionId};
-use lockkeeper_core::session::{Always, Command, Rejection, Request};
+use lockkeeper_core::session::{Always, Command, Rejection, Request, State as Session};
 use lockkeeper_store::{Cursor, GateFilter as StoreFilter, GateRow, SessionRow};
+use tokio::sync::broadcast::Receiver;
 
 use super::always::Unwritten;
 use super::answer::{self, Answer, Failure, Json, Query};
 use super::pieces::{self, Page};
 use super::{Peer, always, convert, resolve};
 use crate::host::Host;
+use crate::hub::Told;
 use crate::limits;
 use crate::session::Refused;
 
@@ -94,25 +96,14 @@ pub(super) async fn decide(
         Some(_) | None => Always::Once,
     };
     // What it would do is found out where it is decided.
+    let writing = matches!(always, Always::User(_)).then(|| host.hub.listen());
     let command = Command::Decide { gate: no, decision, always, tool_use: None };
-    let told = host.hub.listen();
     let done = match host.command(&id, Request { by: peer.to_string(), command }, None).await {
         Ok(done) => done,
         Err(refused) => return Err(stale(&host, refused, &id, no).await),
     };
-    let wanted = done.state.wanted_rules.values().filter(|rule| rule.gate == Some(no)).map(|rule| rule.no);
-    match always::written(&host, told, &id, wanted.collect()).await {
-        Ok(()) => {}
-        Err(Unwritten::Failed(why)) => {
-            let detail = format!("gate {gate} is decided, and such steps are asked about still: {why}");
-            return Err(Failure::new(ErrorCode::RuleUnwritten, detail));
-        }
-        Err(Unwritten::Later(why)) => {
-            let detail = format!(
-                "gate {gate} is decided; its rule holds in the session, and is not in the file yet: {why}"
-            );
-            return Err(Failure::new(ErrorCode::RulePending, detail));
-        }
+    if let Some(told) = writing {
+        until_written(&host, told, &id, no, &done.state).await?;
     }
     let row = SessionRow::of(&done.state);
     let gate = match done.state.gates.get(&no) {
@@ -122,6 +113,31 @@ pub(super) async fn decide(
     };
     let gate = GateRow { session: id, gate };
     answer::json(super::OK, &convert::gate(&gate, &row, &host.callers.users()), done.cursor)
+}
+
+/// Waits until the rules of a decision are in the user's file.
+async fn until_written(
+    host: &Arc<Host>,
+    told: Receiver<Arc<Told>>,
+    id: &SessionId,
+    no: GateNo,
+    decided: &Session,
+) -> Result<(), Failure> {
+    let wanted = decided.wanted_rules.values().filter(|rule| rule.gate == Some(no)).map(|rule| rule.no);
+    let gate = no.of(id);
+    match always::written(host, told, id, wanted.collect()).await {
+        Ok(()) => Ok(()),
+        Err(Unwritten::Failed(why)) => {
+            let detail = format!("gate {gate} is decided, and such steps are asked about still: {why}");
+            Err(Failure::new(ErrorCode::RuleUnwritten, detail))
+        }
+        Err(Unwritten::Later(why)) => {
+            let detail = format!(
+                "gate {gate} is decided; its rule holds in the session, and is not in the file yet: {why}"
+            );
+            Err(Failure::new(ErrorCode::RulePending, detail))
+        }
+    }
 }
 
 pub(super) async fn find(host: &Arc<Host>, id: &SessionId, no: GateNo) -> Result<GateRow, Failure> {

@@ -65,7 +65,7 @@ fn a_gate_is_open_for_a_day_over_kills_of_the_daemon_and_what_is_decided_then_is
 
 fn a_gate_expires_after_its_hours_and_its_model_is_told(lab: &Lab<'_>) -> Fallible {
     lab.configure(&format!("[deadlines]\ngate_ms = {}\ngate_warning_ms = {HOUR}\n", 8 * HOUR))?;
-    lab.home.let_pass(0)?;
+    lab.home.have_clock()?;
     let script = format!("{} ;; SAY end", bash("touch made"));
     let (session, mut watch) = lab.asking(&script)?;
     lab.home.let_pass(7 * HOUR)?;
@@ -85,7 +85,7 @@ fn a_gate_expires_after_its_hours_and_its_model_is_told(lab: &Lab<'_>) -> Fallib
 }
 
 fn a_bypass_is_over_after_its_hours_and_what_is_allowed_for_good_is_not(lab: &Lab<'_>) -> Fallible {
-    lab.home.let_pass(0)?;
+    lab.home.have_clock()?;
     let session = lab.after(lab.kept(), "SAY hello")?;
     lab.home.api().post(&session.path("/bypass"), &json!({"kinds": ["execute"], "for_ms": 2 * HOUR}))?;
     makes(&session, "first", "idle")?;

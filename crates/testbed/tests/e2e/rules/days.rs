@@ -24,7 +24,7 @@ fn text_of(home: &Home, arguments: &[&str]) -> Fallible<String> {
 #[test]
 fn what_is_edited_or_answered_is_shown_and_lists_are_of_one_session_and_of_a_time() -> Fallible {
     with_rules(LOOK, |home| {
-        home.let_pass(0)?;
+        home.have_clock()?;
         let _old = writing(home, VERSIONS[0], &home.workspace().join("old"))?;
         home.let_pass(HOUR)?;
         let made = home.workspace().join("made");
@@ -82,7 +82,7 @@ fn o29_a_gate_warns_and_expires_when_its_hour_comes_and_not_a_moment_before() ->
     with_daemon(&format!("[deadlines]\ngate_ms = {}\ngate_warning_ms = {HOUR}\n", 20 * HOUR), |home| {
         let made = home.workspace().join("made");
         let script = format!("ASK Write {} ;; SAY end", super::content(&made, "written"));
-        home.let_pass(0)?;
+        home.have_clock()?;
         let (session, mut watch) = asking(home, VERSIONS[0], &script)?;
         let gate = only_gate(&session)?;
         let whole = text_of(home, &["gates", &format!("{}.g1", session.id)])?;
@@ -108,7 +108,7 @@ fn o29_a_gate_warns_and_expires_when_its_hour_comes_and_not_a_moment_before() ->
 fn w25_a_bypass_lasts_to_its_end_and_not_longer_whether_or_not_a_daemon_runs_then() -> Fallible {
     with_rules(LOOK, |home| {
         let made = home.workspace().join("made");
-        home.let_pass(0)?;
+        home.have_clock()?;
         let (session, mut watch) = writing(home, VERSIONS[1], &made)?;
         session.allow()?;
         watch.status("idle")?;

@@ -134,18 +134,18 @@ impl Home {
         self.path("clock")
     }
 
-    /// Lets time pass for the daemon alone, and waits until one that runs has seen it. The first time starts it again, with a
-    /// clock that can be moved.
-    pub(crate) fn let_pass(&self, ms: u64) -> Fallible {
-        if !self.clock().exists() {
-            fs::write(self.clock(), "0")?;
-            if !self.has_ended() {
-                self.crash_and_start()?;
-            }
-        }
-        if ms == 0 {
+    /// Has the daemon a clock that can be moved; one that runs is started again.
+    pub(crate) fn have_clock(&self) -> Fallible {
+        if self.clock().exists() {
             return Ok(());
         }
+        fs::write(self.clock(), "0")?;
+        if self.has_ended() { Ok(()) } else { self.crash_and_start() }
+    }
+
+    /// Lets time pass for the daemon alone, and waits until one that runs has seen it.
+    pub(crate) fn let_pass(&self, ms: u64) -> Fallible {
+        self.have_clock()?;
         let ahead_ms = fs::read_to_string(self.clock())?.parse::<u64>()? + ms;
         let next = self.path("clock.next");
         fs::write(&next, ahead_ms.to_string())?;
