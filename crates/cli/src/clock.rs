@@ -77,7 +77,7 @@ pub(crate) fn span(ms: i64) -> String {
     }
 }
 
-/// Reads a moment: a span before now, or an RFC 3339 time.
+/// Reads a moment: a span before now, an RFC 3339 time, or a day, which begins in UTC.
 pub(crate) fn parse_moment(text: &str) -> Result<Time, String> {
     moment(text, now())
 }
@@ -86,7 +86,9 @@ fn moment(text: &str, now: Time) -> Result<Time, String> {
     if let Ok(ms) = parse_span(text) {
         return Ok(Time::from_wall_ms(now.wall_ms().saturating_sub(i64::try_from(ms).unwrap_or(i64::MAX))));
     }
-    text.parse().map_err(|_| "it is neither a span such as 15m nor an RFC 3339 time".to_owned())
+    let day = || format!("{text}T00:00:00Z").parse();
+    let wrong = "it is neither a span such as 15m, nor a day such as 2026-01-31, nor an RFC 3339 time";
+    text.parse().or_else(|_| day()).map_err(|_| wrong.to_owned())
 }
 
 /// Reads a span such as `90s`, `15m`, `2h`, `1d`, `500ms`; a bare number counts seconds. In milliseconds.
@@ -182,6 +184,7 @@ mod tests {
         let now = Time::from_wall_ms(3_600_000);
         assert_eq!(moment("15m", now).ok(), Some(Time::from_wall_ms(2_700_000)));
         assert_eq!(moment("1970-01-01T00:00:01Z", now).ok(), Some(Time::from_wall_ms(1000)));
+        assert_eq!(moment("1970-01-02", now).ok(), Some(Time::from_wall_ms(86_400_000)));
         assert!(moment("yesterday", now).is_err());
     }
 }

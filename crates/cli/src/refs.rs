@@ -104,7 +104,8 @@ fn read_inside<N: FromStr<Err = BadName>>(
 /// The gate that is meant: `SESSION.g1`, or a session with exactly one open gate.
 pub(crate) async fn gate(context: &Context, text: &str) -> Outcome<Gate> {
     let (session, no) = if text.contains('.') {
-        let inner: InnerReference<GateNo> = text.parse()?;
+        let inner: InnerReference<GateNo> =
+            text.parse().map_err(|error: BadName| BadName { what: "gate", ..error })?;
         (inner.session, Some(inner.no))
     } else {
         (text.parse::<Reference>()?, None)

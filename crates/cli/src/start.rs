@@ -10,7 +10,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use lockkeeper_api::client::ClientError;
+use lockkeeper_api::client::{Answer, ClientError};
 
 use crate::context::Context;
 use crate::exit;
@@ -60,6 +60,27 @@ pub(crate) async fn ensure_and_tell(context: &Context) -> Outcome<Started> {
         context.out.note(context.out.note_style.dim(&escape::line(&told)));
     }
     Ok(started)
+}
+
+/// Makes a request that does no harm twice, for it has an idempotency key. If the daemon goes away before it answers, nobody
+/// knows whether it was done: then one that runs is asked again, once.
+pub(crate) async fn surely<T>(context: &Context, request: impl AsyncFn() -> Answer<T>) -> Outcome<T> {
+    match request().await {
+        Err(error @ (ClientError::NoDaemon { .. } | ClientError::Broken { .. })) => {
+            context.out.note(escape::line(&format!("{error}; asking again")));
+            ensure_and_tell(context).await?;
+            Ok(request().await?)
+        }
+        answer => Ok(answer?),
+    }
+}
+
+/// An idempotency key that nobody else has.
+pub(crate) fn fresh_key() -> Outcome<String> {
+    let mut bits = [0; 16];
+    getrandom::fill(&mut bits)
+        .map_err(|error| Failure::new(exit::FAILED, format!("no randomness: {error}")))?;
+    Ok(format!("lk-{:032x}", u128::from_ne_bytes(bits)))
 }
 
 /// Everything that an agent starts is killed when it ends; a daemon among that would take its other agents' supervision

@@ -231,7 +231,13 @@ fn record(state: &State, envelope: &Envelope) -> Option<AuditRecord> {
             gate: rule.gate,
             ..base(Some(&rule.by)).saying(&rule.spec)
         },
-        Event::RuleRemoved { id, by } => AuditRecord { rule: Some(id.clone()), ..base(Some(by)) },
+        Event::RuleRemoved { id, by } => {
+            let record = AuditRecord { rule: Some(id.clone()), ..base(Some(by)) };
+            match state.rules.iter().find(|rule| rule.id == *id) {
+                Some(rule) => record.saying(&rule.spec),
+                None => record,
+            }
+        }
         Event::BypassBegan { bypass } => {
             AuditRecord { for_ms: Some(bypass.ms), tools: bypass.kinds.clone(), ..base(Some(&bypass.by)) }
         }

@@ -418,10 +418,15 @@ impl Host {
         Ok(())
     }
 
-    /// Adds a record to the audit that belongs to no session.
-    pub(crate) async fn record(&self, record: &AuditRecord) -> Result<(), Refused> {
+    /// Keeps a fact of the host, and adds records to the audit that belong to no session, in one commit.
+    pub(crate) async fn keep_fact(
+        &self,
+        name: &'static str,
+        value: Option<String>,
+        records: &[AuditRecord],
+    ) -> Result<(), Refused> {
         let (done, committed) = commit();
-        self.store.record(record, done);
+        self.store.keep_fact(name, value, records, done);
         position(committed.await).map(drop)
     }
 

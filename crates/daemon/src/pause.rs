@@ -63,7 +63,7 @@ impl Host {
             // Whoever waited was ended with the daemon.
             let _ = sender.send(granted);
         };
-        self.store.keep_fact(FACT, value, Box::new(done));
+        self.store.keep_fact(FACT, value, &[], Box::new(done));
         let host = self.clone();
         let told = self.tasks.spawn(async move {
             let granted = receiver.await.map_err(|_| Refused::GoingDown)?;

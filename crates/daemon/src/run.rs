@@ -129,6 +129,9 @@ pub async fn run(options: Options) -> Result<(), RunError> {
         tracing::info!(%address, "listening for webhooks");
         host.webhooks.listens_at(address);
     }
+    if let Err(error) = host.settle_rules().await {
+        tracing::error!(%error, "what became of a rule is not recorded yet");
+    }
     let mut asked = Asked::watch()?;
     host.tasks.spawn(Clock::follow(host.ending.clone()));
     let booting = host.tasks.spawn(boot(host.clone()));

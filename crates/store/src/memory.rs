@@ -19,9 +19,7 @@ use crate::audit::{AuditEntry, AuditPage, AuditQuery, is_of, printed, removed};
 use crate::cursor::Cursor;
 use crate::error::StoreError;
 use crate::limits;
-use crate::prepare::{
-    Change, Prepared, REMOVED, SNAPSHOT_FORMAT, prepare, read_snapshot, recorded, tombstone,
-};
+use crate::prepare::{Change, Prepared, REMOVED, SNAPSHOT_FORMAT, kept, prepare, read_snapshot, tombstone};
 use crate::query::{
     EventQuery, Found, GateFilter, GatePage, GateRow, RawEvent, RawPage, View, ViewFilter, bounded,
     may_begin_id,
@@ -139,15 +137,14 @@ impl Engine for MemoryEngine {
             Change::Refused(why) => Appended::Refused { why: why.clone() },
             Change::Append(append) => data.append(append),
             Change::Remove(removal) => data.remove(removal),
-            Change::Record(record) => {
-                data.record(record);
-                Appended::Ok { last: data.head(), seq: 0 }
-            }
             Change::ForgetKeys { before_wall_ms } => {
                 data.keys.retain(|_, key| key.wall >= *before_wall_ms);
                 Appended::Ok { last: data.head(), seq: 0 }
             }
-            Change::KeepFact { name, value } => {
+            Change::KeepFact { name, value, records } => {
+                for record in records {
+                    data.record(record);
+                }
                 match value {
                     Some(value) => data.facts.insert(*name, value.clone()),
                     None => data.facts.remove(*name),
@@ -386,16 +383,12 @@ impl Store for MemoryStore {
         self.writer.submit(vec![Change::Remove(removal)], done);
     }
 
-    fn record(&self, record: &AuditRecord, done: Done) {
-        self.writer.submit(vec![recorded(record)], done);
-    }
-
     fn forget_keys(&self, before_wall_ms: i64, done: Done) {
         self.writer.submit(vec![Change::ForgetKeys { before_wall_ms }], done);
     }
 
-    fn keep_fact(&self, name: &'static str, value: Option<String>, done: Done) {
-        self.writer.submit(vec![Change::KeepFact { name, value }], done);
+    fn keep_fact(&self, name: &'static str, value: Option<String>, records: &[AuditRecord], done: Done) {
+        self.writer.submit(vec![kept(name, value, records)], done);
     }
 
     fn flush(&self) -> Result<(), StoreError> {

@@ -24,14 +24,14 @@ pub(crate) const SNAPSHOT_FORMAT: i64 = 2;
 pub(crate) enum Change {
     Append(Box<Prepared>),
     Remove(Removal),
-    /// A record of the audit that belongs to no session, printed.
-    Record(String),
     ForgetKeys {
         before_wall_ms: i64,
     },
     KeepFact {
         name: &'static str,
         value: Option<String>,
+        /// Records of the audit that belong to no session, printed.
+        records: Vec<String>,
     },
     /// Not fit to be stored; why.
     Refused(String),
@@ -41,7 +41,7 @@ impl Change {
     pub(crate) fn essential(&self) -> bool {
         match self {
             Self::Append(append) => append.essential,
-            Self::Remove(_) | Self::Record(_) | Self::ForgetKeys { .. } | Self::KeepFact { .. } => true,
+            Self::Remove(_) | Self::ForgetKeys { .. } | Self::KeepFact { .. } => true,
             Self::Refused(_) => false,
         }
     }
@@ -49,8 +49,7 @@ impl Change {
     pub(crate) fn bytes(&self) -> usize {
         match self {
             Self::Append(append) => append.bytes,
-            Self::Record(record) => record.len(),
-            Self::KeepFact { value, .. } => value.as_ref().map_or(0, String::len),
+            Self::KeepFact { value, records, .. } => value.iter().chain(records).map(String::len).sum(),
             Self::Remove(_) | Self::ForgetKeys { .. } | Self::Refused(_) => 0,
         }
     }
@@ -59,7 +58,7 @@ impl Change {
         match self {
             Self::Append(append) => append.events.len(),
             Self::Remove(_) => 1,
-            Self::Record(_) | Self::ForgetKeys { .. } | Self::KeepFact { .. } | Self::Refused(_) => 0,
+            Self::ForgetKeys { .. } | Self::KeepFact { .. } | Self::Refused(_) => 0,
         }
     }
 }
@@ -107,10 +106,10 @@ pub(crate) struct GateLine {
     pub body: String,
 }
 
-/// A record that belongs to no session.
-pub(crate) fn recorded(record: &AuditRecord) -> Change {
-    match printed(record) {
-        Ok(record) => Change::Record(record),
+/// A fact of the host, and the records that belong to it.
+pub(crate) fn kept(name: &'static str, value: Option<String>, records: &[AuditRecord]) -> Change {
+    match records.iter().map(printed).collect() {
+        Ok(records) => Change::KeepFact { name, value, records },
         Err(why) => Change::Refused(why),
     }
 }

@@ -38,15 +38,13 @@ pub trait Store: Send + Sync {
     /// Removes a session; like a submission of one item. Its id is never free again.
     fn remove(&self, removal: Removal, done: Done);
 
-    /// Adds a record to the audit that belongs to no session. Like a submission of one essential item.
-    fn record(&self, record: &AuditRecord, done: Done);
-
     /// Forgets idempotency keys stored with events before this wall time (milliseconds since 1970).
     fn forget_keys(&self, before_wall_ms: i64, done: Done);
 
     /// Keeps something that is true of the caller's host and of no session, in place of what was kept under this name;
-    /// `None` forgets it. Like a submission of one essential item: it is small, and may use the reserve of a full disk.
-    fn keep_fact(&self, name: &'static str, value: Option<String>, done: Done);
+    /// `None` forgets it. Adds `records` to the audit with it, in one commit. Like a submission of one essential item: it is
+    /// small, and may use the reserve of a full disk.
+    fn keep_fact(&self, name: &'static str, value: Option<String>, records: &[AuditRecord], done: Done);
 
     /// Waits for everything submitted before. For tests, and for stopping in order.
     ///

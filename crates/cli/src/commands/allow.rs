@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 
-use anyhow::Context as _;
 use lockkeeper_api::{Decision, DecisionRequest, Gate, Json};
 
 use super::always;
@@ -86,7 +85,8 @@ pub(super) async fn decide(context: &Context, gate: &Gate, decision: Decision) -
 pub(super) fn sentence(gate: &Gate, style: Style) -> String {
     const INPUT: usize = 100;
     let word = gate.decision.as_ref().map_or("decided", |decision| decision.decision.past());
-    let input = view::tool_summary(&gate.tool, &gate.input, &gate.dir, INPUT, style);
+    let input = gate.decision.as_ref().and_then(|decision| decision.input.as_ref()).unwrap_or(&gate.input);
+    let input = view::tool_summary(&gate.tool, input, &gate.dir, INPUT, style);
     let what = format!("{}  {input}", cut::summary(&gate.tool, INPUT, style));
     let rules = gate.decision.as_ref().map(|decision| decision.rules.join(", "));
     let rules = rules.filter(|rules| !rules.is_empty());
@@ -95,11 +95,11 @@ pub(super) fn sentence(gate: &Gate, style: Style) -> String {
 }
 
 fn read_json(path: &PathBuf) -> Outcome<Json> {
-    let text = if path.as_os_str() == "-" {
-        std::io::read_to_string(std::io::stdin()).context("failed to read standard input")?
+    let (name, text) = if path.as_os_str() == "-" {
+        ("standard input".to_owned(), std::io::read_to_string(std::io::stdin()))
     } else {
-        std::fs::read_to_string(path).with_context(|| format!("failed to read {}", path.display()))?
+        (path.display().to_string(), std::fs::read_to_string(path))
     };
-    Json::parse(text.trim())
-        .map_err(|error| Failure::usage(format!("{} is not JSON: {error}", path.display())))
+    let text = text.map_err(|error| Failure::usage(format!("{name} cannot be read: {error}")))?;
+    Json::parse(text.trim()).map_err(|error| Failure::usage(format!("{name} is not JSON: {error}")))
 }

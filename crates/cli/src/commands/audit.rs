@@ -9,7 +9,9 @@ use std::path::PathBuf;
 use clap::Subcommand;
 use lockkeeper_api::client::ClientError;
 use lockkeeper_api::id::{GateNo, SessionId};
-use lockkeeper_api::{AuditEntry, AuditListQuery, AuditRecord, Json, Reference, Through, Time, ToolOutcome};
+use lockkeeper_api::{
+    AuditEntry, AuditListQuery, AuditRecord, Json, Reference, Through, Time, ToolKind, ToolOutcome,
+};
 
 use super::rules;
 use crate::clock;
@@ -43,7 +45,7 @@ struct List {
     /// Only of this session; one that was removed is named by its whole id
     #[arg(short, long, value_name = "REF")]
     session: Option<Reference>,
-    /// Only what happened since then: a span before now (15m, 2h) or an RFC 3339 time
+    /// Only what happened since then: a span before now (15m, 2h), a day or an RFC 3339 time
     #[arg(long, value_name = "TIME", value_parser = clock::parse_moment)]
     since: Option<Time>,
     #[command(flatten)]
@@ -162,7 +164,7 @@ fn lines(entries: &[AuditEntry]) -> Vec<Line> {
 
 fn table(lines: &[Line], shown: Shown, style: Style) -> Table {
     let head = ["AGE", "WHO", "WHAT", "SESSION", "TOOL", "INPUT", "RISK", "RULE", "OUTCOME"];
-    let mut table = Table::new(&head, &["INPUT", "SESSION"], &["RULE", "RISK", "SESSION"]);
+    let mut table = Table::new(&head, &["INPUT", "SESSION"], &["RISK", "RULE", "WHO", "TOOL", "OUTCOME"]);
     let ids: Vec<&str> =
         lines.iter().filter_map(|line| line.record.session.as_ref()).map(SessionId::as_str).collect();
     for Line { record, outcome, last_ms: _ } in lines {
@@ -204,8 +206,15 @@ fn input(record: &AuditRecord, style: Style) -> String {
             Err(_) => cut::summary(input, INPUT, style),
         },
         (None, Some(spec)) => cut::summary(&format!("{} {}", spec.effect, rules::about(spec)), INPUT, style),
-        (None, None) => String::new(),
+        (None, None) => record.for_ms.map(|ms| bypass(ms, &record.tools)).unwrap_or_default(),
     }
+}
+
+/// How long a bypass lasts at most, and of what.
+fn bypass(ms: u64, kinds: &[ToolKind]) -> String {
+    let kinds: Vec<&str> = kinds.iter().map(|kind| kind.word()).collect();
+    let what = if kinds.is_empty() { "all".to_owned() } else { kinds.join(", ") };
+    format!("{what} for {}", clock::span(i64::try_from(ms).unwrap_or(i64::MAX)))
 }
 
 /// What was done, in a word or three.

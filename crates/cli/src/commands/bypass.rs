@@ -15,6 +15,7 @@ use crate::refs;
 /// What a rule denies does not happen all the same, and what a rule of the administrator asks about is asked. Gates that
 /// are open stay open.
 #[derive(Debug, clap::Args)]
+#[command(override_usage = "lk bypass [OPTIONS] <REF> --for <SPAN>\n       lk bypass [OPTIONS] <REF> --end")]
 pub(crate) struct Args {
     /// The session
     #[arg(value_name = "REF")]

@@ -15,7 +15,7 @@ pub(crate) struct Args {
     #[arg(required = true, value_name = "GATE")]
     gates: Vec<String>,
     /// What the agent is told
-    #[arg(short, long, value_name = "WHY", default_value = DENIED)]
+    #[arg(short, long, visible_alias = "reason", value_name = "WHY", default_value = DENIED)]
     message: String,
     #[command(flatten)]
     shown: Shown,

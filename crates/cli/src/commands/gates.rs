@@ -167,11 +167,8 @@ pub(crate) fn table(gates: &[Gate], times: Times, style: Style) -> Table {
     let headings = ["GATE", "SESSION", "TOOL", "INPUT", "RISK", "RULE", "STATE", "AGE", "EXPIRES"];
     let expires = gates.iter().any(|gate| gate.is_open() && gate.expires.is_some());
     let headings = if expires { &headings[..] } else { &headings[..headings.len() - 1] };
-    let mut table = Table::new(
-        headings,
-        &["INPUT", "SESSION", "TOOL"],
-        &["RULE", "RISK", "SESSION", "AGE", "STATE", "EXPIRES"],
-    );
+    let mut table =
+        Table::new(headings, &["INPUT", "SESSION", "TOOL"], &["RULE", "SESSION", "RISK", "AGE", "EXPIRES"]);
     let ids: Vec<&str> = gates.iter().map(|gate| gate.session.as_str()).collect();
     for gate in gates {
         let short = refs::short_id(gate.session.as_str(), ids.iter().copied());

@@ -22,7 +22,7 @@ pub(crate) struct Args {
     /// Go on with what comes
     #[arg(short, long, conflicts_with = "raw")]
     follow: bool,
-    /// Only what happened since then: a span such as 15m, or an RFC 3339 time
+    /// Only what happened since then: a span such as 15m, a day or an RFC 3339 time
     #[arg(long, value_name = "WHEN", conflicts_with = "raw", value_parser = clock::parse_moment)]
     since: Option<Time>,
     /// Only the last lines

@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use clap::Subcommand;
+use clap::builder::NonEmptyStringValueParser;
+use clap::{ArgGroup, Subcommand};
 use lockkeeper_api::client::ClientError;
 use lockkeeper_api::id::AgentName;
 use lockkeeper_api::{
@@ -50,7 +51,7 @@ enum Action {
         #[arg(short, long, value_name = "REF")]
         session: Option<Reference>,
         /// The rule, as `lk rules ls` calls it
-        #[arg(value_name = "RULE")]
+        #[arg(value_name = "RULE", value_parser = NonEmptyStringValueParser::new())]
         rule: String,
     },
     /// Tell which rule decides about a step, and why; nothing is done
@@ -101,6 +102,9 @@ struct Add {
     /// About sessions in this workspace: ~/src/**
     #[arg(long, value_name = "DIR")]
     workspace: Option<String>,
+    /// About every step of every session; a rule that names nothing else has to say so
+    #[arg(long)]
+    everything: bool,
     /// Why: people see it, and the agent if it is denied something
     #[arg(long)]
     reason: Option<String>,
@@ -109,6 +113,8 @@ struct Add {
 }
 
 #[derive(Debug, clap::Args)]
+#[group(skip)]
+#[command(group = ArgGroup::new("step").required(true).args(["text", "input"]))]
 struct Test {
     /// The session that would take the step
     #[arg(short, long, value_name = "REF", conflicts_with_all = ["agent", "dir", "environment", "submitter", "labels"])]
@@ -134,9 +140,9 @@ struct Test {
     /// What the tool would be given, as JSON
     #[arg(long, value_name = "JSON", conflicts_with = "text")]
     input: Option<String>,
-    /// What matters of that: a command, a path or an address
-    #[arg(value_name = "TEXT", allow_hyphen_values = true, trailing_var_arg = true)]
-    text: Vec<String>,
+    /// What matters of that, in quotes: a command, a path or an address
+    #[arg(value_name = "TEXT")]
+    text: Option<String>,
     #[command(flatten)]
     shown: Shown,
 }
@@ -147,7 +153,6 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
         None => list(None, args.shown, context).await,
         Some(Action::Ls { session, shown }) => list(session, shown, context).await,
         Some(Action::Add(add)) => {
-            start::ensure_and_tell(context).await?;
             let shown = add.shown;
             let rule = RuleSpec {
                 name: add.name,
@@ -165,6 +170,15 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
                 reason: add.reason,
                 ..RuleSpec::new(add.effect)
             };
+            if is_about_everything(&rule) != add.everything {
+                return Err(if add.everything {
+                    Failure::usage("a rule about everything names nothing else")
+                } else {
+                    Failure::usage("a rule has to say what it is about")
+                        .next("`--tool`, `--command`, `--path` and others say it, or `--everything`")
+                });
+            }
+            start::ensure_and_tell(context).await?;
             let added = context.client.add_rule(&rule, &owner(add.session.as_ref())).await?;
             shown.one(context, &added, || match (&added.file, &add.session) {
                 (Some(file), _) => format!("{} holds from now on; it is in {file}\n", added.id),
@@ -215,7 +229,7 @@ async fn try_out(test: Test, context: &Context) -> Outcome {
         labels: super::unique("label", test.labels)?.into_iter().collect(),
         tool: test.tool,
         input,
-        text: (!test.text.is_empty()).then(|| test.text.join(" ")),
+        text: test.text,
     };
     let ruling = context.client.test_rules(&asked).await?;
     shown.one(context, &ruling, || sentence(&ruling))?;
@@ -297,6 +311,13 @@ fn table(list: &RuleList) -> Table {
         ]);
     }
     table
+}
+
+/// Whether a rule names nothing that it is about.
+fn is_about_everything(rule: &RuleSpec) -> bool {
+    let named =
+        RuleSpec { name: rule.name.clone(), reason: rule.reason.clone(), ..RuleSpec::new(rule.effect) };
+    *rule == named
 }
 
 /// What a rule is about, as it is written.

@@ -100,7 +100,8 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
     if start::ensure_and_tell(context).await? == Started::Now {
         tell_first_steps(context, args.detach);
     }
-    let created = context.client.create(&request, args.key.as_deref()).await?;
+    let key = args.key.clone().map_or_else(start::fresh_key, Ok)?;
+    let created = start::surely(context, async || context.client.create(&request, Some(&key)).await).await?;
     if created.session.status == Status::Queued {
         let reason = escape::line(&created.session.reason);
         context.out.note(context.out.note_style.dim(&format!("queued: {reason}")));

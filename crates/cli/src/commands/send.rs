@@ -64,9 +64,20 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
     if args.wait {
         return send_and_wait(&args, &request, context).await;
     }
-    let receipt = context.client.prompt(&args.session, &request, args.key.as_deref()).await?;
+    let receipt = send(&args.session, &request, args.key.as_deref(), context).await?;
     args.shown.one(context, &receipt, || sentence(&receipt, &args.session))?;
     Ok(exit::OK)
+}
+
+/// Sends it once, also if the daemon goes away before it answers.
+async fn send(
+    session: &Reference,
+    request: &PromptRequest,
+    key: Option<&str>,
+    context: &Context,
+) -> Outcome<PromptReceipt> {
+    let key = key.map_or_else(start::fresh_key, |key| Ok(key.to_owned()))?;
+    start::surely(context, async || context.client.prompt(session, request, Some(&key)).await).await
 }
 
 async fn send_and_wait(args: &Args, request: &PromptRequest, context: &Context) -> Outcome {
@@ -76,11 +87,9 @@ async fn send_and_wait(args: &Args, request: &PromptRequest, context: &Context) 
     let before = context.client.queue(&id).await?.cursor;
     // Whoever may not wait is told so before the prompt is sent.
     let stream = listen(context, &id, Some(&before)).await?;
-    let mut receipt = context.client.prompt(&id, request, args.key.as_deref()).await?;
-    if args.key.is_some() {
-        // The answer under a key is that of the first time: how far it came since is another question.
-        receipt = context.client.prompt_receipt(&receipt.prompt.parse()?).await?;
-    }
+    let receipt = send(&id, request, args.key.as_deref(), context).await?;
+    // The answer may be that of an earlier time under the same key: how far it came since is another question.
+    let receipt = context.client.prompt_receipt(&receipt.prompt.parse()?).await?;
     if receipt.held_by.is_some() {
         context.out.note(sentence(&receipt, &args.session).trim_end());
     }

@@ -4,6 +4,7 @@ use std::fmt::Display;
 use std::time::Duration;
 
 use super::Face;
+use crate::clock;
 use crate::failure::Outcome;
 use crate::out::Out;
 use crate::style::Style;
@@ -111,7 +112,9 @@ impl<'a> Screen<'a> {
         }
         let Some((what, hint)) = under_way else { return self.clear_line() };
         let dot = self.style.signs().dot;
-        let line = self.style.dim(&format!("{dot} {what} {}s {dot} {hint}", self.quiet_beats));
+        let line = self
+            .style
+            .dim(&format!("{dot} {what} {} {dot} {hint}", clock::span(1000 * i64::from(self.quiet_beats))));
         self.out.raw(format!("{CLEAR_LINE}{line}").as_bytes())?;
         self.line = Line::UnderWay;
         Ok(())

@@ -67,6 +67,18 @@ pub struct PartRuling {
     pub rules: Vec<(Effect, Arc<Rule>)>,
 }
 
+impl Ruling {
+    /// Why, for people: what the rule says of itself, or that it may deny what nobody can tell before it happens.
+    pub fn reason(&self) -> Option<String> {
+        let rule = self.rule.as_ref()?;
+        if rule.effect != Effect::Deny || self.effect != Some(Effect::Ask) {
+            return rule.reason.clone();
+        }
+        let part = self.parts.iter().find(|part| part.effect == self.effect)?;
+        Some(format!("the rule may deny it: {}", part.what))
+    }
+}
+
 impl Policy {
     /// Decides about a step.
     pub fn rule_on(&self, subject: &Subject<'_>, tool_use: &ToolUse) -> Ruling {

@@ -15,7 +15,7 @@ use crate::id::{AttemptNo, GateNo};
 use crate::json::Json;
 use crate::limits;
 use crate::notice::{Notice, NoticeKind};
-use crate::policy::{Effect, Layer, Rule, ToolKind, ToolUse};
+use crate::policy::{Effect, Layer, Rule, Ruling, ToolKind, ToolUse};
 use crate::redact::redact;
 use crate::time::{AwakeMs, BootId};
 
@@ -65,7 +65,7 @@ impl Step<'_> {
             input_hash: ask.input.hash(),
             rule: rule.as_ref().map_or_else(|| "agent".to_owned(), |rule| rule.id.clone()),
             risk: ruling.as_ref().map_or("unrated", |ruling| ruling.risk.word()).to_owned(),
-            rule_reason: rule.as_ref().and_then(|rule| rule.reason.clone()),
+            rule_reason: ruling.as_ref().and_then(Ruling::reason),
             before_turns: false,
             by_rule: bypass.is_some() || effect.is_some_and(|effect| effect != Effect::Ask),
             expiry: self.expiry(attempt),
@@ -251,6 +251,10 @@ impl Step<'_> {
         }
         // Nobody can mean a gate that was not committed when this was asked for.
         let tool_use = tool_use.ok_or(Rejection::UnknownGate { gate: gate.no })?;
+        if tool_use.untold && matches!(decision, Decision::Edit { .. }) {
+            let why = format!("{} needs more than the edited input says", gate.ask.tool).into();
+            return Err(Rejection::DecisionMismatch { gate: gate.no, why });
+        }
         let ruling = self.policy().rule_on(&self.state.subject(), tool_use);
         match ruling.rule {
             Some(rule) if ruling.effect == Some(Effect::Deny) => {

@@ -91,7 +91,7 @@ pub(super) async fn prepare(
         RuleScope::Workspace | RuleScope::User => {
             // Whether they can be written is told before anything is decided.
             let all = placed.clone();
-            rules::in_file(host, move |rules| rules.named(&all)).await?;
+            host.on_rules(move |rules| rules.check_add(&all)).await?;
             Ok(Always::User(placed))
         }
     }

@@ -11,8 +11,6 @@ use lockkeeper_api::{
     ErrorCode, PlacedRating, PlacedRule, RuleAdded, RuleFile, RuleList, RuleOwner, RuleQuery, RuleSays,
     RuleTest, Ruling, RulingPart,
 };
-use lockkeeper_core::audit::{AuditRecord, NOT_WRITTEN};
-use lockkeeper_core::json::Json as Text;
 use lockkeeper_core::manner::Handshake;
 use lockkeeper_core::policy::{self, Effect, Layer, RuleSpec, Subject};
 use lockkeeper_core::session::{Command, Event, Request, State as SessionState};
@@ -21,7 +19,7 @@ use super::always::Unwritten;
 use super::answer::{self, Answer, Failure, Json, Query};
 use super::{Peer, always, resolve};
 use crate::host::Host;
-use crate::rules::{self, Change, RuleFileState, Rules, Workspace};
+use crate::rules::{self, Change, RuleFileState, Unchanged, Workspace};
 use crate::session::Refused;
 
 pub(super) async fn list(State(host): State<Arc<Host>>, Query(query): Query<RuleQuery>) -> Answer {
@@ -60,7 +58,7 @@ pub(super) async fn add(
     }
     let cursor = host.store.head();
     let partly = if rule.effect == Effect::Allow { Vec::new() } else { unguarded(&host).await? };
-    let id = write(&host, &peer, rule).await?;
+    let id = host.write_rule(peer.to_string(), rule).await?;
     let added = RuleAdded { id, file: Some(host.rules.own().display().to_string()), partly };
     answer::json(StatusCode::CREATED, &added, cursor)
 }
@@ -87,50 +85,6 @@ async fn add_to(host: &Arc<Host>, peer: &Peer, session: &str, rule: RuleSpec) ->
     answer::json(StatusCode::CREATED, &RuleAdded { id: added, file: None, partly }, done.cursor)
 }
 
-/// Writes rules of the user; tells what they are called. It is in the audit before it is in the file, and is finished once it
-/// has begun, whether or not whoever asked is still there.
-async fn write(host: &Arc<Host>, peer: &Peer, rule: RuleSpec) -> Result<String, Failure> {
-    let (host, by) = (host.clone(), peer.to_string());
-    finished(&host.clone(), async move {
-        let named = in_file(&host, move |rules| rules.named(&[rule])).await?;
-        let mut ids = Vec::with_capacity(named.len());
-        for spec in &named {
-            let id = spec.compile(Layer::User, "0").map_err(|bad| unchanged(&bad.into()))?.id;
-            ids.push(id.clone());
-            let record = record(&host, &by, "rule.written", &id).saying(spec);
-            host.record(&record).await?;
-        }
-        let specs = named.clone();
-        match in_file(&host, move |rules| rules.add(&specs)).await {
-            Ok(ids) => Ok(ids.join(", ")),
-            Err(failure) => {
-                tell_undone(&host, &by, NOT_WRITTEN, &ids, &failure).await;
-                Err(failure)
-            }
-        }
-    })
-    .await
-}
-
-/// Takes a rule of the user out; see [`write()`].
-async fn take_out(host: &Arc<Host>, peer: &Peer, id: String) -> Result<(), Failure> {
-    let (host, by) = (host.clone(), peer.to_string());
-    finished(&host.clone(), async move {
-        let asked = id.clone();
-        in_file(&host, move |rules| rules.check_remove(&asked)).await?;
-        // What is in the file is wanted still, or it is committed that it is there.
-        until_written(&host, &id).await?;
-        host.record(&record(&host, &by, "rule.taken_out", &id)).await?;
-        let asked = id.clone();
-        let removed = in_file(&host, move |rules| rules.remove(&asked)).await;
-        if let Err(failure) = &removed {
-            tell_undone(&host, &by, "rule.not_taken_out", &[id], failure).await;
-        }
-        removed
-    })
-    .await
-}
-
 /// Waits until the session that a rule was made in has written it, for it would do so again.
 async fn until_written(host: &Arc<Host>, id: &str) -> Result<(), Failure> {
     let made_in = id.strip_prefix("user:").and_then(|name| name.split_once('.'));
@@ -154,39 +108,6 @@ async fn until_written(host: &Arc<Host>, id: &str) -> Result<(), Failure> {
     }
 }
 
-/// Runs something to its end, also if whoever waits for it goes away.
-async fn finished<T: Send + 'static>(
-    host: &Arc<Host>,
-    work: impl Future<Output = Result<T, Failure>> + Send + 'static,
-) -> Result<T, Failure> {
-    host.tasks.spawn(work).await.map_err(|error| defect(&error))?
-}
-
-/// Does something with the files of rules, where it may block.
-pub(super) async fn in_file<T: Send + 'static>(
-    host: &Arc<Host>,
-    act: impl FnOnce(&Rules) -> Result<T, Change> + Send + 'static,
-) -> Result<T, Failure> {
-    let host = host.clone();
-    let done = tokio::task::spawn_blocking(move || act(&host.rules)).await;
-    done.map_err(|error| defect(&error))?.map_err(|change| unchanged(&change))
-}
-
-/// What was recorded and did not happen is recorded too.
-async fn tell_undone(host: &Arc<Host>, by: &str, what: &str, rules: &[String], failure: &Failure) {
-    for id in rules {
-        let record = AuditRecord { why: Some(failure.0.detail.clone()), ..record(host, by, what, id) };
-        if let Err(refused) = host.record(&record).await {
-            tracing::error!(rule = id, ?refused, "the audit tells of a rule that was not changed");
-        }
-    }
-}
-
-fn record(host: &Host, by: &str, what: &str, rule: &str) -> AuditRecord {
-    let record = AuditRecord::new(host.clock.now().wall_ms, what, Some(by.to_owned()));
-    AuditRecord { rule: Some(rule.to_owned()), ..record }
-}
-
 pub(super) async fn remove(
     State(host): State<Arc<Host>>,
     ConnectInfo(peer): ConnectInfo<Peer>,
@@ -200,7 +121,9 @@ pub(super) async fn remove(
         host.command(&session, request, None).await?;
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
-    take_out(&host, &peer, id).await?;
+    // What is in the file is wanted still, or it is committed that it is there.
+    until_written(&host, &id).await?;
+    host.take_rule_out(peer.to_string(), id).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
@@ -241,7 +164,12 @@ pub(super) async fn test(State(host): State<Arc<Host>>, Json { value, .. }: Json
             let detail = format!("the tool {} of {name} takes more than a text: give its input", value.tool);
             Failure::new(ErrorCode::BodyInvalid, detail)
         })?,
-        (None, None) => Text::parse("{}")?,
+        (None, None) => {
+            return Err(Failure::new(
+                ErrorCode::BodyInvalid,
+                "neither input nor text is given: one has to say it",
+            ));
+        }
         (Some(_), Some(_)) => {
             return Err(Failure::new(ErrorCode::BodyInvalid, "input and text are both given: one says it"));
         }
@@ -335,20 +263,26 @@ fn shown(ruling: &policy::Ruling) -> Ruling {
     Ruling {
         effect: ruling.effect,
         rule: ruling.rule.as_ref().map(|rule| rule.id.clone()),
-        reason: ruling.rule.as_ref().and_then(|rule| rule.reason.clone()),
+        reason: ruling.reason(),
         risk: ruling.risk,
         parts: parts.collect(),
     }
 }
 
-fn unchanged(change: &Change) -> Failure {
-    let code = match change {
-        Change::Bad(_) | Change::File(_) | Change::TooLong(_) | Change::Inline(..) => ErrorCode::RuleInvalid,
-        Change::Taken(_) => ErrorCode::RuleNameTaken,
-        Change::Unknown(_) => ErrorCode::RuleNotFound,
-        Change::Unwritable { .. } => ErrorCode::Internal,
-    };
-    Failure::new(code, change.to_string())
+impl From<Unchanged> for Failure {
+    fn from(unchanged: Unchanged) -> Self {
+        let text = unchanged.to_string();
+        let code = match unchanged {
+            Unchanged::Rules(Change::Bad(_) | Change::File(_) | Change::TooLong(_) | Change::Inline(..)) => {
+                ErrorCode::RuleInvalid
+            }
+            Unchanged::Rules(Change::Taken(_)) => ErrorCode::RuleNameTaken,
+            Unchanged::Rules(Change::Unknown { .. }) => ErrorCode::RuleNotFound,
+            Unchanged::Rules(Change::Unwritable { .. }) | Unchanged::Defect(_) => ErrorCode::Internal,
+            Unchanged::Refused(refused) => return refused.into(),
+        };
+        Self::new(code, text)
+    }
 }
 
 pub(super) fn defect(error: &tokio::task::JoinError) -> Failure {

@@ -34,7 +34,7 @@ async fn a_pause_is_kept_until_it_ends_and_a_second_one_changes_its_reason_alone
 #[test]
 fn a_pause_that_cannot_be_read_is_damage_and_not_the_absence_of_one() -> Outcome {
     let store = MemoryStore::new();
-    store.keep_fact(FACT, Some("{}".to_owned()), Box::new(|_| {}));
+    store.keep_fact(FACT, Some("{}".to_owned()), &[], Box::new(|_| {}));
     store.flush()?;
     assert!(matches!(kept(&store), Err(StoreError::Damaged { .. })));
     Ok(())

@@ -22,6 +22,8 @@ const ADMIN: &str = "/etc/lockkeeper/rules.toml";
 #[derive(Debug)]
 pub(crate) struct Rules {
     home: Option<PathBuf>,
+    /// Whoever changes the user's for somebody, one at a time.
+    pub(super) changing: tokio::sync::Mutex<()>,
     files: [(Layer, PathBuf); 2],
     kept: Mutex<[Kept; 2]>,
     /// Those of workspaces, by where they were kept.
@@ -67,8 +69,8 @@ pub(crate) enum Change {
     Inline(String, PathBuf),
     #[error("a rule is called {0} already")]
     Taken(String),
-    #[error("you have no rule that is called {0}")]
-    Unknown(String),
+    #[error("you have no rule that is called {id}{}", advice.as_deref().map(|advice| format!("; {advice}")).unwrap_or_default())]
+    Unknown { id: String, advice: Option<String> },
     #[error("{path} cannot be written: {why}")]
     Unwritable { path: PathBuf, why: io::Error },
 }
@@ -91,6 +93,7 @@ impl Rules {
         let user = config.with_file_name("rules.toml");
         let rules = Self {
             home: env::var_os("HOME").map(PathBuf::from).filter(|home| home.is_absolute()),
+            changing: tokio::sync::Mutex::default(),
             files: [(Layer::Admin, admin), (Layer::User, user)],
             kept: Mutex::default(),
             projects: Mutex::default(),
@@ -172,24 +175,34 @@ impl Rules {
         })
     }
 
-    /// The names that rules would have below those of the user, if they can be written there.
-    pub(crate) fn named(&self, specs: &[RuleSpec]) -> Result<Vec<RuleSpec>, Change> {
+    /// Whether rules can be written below those of the user, whatever they are called then.
+    pub(crate) fn check_add(&self, specs: &[RuleSpec]) -> Result<(), Change> {
         let kept = self.look();
         let [_, user] = &*kept;
-        let named = named(user, specs)?;
-        self.with(&named)?;
-        let [_, (_, path)] = &self.files;
-        can_write(path).map_err(|why| Change::Unwritable { path: path.clone(), why })?;
-        Ok(named)
+        self.can_put(&named(user, specs, 0)?)
     }
 
-    /// Writes rules below those of the user, all or none; tells what they are called.
-    pub(crate) fn add(&self, specs: &[RuleSpec]) -> Result<Vec<String>, Change> {
+    /// A rule that can be written below those of the user, with a name: if it has none, a number after `last`.
+    pub(crate) fn named(&self, spec: RuleSpec, last: u32) -> Result<RuleSpec, Change> {
+        let kept = self.look();
+        let [_, user] = &*kept;
+        let named = named(user, std::slice::from_ref(&spec), last)?;
+        self.can_put(&named)?;
+        Ok(named.into_iter().next().unwrap_or(spec))
+    }
+
+    fn can_put(&self, named: &[RuleSpec]) -> Result<(), Change> {
+        self.with(named)?;
+        let [_, (_, path)] = &self.files;
+        can_write(path).map_err(|why| Change::Unwritable { path: path.clone(), why })
+    }
+
+    /// Writes a rule that has a name below those of the user.
+    pub(crate) fn add(&self, spec: RuleSpec) -> Result<(), Change> {
         let mut kept = self.look();
         let [_, user] = &mut *kept;
-        let named = named(user, specs)?;
-        self.put(user, &named)?;
-        named.iter().map(|spec| Ok(spec.compile(Layer::User, "0")?.id)).collect()
+        let named = named(user, &[spec], 0)?;
+        self.put(user, &named)
     }
 
     /// Writes a rule that has a name, unless it is there as it is.
@@ -197,7 +210,7 @@ impl Rules {
         let mut kept = self.look();
         let [_, user] = &mut *kept;
         let is_there = user.file.rules.iter().any(|rule| rule.spec == spec);
-        if is_there { Ok(()) } else { self.put(user, &named(user, &[spec])?) }
+        if is_there { Ok(()) } else { self.put(user, &named(user, &[spec], 0)?) }
     }
 
     fn put(&self, user: &mut Kept, named: &[RuleSpec]) -> Result<(), Change> {
@@ -240,32 +253,42 @@ impl Rules {
         user.file.rules.iter().any(|rule| rule.first().is_some_and(|rule| rule.id == id))
     }
 
+    /// Whether a rule of this name is in the file of the user, as it is.
+    pub(super) fn has_as(&self, id: &str, spec: &RuleSpec) -> bool {
+        let [_, user] = &*self.look();
+        user.file
+            .rules
+            .iter()
+            .any(|rule| rule.first().is_some_and(|rule| rule.id == id) && rule.spec == *spec)
+    }
+
     /// Takes a rule of the user out of their file. Its other lines stay as they are.
     pub(crate) fn remove(&self, id: &str) -> Result<(), Change> {
         let [_, (_, path)] = &self.files;
         let mut kept = self.look();
         let [_, user] = &mut *kept;
-        let (text, file) = self.text_without(user, id)?;
+        let (text, file, _) = self.text_without(user, id)?;
         write(path, &text).map_err(|why| Change::Unwritable { path: path.clone(), why })?;
         *user = Kept { seen: seen(path), file: Arc::new(file), error: None };
         Ok(())
     }
 
-    /// Whether a rule of the user can be taken out of their file.
-    pub(crate) fn check_remove(&self, id: &str) -> Result<(), Change> {
+    /// What a rule of the user says that can be taken out of their file.
+    pub(crate) fn check_remove(&self, id: &str) -> Result<RuleSpec, Change> {
         let kept = self.look();
         let [_, user] = &*kept;
-        self.text_without(user, id).map(drop)
+        self.text_without(user, id).map(|(_, _, spec)| spec)
     }
 
-    fn text_without(&self, user: &Kept, id: &str) -> Result<(String, RuleFile), Change> {
+    /// The file of the user without a rule, and what that says.
+    fn text_without(&self, user: &Kept, id: &str) -> Result<(String, RuleFile, RuleSpec), Change> {
         let [_, (_, path)] = &self.files;
         if let Some(error) = &user.error {
             return Err(error.clone().into());
         }
-        let mut rules = user.file.rules.iter();
-        let at = rules.position(|rule| rule.first().is_some_and(|rule| rule.id == id));
-        let at = at.ok_or_else(|| Change::Unknown(id.to_owned()))?;
+        let mut rules = user.file.rules.iter().enumerate();
+        let found = rules.find(|(_, rule)| rule.first().is_some_and(|rule| rule.id == id));
+        let Some((at, rule)) = found else { return Err(unknown(user, id)) };
         let unwritable = |why: io::Error| Change::Unwritable { path: path.clone(), why };
         let text = file::text_of(path).map_err(unwritable)?.unwrap_or_default();
         let mut document: toml_edit::DocumentMut =
@@ -278,7 +301,7 @@ impl Rules {
         document.set_trailing(above + &behind);
         let text = document.to_string();
         let file = file::parse(&text, path, Layer::User, self.home.as_deref())?;
-        Ok((text, file))
+        Ok((text, file, rule.spec.clone()))
     }
 
     /// What holds, after a look at the files. One that cannot be understood leaves what held before, and says so.
@@ -308,8 +331,26 @@ fn seen(path: &Path) -> Option<Seen> {
     Some(Seen { inode: meta.ino(), len: meta.len(), changed })
 }
 
-/// The same rules, each with a name that is free.
-fn named(user: &Kept, specs: &[RuleSpec]) -> Result<Vec<RuleSpec>, Change> {
+/// That the user has no such rule, and what may be meant.
+fn unknown(user: &Kept, id: &str) -> Change {
+    let own = format!("{}:{id}", Layer::User);
+    let advice = match id.split_once(':') {
+        None if user.file.rules.iter().any(|rule| rule.first().is_some_and(|rule| rule.id == own)) => {
+            Some(format!("{own} is one"))
+        }
+        Some((layer, _)) if layer == Layer::Session.word() => {
+            Some("that of a session is taken away with `lk rules rm --session REF`".to_owned())
+        }
+        Some((layer, _)) if layer == Layer::Admin.word() || layer == Layer::Project.word() => {
+            Some("those of an administrator or a workspace are changed in their files".to_owned())
+        }
+        None | Some(_) => None,
+    };
+    Change::Unknown { id: id.to_owned(), advice }
+}
+
+/// The same rules, each with a name that is free: those that have none a number after `last`.
+fn named(user: &Kept, specs: &[RuleSpec], last: u32) -> Result<Vec<RuleSpec>, Change> {
     if let Some(error) = &user.error {
         return Err(error.clone().into());
     }
@@ -319,8 +360,8 @@ fn named(user: &Kept, specs: &[RuleSpec]) -> Result<Vec<RuleSpec>, Change> {
     let mut named = Vec::with_capacity(specs.len());
     for spec in specs {
         // A name that stays whatever is written before it.
-        let numbered = (1..=called.len() + 1).map(|no| format!("r{no}"));
-        let free = || numbered.clone().find(|name| !called.contains(&format!("{}:{name}", Layer::User)));
+        let mut numbered = (u64::from(last) + 1..).map(|no| format!("r{no}"));
+        let free = || numbered.find(|name| !called.contains(&format!("{}:{name}", Layer::User)));
         let spec = RuleSpec { name: spec.name.clone().or_else(free), ..spec.clone() };
         let id = spec.compile(Layer::User, "0")?.id;
         if !called.insert(id.clone()) {

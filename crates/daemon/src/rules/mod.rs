@@ -2,11 +2,13 @@
 //!
 //! See `docs/design/0005-gates.md`. What a rule means is the core's (`policy`); here are files.
 
+mod changes;
 mod file;
 mod kept;
 mod leads;
 mod project;
 
+pub(crate) use changes::Unchanged;
 pub use file::RulesError;
 pub use kept::check_rules;
 pub(crate) use kept::{Change, RuleFileState, Rules};

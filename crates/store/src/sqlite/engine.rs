@@ -325,9 +325,8 @@ impl SqliteEngine {
                 _ if let Some(why) = spoilers.get(&at) => Ok(Appended::Refused { why: why.clone() }),
                 Change::Append(append) => self.append(append),
                 Change::Remove(removal) => self.remove(removal),
-                Change::Record(record) => self.record_alone(record),
                 Change::ForgetKeys { before_wall_ms } => self.forget_keys(*before_wall_ms),
-                Change::KeepFact { name, value } => self.keep_fact(name, value.as_deref()),
+                Change::KeepFact { name, value, records } => self.keep_fact(name, value.as_deref(), records),
             };
             answers.push(answer.map_err(|error| Failure::of_item(at, error))?);
         }

@@ -28,7 +28,7 @@ use crate::append::{Append, Done, Epoch, Ingested, KeyEntry, Removal};
 use crate::audit::{AuditPage, AuditQuery};
 use crate::cursor::Cursor;
 use crate::error::StoreError;
-use crate::prepare::{Change, prepare, recorded};
+use crate::prepare::{Change, kept, prepare};
 use crate::query::{EventQuery, Found, GateFilter, GatePage, RawPage, View, ViewFilter};
 use crate::row::SessionRow;
 use crate::store::{Health, Integrity, Store};
@@ -126,16 +126,12 @@ impl Store for SqliteStore {
         self.writer.submit(vec![Change::Remove(removal)], done);
     }
 
-    fn record(&self, record: &AuditRecord, done: Done) {
-        self.writer.submit(vec![recorded(record)], done);
-    }
-
     fn forget_keys(&self, before_wall_ms: i64, done: Done) {
         self.writer.submit(vec![Change::ForgetKeys { before_wall_ms }], done);
     }
 
-    fn keep_fact(&self, name: &'static str, value: Option<String>, done: Done) {
-        self.writer.submit(vec![Change::KeepFact { name, value }], done);
+    fn keep_fact(&self, name: &'static str, value: Option<String>, records: &[AuditRecord], done: Done) {
+        self.writer.submit(vec![kept(name, value, records)], done);
     }
 
     fn flush(&self) -> Result<(), StoreError> {

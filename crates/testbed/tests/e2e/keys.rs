@@ -1,8 +1,15 @@
 //! Idempotency keys.
 
+use std::io::{Read as _, Write as _};
+use std::net::Shutdown;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::sync::mpsc;
+use std::thread::JoinHandle;
+use std::{fs, io};
+
 use serde_json::{Value, json};
 
-use crate::support::{Failure, Fallible, SHORT, Spec, ensure, with_daemon};
+use crate::support::{Failure, Fallible, Home, SHORT, Spec, ensure, with_daemon};
 
 #[test]
 fn a_repeated_request_gets_the_same_receipt_and_does_nothing_also_after_a_restart() -> Fallible {
@@ -27,6 +34,68 @@ fn a_repeated_request_gets_the_same_receipt_and_does_nothing_also_after_a_restar
         api.get(&format!("/v1/sessions/{id}?wait=idle&timeout=60000"))?;
         let turns = api.get(&format!("/v1/sessions/{id}/turns"))?;
         assert_eq!(turns["items"].as_array().map(Vec::len), Some(2), "{turns}");
+        Ok(())
+    })
+}
+
+/// Stands between `lk` and the daemon from now on, and keeps the first answer to a `POST` from `lk`: as if the daemon had died
+/// after its commit.
+fn swallow_an_answer(home: &Home) -> Fallible<JoinHandle<io::Result<()>>> {
+    let behind = home.data().join("behind.sock");
+    fs::rename(home.socket(), &behind)?;
+    let listener = UnixListener::bind(home.socket())?;
+    let (socket, place) = (home.socket(), behind.clone());
+    Ok(std::thread::spawn(move || {
+        for client in listener.incoming() {
+            let (mut client, mut daemon) = (client?, UnixStream::connect(&behind)?);
+            let (mut read, mut written) = (client.try_clone()?, daemon.try_clone()?);
+            let (tell, told) = mpsc::channel();
+            std::thread::spawn(move || {
+                let mut bytes = [0; 16384];
+                loop {
+                    let count = read.read(&mut bytes)?;
+                    // Whoever listens has gone after the first of them.
+                    let _ = tell.send(bytes.starts_with(b"POST "));
+                    if count == 0 {
+                        return written.shutdown(Shutdown::Write);
+                    }
+                    written.write_all(&bytes[..count])?;
+                }
+            });
+            if told.recv().unwrap_or(false) {
+                // It is committed once it answers.
+                let _ = daemon.read(&mut [0; 16384])?;
+                fs::rename(&place, &socket)?;
+                client.shutdown(Shutdown::Both)?;
+                return Ok(());
+            }
+            std::thread::spawn(move || io::copy(&mut daemon, &mut client));
+        }
+        Ok(())
+    }))
+}
+
+#[test]
+fn what_was_sent_to_a_daemon_that_dies_before_it_answers_is_done_once() -> Fallible {
+    with_daemon(SHORT, |home| {
+        let session = home.session(&Spec::kept())?;
+        let dir = home.workspace().display().to_string();
+        for arguments in [
+            &["send", &session.id, "--wait", "SAY once"][..],
+            &["send", &session.id, "SAY once"],
+            &["run", "-a", "demo", "-C", &dir, "-d", "hello"],
+        ] {
+            let swallowed = swallow_an_answer(home)?;
+            let output = home.lk(arguments).output()?;
+            swallowed.join().map_err(|_| Failure::new("the one between ended badly"))??;
+            let said = String::from_utf8_lossy(&output.stderr).into_owned();
+            ensure!(output.status.success() && said.contains("; asking again"), "{arguments:?}: {said}");
+        }
+        session.wait("idle")?;
+        let turns = home.api().get(&session.path("/turns"))?;
+        assert_eq!(turns["items"].as_array().map(Vec::len), Some(2), "{turns}");
+        let sessions = home.api().get("/v1/sessions?all=true")?;
+        assert_eq!(sessions["items"].as_array().map(Vec::len), Some(2), "{sessions}");
         Ok(())
     })
 }

@@ -3,7 +3,6 @@
 use std::io::{self, BufRead as _, BufReader};
 use std::path::Path;
 
-use anyhow::Context as _;
 use lockkeeper_api::{AUDIT_FIRST, AuditEntry, Json};
 use serde::Deserialize;
 
@@ -23,12 +22,16 @@ struct Line {
 /// What was exported to a file.
 pub(super) fn read(file: &Path) -> Outcome<Vec<AuditEntry>> {
     let name = file.display();
-    let open = || std::fs::File::open(file).with_context(|| format!("failed to read {name}"));
-    let reader: Box<dyn io::Read> =
-        if file.as_os_str() == "-" { Box::new(io::stdin()) } else { Box::new(open()?) };
+    // It ends otherwise than records that were altered.
+    let unread = |error: io::Error| Failure::usage(format!("{name} cannot be read: {error}"));
+    let reader: Box<dyn io::Read> = if file.as_os_str() == "-" {
+        Box::new(io::stdin())
+    } else {
+        Box::new(std::fs::File::open(file).map_err(unread)?)
+    };
     let mut entries = Vec::new();
     for (at, line) in (1..).zip(BufReader::new(reader).lines()) {
-        let line: String = line.with_context(|| format!("failed to read {name}"))?;
+        let line: String = line.map_err(unread)?;
         if line.trim().is_empty() {
             continue;
         }

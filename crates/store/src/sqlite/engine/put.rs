@@ -216,11 +216,6 @@ impl SqliteEngine {
         Ok(Appended::Ok { last: Cursor(self.head), seq })
     }
 
-    pub(super) fn record_alone(&self, record: &str) -> rusqlite::Result<Appended> {
-        self.record(record)?;
-        Ok(Appended::Ok { last: Cursor(self.head), seq: 0 })
-    }
-
     fn record(&self, record: &str) -> rusqlite::Result<()> {
         let last = "SELECT no, CAST(hash AS TEXT) FROM audit ORDER BY no DESC LIMIT 1";
         let mut last = self.conn.prepare_cached(last)?;
@@ -236,7 +231,15 @@ impl SqliteEngine {
         Ok(Appended::Ok { last: Cursor(self.head), seq: 0 })
     }
 
-    pub(super) fn keep_fact(&self, name: &str, value: Option<&str>) -> rusqlite::Result<Appended> {
+    pub(super) fn keep_fact(
+        &self,
+        name: &str,
+        value: Option<&str>,
+        records: &[String],
+    ) -> rusqlite::Result<Appended> {
+        for record in records {
+            self.record(record)?;
+        }
         let key = read::meta_key(name);
         match value {
             Some(value) => {

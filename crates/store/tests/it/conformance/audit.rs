@@ -36,7 +36,12 @@ fn assert_chain(entries: &[AuditEntry]) {
 
 fn alone(store: &dyn Store, record: &AuditRecord) -> Appended {
     let (tell, told) = mpsc::channel();
-    store.record(record, Box::new(move |answer| tell.send(answer).unwrap()));
+    store.keep_fact(
+        "audited",
+        Some(record.what.clone()),
+        std::slice::from_ref(record),
+        Box::new(move |answer| tell.send(answer).unwrap()),
+    );
     told.recv().unwrap().unwrap().pop().unwrap()
 }
 

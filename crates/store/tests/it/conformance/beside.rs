@@ -71,7 +71,12 @@ pub(super) fn the_last_keys_of_a_scope_are_listed(place: &dyn Place) {
 /// Keeps a fact and tells what became of that.
 fn keep(store: &dyn Store, value: Option<&str>) -> Appended {
     let (tell, told) = mpsc::channel();
-    store.keep_fact("weather", value.map(str::to_owned), Box::new(move |result| tell.send(result).unwrap()));
+    store.keep_fact(
+        "weather",
+        value.map(str::to_owned),
+        &[],
+        Box::new(move |result| tell.send(result).unwrap()),
+    );
     told.recv_timeout(PATIENCE).unwrap().unwrap().pop().unwrap()
 }
 

@@ -359,6 +359,9 @@ fn what_a_rule_denies_by_now_is_not_let_go_on_by_a_decision() -> Fallible {
         let deny = json!({"effect": "deny", "command": "rm *", "reason": "keep it"});
         home.api().post("/v1/rules", &deny)?;
         let gate = last_gate(&session)?;
+        let nothing = session.decide(&gate, &json!({"decision": "edit", "input": {}}))?;
+        nothing.is_problem(422, "decision_mismatch")?;
+        ensure!(nothing.text().contains("Bash needs more than the edited input says"), "{}", nothing.text());
         let edit = json!({"decision": "edit", "input": {"command": "rm x"}});
         let refused = session.decide(&gate, &edit)?;
         refused.is_problem(409, "decision_denied")?;

@@ -122,7 +122,7 @@ fn a_step_is_tried_out_without_taking_it() -> Fallible {
             (json!({"tool": "Bash", "input": {"command": "git log | git x"}}), "allow", "user:git"),
             (json!({"tool": "Bash", "text": "git status && rm x"}), "", ""),
             (json!({"tool": "Read", "text": "/etc/hosts"}), "", ""),
-            (json!({"tool": "mcp__x__y"}), "", ""),
+            (json!({"tool": "mcp__x__y", "input": {}}), "", ""),
         ] {
             let mut body = step.clone();
             body["dir"] = dir.clone().into();
@@ -150,6 +150,7 @@ fn o46_a_step_that_cannot_be_tried_out_is_refused() -> Fallible {
             (json!({"text": "ls"}), 422, "body_invalid"),
             (json!({"tool": "Bash", "text": "ls", "tooool": 1}), 422, "body_invalid"),
             (json!({"tool": "Bash", "text": "ls", "input": {"command": "ls"}}), 422, "body_invalid"),
+            (json!({"tool": "Bash"}), 422, "body_invalid"),
             (json!({"tool": "AskUserQuestion", "text": "ls"}), 422, "body_invalid"),
             (json!({"tool": "Bash", "text": "ls", "dir": "here"}), 422, "body_invalid"),
             (json!({"tool": "Bash", "text": "ls", "session": "here", "dir": "/"}), 422, "body_invalid"),

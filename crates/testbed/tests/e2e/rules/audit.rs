@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use serde_json::{Value, json};
 
 use super::{VERSIONS, asked, asking, kept, with_rules, write};
-use crate::support::{Fallible, Home, ensure};
+use crate::support::{Failure, Fallible, Home, ensure};
 
 const NO_EDITS: &str = "[[rule]]\nname = \"no-edits\"\neffect = \"deny\"\ntool = \"Edit\"\n";
 
@@ -122,6 +122,59 @@ fn what_changes_what_agents_may_do_is_recorded() -> Fallible {
         let said =
             json!({"name": "no", "effect": "deny", "tool": "Bash", "reason": "it is password=[redacted]"});
         assert_eq!(all[3]["record"]["spec"], said);
+        Ok(())
+    })
+}
+
+/// The last record about a rule.
+fn last_about(home: &Home, rule: &str) -> Fallible<String> {
+    let about = entries(home, "")?.into_iter().rfind(|entry| entry["record"]["rule"] == rule);
+    Ok(about.map(|entry| entry["record"]["what"].as_str().unwrap_or_default().to_owned()).unwrap_or_default())
+}
+
+#[test]
+fn the_audit_tells_of_rules_what_the_file_says_whenever_the_daemon_is_killed() -> Fallible {
+    with_rules("", |home| {
+        let file = || fs::read_to_string(home.user_rules());
+        // Without a pause: it is killed in the moment in which it is seen.
+        let until = |name: &str, there: bool| {
+            for _ in 0..1_000_000 {
+                if file()?.contains(name) == there {
+                    return Ok(());
+                }
+            }
+            Err(Failure::new("the file stays as it is"))
+        };
+        let mut killed_before = [0, 0];
+        for round in 0..8 {
+            let name = format!("rule{round}");
+            let (id, path) = (format!("user:{name}"), format!("/v1/rules/user:{name}"));
+            let rule = json!({"effect": "ask", "tool": "Bash", "name": name});
+            // Whether it hears the answer is nothing that matters here.
+            std::thread::scope(|threads| {
+                threads.spawn(|| home.api().post("/v1/rules", &rule).is_ok());
+                until(&name, true)?;
+                home.crash_and_start()
+            })?;
+            assert_eq!(last_about(home, &id)?, "rule.written", "round {round}");
+            std::thread::scope(|threads| {
+                threads.spawn(|| home.api().send("DELETE", &path, &[], None).is_ok());
+                // Every other time as soon as it may have begun.
+                if round % 2 == 0 {
+                    until(&name, false)?;
+                }
+                home.crash_and_start()
+            })?;
+            let is_there = file()?.contains(&name);
+            killed_before[usize::from(is_there)] += 1;
+            let told = last_about(home, &id)?;
+            let allowed =
+                if is_there { &["rule.written", "rule.not_taken_out"][..] } else { &["rule.taken_out"] };
+            ensure!(allowed.contains(&told.as_str()), "round {round}: {told}, and there is {is_there}");
+        }
+        ensure!(killed_before[0] >= 4, "{killed_before:?}");
+        let (code, said, _) = lk(home, &["audit", "verify"])?;
+        ensure!(code == 0, "{said}");
         Ok(())
     })
 }

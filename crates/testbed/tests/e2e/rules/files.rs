@@ -6,7 +6,7 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use super::{VERSIONS, asked, asking, content, kept, only_gate, outcomes, with_rules, write};
-use crate::support::{Fallible, Home, SHORT, Session, Spec, ensure, kill, with_home};
+use crate::support::{Failure, Fallible, Home, SHORT, Session, Spec, ensure, kill, with_home};
 
 const NO_WRITING: &str = "[[rule]]\nname = \"no-writing\"\neffect = \"deny\"\ntool = \"Write\"\n";
 const UNRELATED: &str = "[[rule]]\nname = \"unrelated\"\neffect = \"ask\"\ntool = \"NotebookEdit\"\n";
@@ -271,7 +271,7 @@ fn rules_that_would_be_too_many_to_be_read_again_are_not_written() -> Fallible {
                 break;
             }
         }
-        let refused = refused.ok_or_else(|| crate::support::Failure::new("all were written"))?;
+        let refused = refused.ok_or_else(|| Failure::new("all were written"))?;
         refused.is_problem(422, "rule_invalid")?;
         ensure!(refused.text().contains("rules have at most"), "{}", refused.text());
         home.crash_and_start()?;
@@ -295,7 +295,19 @@ fn comments_stay_when_a_rule_is_taken_out_and_what_is_written_inline_is_told() -
         ensure!(answer.text().contains("take it out of"), "{}", answer.text());
         assert_eq!(fs::read_to_string(home.user_rules())?, inline);
         fs::write(home.user_rules(), "[[rating]]\nname = \"r1\"\nrisk = \"low\"\ntool = \"A\"\n")?;
-        assert_eq!(home.api().post("/v1/rules", &json!({"effect": "ask", "tool": "B"}))?["id"], "user:r2");
+        let number = || {
+            Ok::<_, Failure>(
+                home.api().post("/v1/rules", &json!({"effect": "ask", "tool": "B"}))?["id"].clone(),
+            )
+        };
+        assert_eq!(number()?, "user:r2");
+        // The audit would mean two rules by one name.
+        assert_eq!(home.api().send("DELETE", "/v1/rules/user:r2", &[], None)?.status, 204);
+        home.crash_and_start()?;
+        assert_eq!(number()?, "user:r3");
+        let unknown = home.api().send("DELETE", "/v1/rules/r3", &[], None)?;
+        unknown.is_problem(404, "rule_not_found")?;
+        ensure!(unknown.text().contains("user:r3 is one"), "{}", unknown.text());
         Ok(())
     })
 }
