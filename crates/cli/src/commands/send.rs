@@ -1,8 +1,9 @@
 //! `lk send`: queues a prompt.
 
-use lockkeeper_api::id::ClaimNo;
+use lockkeeper_api::id::{ClaimNo, PromptNo};
 use lockkeeper_api::{
-    Claim, ClaimQuery, Cursor, InnerReference, PromptReceipt, PromptRequest, PromptState, Reference,
+    Claim, ClaimQuery, Cursor, EventBody, EventQuery, InnerReference, PromptReceipt, PromptRequest,
+    PromptState, Reference,
 };
 
 use super::own_claim::{self, OwnClaim};
@@ -93,15 +94,21 @@ async fn send_and_wait(args: &Args, request: &PromptRequest, context: &Context) 
     if receipt.held_by.is_some() {
         context.out.note(sentence(&receipt, &args.session).trim_end());
     }
-    let (after, stream) = match receipt.state {
-        PromptState::Accepted => (before, stream),
-        // A key that was used before: its turn may be over already.
+    let prompt: InnerReference<PromptNo> = receipt.prompt.parse()?;
+    let earlier = match receipt.state {
+        PromptState::Accepted => None,
         PromptState::Written | PromptState::Started | PromptState::Ended | PromptState::Dropped => {
-            (Cursor::start(), listen(context, &id, Some(&Cursor::start())).await?)
+            earlier_beginning(context, &id, prompt.no, &before).await?
+        }
+    };
+    let (after, stream) = match earlier {
+        None => (before, stream),
+        Some(beginning) => {
+            let stream = listen(context, &id, Some(&beginning)).await?;
+            (beginning, stream)
         }
     };
     let session = context.client.session(&id).await?;
-    let prompt: InnerReference<_> = receipt.prompt.parse()?;
     let face = if context.out.terminal { Face::Output } else { Face::Answer };
     let plan = Plan {
         goal: Goal::Turn(prompt.no),
@@ -112,6 +119,55 @@ async fn send_and_wait(args: &Args, request: &PromptRequest, context: &Context) 
         after,
     };
     follow_on(context, session, plan, &[], stream).await
+}
+
+/// Right before the turn of a prompt that was sent before, under the same key; none if it was accepted after this.
+async fn earlier_beginning(
+    context: &Context,
+    session: &Reference,
+    prompt: PromptNo,
+    before: &Cursor,
+) -> Outcome<Option<Cursor>> {
+    let (mut beginning, mut accepted_at) = (None, None);
+    for begun in [before, &Cursor::start()] {
+        let mut after = begun.clone();
+        loop {
+            let kinds = "prompt.accepted,prompt.dropped,turn.started,turn.ended";
+            let query = EventQuery {
+                after: Some(after.to_string()),
+                kind: Some(kinds.to_owned()),
+                ..EventQuery::default()
+            };
+            let page = context.client.events(Some(session), &query).await?;
+            for event in &page.items {
+                match event.body() {
+                    Ok(EventBody::PromptAccepted { prompt: accepted }) if accepted.no == prompt => {
+                        if begun == before {
+                            return Ok(None);
+                        }
+                        accepted_at = Some(event.cursor.clone());
+                        beginning.clone_from(&accepted_at);
+                    }
+                    Ok(EventBody::PromptDropped { prompt: dropped, .. }) if dropped == prompt => {
+                        return Ok(accepted_at);
+                    }
+                    Ok(EventBody::TurnStarted { prompt: started, .. }) if started == prompt => {
+                        return Ok(beginning);
+                    }
+                    // What follows is still that of others before.
+                    Ok(EventBody::TurnEnded { .. }) => {
+                        beginning = beginning.map(|_| event.cursor.clone());
+                    }
+                    Ok(_) | Err(_) => {}
+                }
+            }
+            after = page.cursor;
+            if !page.more {
+                break;
+            }
+        }
+    }
+    Ok(beginning)
 }
 
 /// The claim that the prompt uses: the one that is named, else the one of the `lk claim` that this runs under.

@@ -149,6 +149,35 @@ fn a_prompt_that_is_sent_again_under_its_key_is_waited_for_to_the_same_end() -> 
 }
 
 #[test]
+fn whoever_waits_for_a_prompt_hears_of_its_turn_and_of_none_before() -> Fallible {
+    with_daemon(SHORT, |home| {
+        let session = home.session(&Spec::kept().prompt("SAY zero"))?;
+        session.wait("idle")?;
+        session.act("stop")?;
+        session.wait("end")?;
+        let others = ["zero", "first", "second", "third", "stopped"];
+        let send = |key: &str, word: &str| -> Fallible {
+            let said = format!("SAY {word}");
+            let output = home.lk(&["send", &session.id, "--key", key, "--wait", &said]).output()?;
+            let told = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert_eq!(
+                (output.status.code(), String::from_utf8(output.stdout)?),
+                (Some(0), format!("{word}\n")),
+                "{told}"
+            );
+            let other = others.iter().find(|other| **other != word && told.contains(**other));
+            ensure!(other.is_none(), "{word} is told of {other:?}: {told}");
+            Ok(())
+        };
+        for (key, word) in [("a", "first"), ("b", "second"), ("c", "third"), ("b", "second"), ("a", "first")]
+        {
+            send(key, word)?;
+        }
+        Ok(())
+    })
+}
+
+#[test]
 fn a_claim_that_is_asked_for_again_under_its_key_is_the_same() -> Fallible {
     with_daemon(SHORT, |home| {
         let session = home.session(&Spec::kept())?;
