@@ -352,7 +352,7 @@ mod tests {
             Rejection::RuleTaken { id: "session:a".to_owned() },
             Rejection::TooManyRules { limit: 1 },
             Rejection::UnknownGate { gate },
-            Rejection::GateDecided { gate, by: "b".to_owned() },
+            Rejection::GateDecided { gate, how: "denied", by: "b".to_owned() },
             Rejection::DecisionMismatch { gate, why: "w".into() },
             Rejection::RuleDenies { rule: "user:r".to_owned(), reason: Some("no".to_owned()) },
             Rejection::DecisionTooLong { limit: 1 },

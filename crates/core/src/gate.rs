@@ -241,6 +241,16 @@ pub enum Decision {
 }
 
 impl Decision {
+    /// The word for it in the past tense.
+    pub fn past(&self) -> &'static str {
+        match self {
+            Self::Allow => "allowed",
+            Self::Edit { .. } => "allowed with changes",
+            Self::Deny { .. } => "denied",
+            Self::Answer { .. } => "answered",
+        }
+    }
+
     /// Whether the step happens, with the input that it was asked about or with another one.
     pub fn lets_go_on(&self) -> bool {
         match self {

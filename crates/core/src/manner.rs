@@ -149,7 +149,9 @@ impl Unasked {
             Self::Edits => "it changes files unasked, by simple commands too, and asks before anything else",
             Self::Judged => "a model of its own judges which steps it asks about",
             Self::Listed => "it asks nobody: what its own settings do not allow it refuses",
-            Self::Everything => "it asks nobody: only rules hold its steps up",
+            Self::Everything => {
+                "it asks nobody: only rules hold its steps up, if there were any at its start"
+            }
         }
     }
 }

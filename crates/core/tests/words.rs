@@ -219,7 +219,7 @@ fn o46_every_rejection_has_a_code_of_its_own_and_says_what_is_wrong() {
         Rejection::StaleTurn { turn, outcome: Some("completed".to_owned()) },
         Rejection::UnknownTurn { turn },
         Rejection::UnknownGate { gate },
-        Rejection::GateDecided { gate, by: "ann".to_owned() },
+        Rejection::GateDecided { gate, how: "allowed", by: "ann".to_owned() },
         Rejection::DecisionMismatch { gate, why: "no".into() },
         Rejection::DecisionTooLong { limit },
         Rejection::UnknownPrompt { prompt },

@@ -188,12 +188,13 @@ impl Host {
         async { read.await.map_err(|_| Refused::GoingDown)? }
     }
 
-    /// Starts the task of a session whose state is at hand.
+    /// Starts the task of a session whose state is at hand; whether it has a process of which nothing is known yet.
     pub(crate) fn start(
         self: &Arc<Self>,
         adapter: &'static dyn Adapter,
         state: State,
         ingested: Option<lockkeeper_store::Ingested>,
+        unknown: bool,
     ) -> Handle {
         use tracing::Instrument as _;
         let (sender, mailbox) = mpsc::channel(limits::MAILBOX);
@@ -204,7 +205,7 @@ impl Host {
             return other.clone();
         }
         let span = tracing::info_span!("session", id = %state.id, name = state.profile.name.as_ref().map(lockkeeper_core::id::SessionName::as_str));
-        let task = Task::new(self.clone(), adapter, state, ingested, mailbox, live);
+        let task = Task::new(self.clone(), adapter, state, ingested, unknown, mailbox, live);
         awake.insert(handle.id.clone(), handle.clone());
         let running = self.tasks.spawn(task.run().instrument(span));
         let (host, id) = (self.clone(), handle.id.clone());
@@ -271,7 +272,9 @@ impl Host {
         .map_err(|error| Refused::Store(Arc::new(error)))?;
         let (state, ingested) = loaded.ok_or(Refused::Gone)?;
         let adapter = registry::find(state.profile.agent.as_str()).ok_or(Refused::Gone)?;
-        Ok(self.start(adapter, state, ingested))
+        // Nobody has looked after it meanwhile.
+        let unknown = state.process.attempt().is_some();
+        Ok(self.start(adapter, state, ingested, unknown))
     }
 
     /// Tells sessions that they got a slot. One that sleeps is woken for it. Sees to it that the memory is looked at again

@@ -143,7 +143,7 @@ impl Host {
                 self.tell_created(&state.id, &events, last);
                 self.names.settle(&state);
                 let done = Done { state: Arc::new(state.clone()), events, cursor: last, answer };
-                self.start(adapter, state, None);
+                self.start(adapter, state, None, false);
                 return Ok(Made::Now(done));
             }
             Ok(Appended::NameTaken { .. }) => {

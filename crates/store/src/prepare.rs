@@ -18,7 +18,7 @@ pub(crate) const REMOVED: &str = "session.removed";
 
 /// The version of what a snapshot means. To be raised when folding the same events gives another state of the same
 /// shape; another shape is noticed without it.
-pub(crate) const SNAPSHOT_FORMAT: i64 = 2;
+pub(crate) const SNAPSHOT_FORMAT: i64 = 3;
 
 /// One item for an engine.
 pub(crate) enum Change {

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use lockkeeper_api::client::ClientError;
 use lockkeeper_api::{Decision, DecisionRequest, Gate, Json};
 
 use super::always;
@@ -78,7 +79,14 @@ pub(super) async fn decide_all(
 pub(super) async fn decide(context: &Context, gate: &Gate, decision: Decision) -> Outcome<Gate> {
     let request =
         DecisionRequest { input_hash: Some(gate.input_hash.clone()), ..DecisionRequest::from(decision) };
-    Ok(context.client.decide(&refs::gate_reference(gate), &request).await?)
+    match context.client.decide(&refs::gate_reference(gate), &request).await {
+        Err(error @ ClientError::Broken { .. }) => {
+            // Nobody knows whether it was committed.
+            let title = refs::gate_title(gate);
+            Err(Failure::from(error).next(format!("it may have been decided; `lk gates {title}` tells")))
+        }
+        answer => Ok(answer?),
+    }
 }
 
 /// What was decided, and about what.

@@ -7,10 +7,10 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use clap::Subcommand;
-use lockkeeper_api::client::ClientError;
 use lockkeeper_api::id::{GateNo, SessionId};
 use lockkeeper_api::{
-    AuditEntry, AuditListQuery, AuditRecord, Json, Reference, Through, Time, ToolKind, ToolOutcome,
+    AUDIT_FIRST, AuditEntry, AuditListQuery, AuditRecord, Json, Reference, Through, Time, ToolKind,
+    ToolOutcome,
 };
 
 use super::rules;
@@ -22,7 +22,6 @@ use crate::exit;
 use crate::failure::Outcome;
 use crate::format::Shown;
 use crate::refs;
-use crate::start;
 use crate::style::{Ink, Style};
 use crate::table::{Cell, Table};
 use crate::view;
@@ -71,9 +70,18 @@ enum Action {
         #[arg(value_name = "FILE")]
         file: Option<PathBuf>,
         /// This hash, noted at an earlier time, has to be among those of the records
-        #[arg(long, value_name = "HASH")]
+        #[arg(long, value_name = "HASH", value_parser = hash)]
         includes: Option<String>,
     },
+}
+
+fn hash(text: &str) -> Result<String, String> {
+    let is_one = text.len() == AUDIT_FIRST.len() && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if is_one {
+        Ok(text.to_owned())
+    } else {
+        Err(format!("a hash has {} hexadecimal digits", AUDIT_FIRST.len()))
+    }
 }
 
 /// Runs the command.
@@ -82,7 +90,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
         None => list(&args.list, context).await,
         Some(Action::Ls(of)) => list(&of, context).await,
         Some(Action::Export { session, output }) => {
-            let Some(entries) = read(session.as_ref(), context).await? else { return Ok(exit::OK) };
+            let entries = read(session.as_ref(), context).await?;
             export::run(&entries, output, context)?;
             Ok(exit::OK)
         }
@@ -96,24 +104,14 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
     }
 }
 
-/// The records; none where no daemon runs, which it says.
-async fn read(session: Option<&Reference>, context: &Context) -> Outcome<Option<Vec<AuditEntry>>> {
+/// The records.
+async fn read(session: Option<&Reference>, context: &Context) -> Outcome<Vec<AuditEntry>> {
     let query = AuditListQuery { after: None, session: session.map(ToString::to_string) };
-    match context.client.audit(&query).await {
-        Ok(list) => Ok(Some(list.items)),
-        Err(ClientError::NoDaemon { .. }) => {
-            context.out.note(format!("no daemon runs; {}", start::advice("`lk daemon start` starts one")));
-            Ok(None)
-        }
-        Err(error) => Err(error.into()),
-    }
+    Ok(context.client.audit(&query).await?.items)
 }
 
 async fn list(of: &List, context: &Context) -> Outcome {
-    let Some(mut entries) = read(of.session.as_ref(), context).await? else {
-        of.shown.nothing(context)?;
-        return Ok(exit::OK);
-    };
+    let mut entries = read(of.session.as_ref(), context).await?;
     let unread = entries.iter().filter(|entry| entry.read().is_none()).count();
     if unread > 0 {
         let records = if unread == 1 { "record" } else { "records" };

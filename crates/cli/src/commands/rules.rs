@@ -4,7 +4,6 @@ use std::path::PathBuf;
 
 use clap::builder::NonEmptyStringValueParser;
 use clap::{ArgGroup, Subcommand};
-use lockkeeper_api::client::ClientError;
 use lockkeeper_api::id::AgentName;
 use lockkeeper_api::{
     Effect, Json, PlacedRule, Reference, Risk, RuleList, RuleOwner, RuleQuery, RuleSpec, RuleTest, Ruling,
@@ -187,9 +186,10 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
             })?;
             if !added.partly.is_empty() && shown.output == Format::Table {
                 context.out.note(format!(
-                    "what their agents do not ask about is held up from their next launch on: {}",
+                    "it does not hold up what the agents of these do not ask about, for they were started before there was such a rule: {}",
                     added.partly.join(", ")
                 ));
+                context.out.note("`lk stop REF` and then `lk resume REF` starts one again");
             }
             Ok(exit::OK)
         }
@@ -241,15 +241,7 @@ async fn try_out(test: Test, context: &Context) -> Outcome {
 
 async fn list(session: Option<Reference>, shown: Shown, context: &Context) -> Outcome {
     let query = RuleQuery { session: session.map(|session| session.to_string()) };
-    let list = match context.client.rules(&query).await {
-        Ok(list) => list,
-        Err(ClientError::NoDaemon { .. }) => {
-            context.out.note(format!("no daemon runs; {}", start::advice("`lk daemon start` starts one")));
-            shown.nothing(context)?;
-            return Ok(exit::OK);
-        }
-        Err(error) => return Err(error.into()),
-    };
+    let list = context.client.rules(&query).await?;
     if shown.output == Format::Table {
         crate::format::print_table(context, &table(&list))?;
         note(&list, context);

@@ -5,7 +5,6 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
-use lockkeeper_api::client::ClientError;
 use lockkeeper_api::{Delivery, DeliveryQuery, DeliveryState, Webhook, WebhookTest, WebhookTrial};
 
 use super::class_word;
@@ -15,7 +14,6 @@ use crate::escape;
 use crate::exit;
 use crate::failure::{Failure, Outcome};
 use crate::format::{Format, Shown};
-use crate::start;
 use crate::style::Ink;
 use crate::table::{Cell, Table};
 
@@ -83,9 +81,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
         }
         Some(Action::Deliveries { webhook, limit, shown }) => {
             let query = DeliveryQuery { webhook, limit };
-            let Some(list) = unless_none(context.client.deliveries(&query).await, shown, context)? else {
-                return Ok(exit::OK);
-            };
+            let list = context.client.deliveries(&query).await?;
             shown.list(context, &list.items, || deliveries(&list.items, shown.times()))?;
             note_none(list.items.is_empty(), "nothing came", shown, context);
             Ok(exit::OK)
@@ -94,9 +90,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
 }
 
 async fn list(shown: Shown, context: &Context) -> Outcome {
-    let Some(list) = unless_none(context.client.webhooks().await, shown, context)? else {
-        return Ok(exit::OK);
-    };
+    let list = context.client.webhooks().await?;
     shown.list(context, &list.items, || table(&list.items, shown.times()))?;
     let none =
         format!("no webhook is configured; [webhook.NAME] in {} makes one", context.places.config.display());
@@ -111,19 +105,6 @@ async fn list(shown: Shown, context: &Context) -> Outcome {
         context.out.note("nobody listens for them but the daemon's socket: webhooks.listen = \"127.0.0.1:8470\" in the configuration does");
     }
     Ok(exit::OK)
-}
-
-/// What a daemon answers; nothing where none runs.
-fn unless_none<T>(answer: Result<T, ClientError>, shown: Shown, context: &Context) -> Outcome<Option<T>> {
-    match answer {
-        Ok(answer) => Ok(Some(answer)),
-        Err(ClientError::NoDaemon { .. }) => {
-            context.out.note(format!("no daemon runs; {}", start::advice("`lk daemon start` starts one")));
-            shown.nothing(context)?;
-            Ok(None)
-        }
-        Err(error) => Err(error.into()),
-    }
 }
 
 fn note_none(empty: bool, note: &str, shown: Shown, context: &Context) {

@@ -507,6 +507,10 @@ impl State {
                 let profile = Arc::make_mut(&mut self.profile);
                 profile.model = model.cloned().or_else(|| profile.model.take());
                 profile.mode = mode.cloned().or_else(|| profile.mode.take());
+                if *result == SettingsResult::Applied {
+                    self.using_model = model.cloned().or_else(|| self.using_model.take());
+                    self.using_mode = mode.cloned().or_else(|| self.using_mode.take());
+                }
             }
             SettingsResult::Refused { .. } => {}
         }

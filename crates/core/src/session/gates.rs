@@ -204,11 +204,11 @@ impl Step<'_> {
         match &gate.state {
             // It is over, though nobody has looked yet.
             GateState::Open if self.has_expired(gate) => {
-                return Err(Rejection::GateDecided { gate: no, by: OURSELVES.to_owned() });
+                return Err(Rejection::GateDecided { gate: no, how: "denied", by: OURSELVES.to_owned() });
             }
             GateState::Open => {}
             GateState::Decided { verdict, .. } | GateState::Delivered { verdict } => {
-                return Err(Rejection::GateDecided { gate: no, by: verdict.by.clone() });
+                return Err(Rejection::gate_decided(no, verdict));
             }
             GateState::Withdrawn { .. } => return Err(Rejection::UnknownGate { gate: no }),
         }

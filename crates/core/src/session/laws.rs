@@ -1,4 +1,17 @@
-//! What holds after every step, whatever was put in.
+//! What holds after every step, whatever was put in: for the tests of the core, and for the simulator.
+//!
+//! A law that is broken ends the run by a panic that says which.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "whoever looks at laws is a test, and a broken one ends it"
+)]
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "a law looks for one kind among all; a new kind changes nothing"
+)]
+#![expect(clippy::missing_panics_doc, reason = "they are all about that")]
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,7 +31,7 @@ use crate::turn::Outcome;
 
 /// A status as the table of transitions tells it: cancelling for somebody, for something more urgent and for a deadline
 /// are three things there, and so is a process that ends after that while somebody goes on already.
-pub(super) fn label(state: &State) -> &'static str {
+pub fn label(state: &State) -> &'static str {
     let shown = status(state);
     if shown != Status::Interrupting {
         return shown.word();
@@ -42,7 +55,7 @@ pub(super) fn label(state: &State) -> &'static str {
 }
 
 /// The transitions that may be told. Whoever adds one has to say here why it is true.
-pub(super) const LEGAL: &[(&str, &[&str])] = &[
+pub const LEGAL: &[(&str, &[&str])] = &[
     ("(new)", &["starting", "suspended", /* for a slot */ "queued"]),
     (
         "suspended",
@@ -212,15 +225,16 @@ pub(super) const LEGAL: &[(&str, &[&str])] = &[
     ("stopped", &["starting", "queued"]),
 ];
 
-pub(super) fn is_legal(from: &str, to: &str) -> bool {
+/// Whether a change of status may be told.
+pub fn is_legal(from: &str, to: &str) -> bool {
     LEGAL.iter().any(|(legal, tos)| *legal == from && tos.contains(&to))
 }
 
 /// What the log told so far, as far as the laws need it.
 #[derive(Debug, Default, Clone)]
-pub(super) struct Laws {
+pub struct Laws {
     /// Whether printing and reading is left to others, for the sake of time.
-    pub(super) brief: bool,
+    pub brief: bool,
     folded: Option<State>,
     /// The status as it would be if every start of the daemon knew at once, and since when it has been that.
     lasting: Option<(Status, Stamp)>,
@@ -234,11 +248,13 @@ pub(super) struct Laws {
     turns: BTreeSet<TurnNo>,
     ended_turns: BTreeSet<TurnNo>,
     gates: BTreeMap<GateNo, &'static str>,
-    pub(super) transitions: BTreeSet<(&'static str, &'static str)>,
+    /// The changes of status that were told.
+    pub transitions: BTreeSet<(&'static str, &'static str)>,
 }
 
 impl Laws {
-    pub(super) fn created(&mut self, state: &State, log: &[Envelope]) {
+    /// Looks at a session that was just made.
+    pub fn created(&mut self, state: &State, log: &[Envelope]) {
         assert_eq!(log[0].event.kind(), "session.created");
         let folded = State::fold(&state.id, log).unwrap();
         assert_eq!(&folded, state, "the fold of the first events");
@@ -253,7 +269,8 @@ impl Laws {
         snapshot_stands(state);
     }
 
-    pub(super) fn stepped(
+    /// Looks at a step: the state before it, what was put in, what came of it, and the state after it.
+    pub fn stepped(
         &mut self,
         before: &State,
         input: &Input,
@@ -537,7 +554,7 @@ fn snapshot_stands(state: &State) {
 }
 
 /// What a state may look like between two steps.
-pub(super) fn stands(state: &State) {
+pub fn stands(state: &State) {
     let process = state.process.attempt();
     if let Life::Ended { .. } = state.life {
         assert!(status(state).is_end() && state.settled_since_boot);

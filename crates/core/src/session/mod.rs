@@ -15,6 +15,8 @@ mod evolve;
 mod exit;
 mod fold;
 mod gates;
+#[cfg(any(test, feature = "laws"))]
+pub mod laws;
 mod login;
 mod observation;
 mod observe;

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use thiserror::Error;
 
+use crate::gate::Verdict;
 use crate::id::{ClaimNo, GateNo, PromptNo, TurnNo};
 use crate::prompt::Class;
 
@@ -136,10 +137,12 @@ pub enum Rejection {
         gate: GateNo,
     },
     /// Somebody was first.
-    #[error("gate {gate} was decided by {by} already")]
+    #[error("gate {gate} was {how} by {by} already")]
     GateDecided {
         /// The gate.
         gate: GateNo,
+        /// What was decided, in the past tense.
+        how: &'static str,
         /// Who.
         by: String,
     },
@@ -194,6 +197,11 @@ pub enum Rejection {
 }
 
 impl Rejection {
+    /// That somebody was first at a gate.
+    pub fn gate_decided(gate: GateNo, verdict: &Verdict) -> Self {
+        Self::GateDecided { gate, how: verdict.decision.past(), by: verdict.by.clone() }
+    }
+
     /// The stable code of the API.
     pub fn code(&self) -> &'static str {
         match self {

@@ -156,8 +156,7 @@ async fn stale(host: &Arc<Host>, refused: Refused, id: &SessionId, no: GateNo) -
     let Ok(known) = find(host, id, no).await else { return refused.into() };
     match &known.gate.state {
         GateState::Decided { verdict, .. } | GateState::Delivered { verdict } => {
-            let rejection = Rejection::GateDecided { gate: no, by: verdict.by.clone() };
-            Failure(Problem::from(&rejection))
+            Failure(Problem::from(&Rejection::gate_decided(no, verdict)))
         }
         GateState::Withdrawn { why, .. } => {
             let why = match why {

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{Hash, Hasher};
 
 use super::acts::{Act, Choice, How, What};
+use super::random;
 use super::world::*;
-use super::{laws, random};
 use crate::prompt::{Class, OnPreempt};
 use crate::session::*;
 use crate::turn::TurnBy;

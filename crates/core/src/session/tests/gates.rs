@@ -133,7 +133,7 @@ fn a_gate_is_decided_once_and_says_by_whom() {
     let mut w = gated();
     w.command("bob", deciding(1, deny(), Always::Once)).unwrap();
     let refused = w.decide(1, Decision::Allow).unwrap_err();
-    assert_eq!(refused, Rejection::GateDecided { gate: GateNo(1), by: "bob".to_owned() });
+    assert_eq!(refused, Rejection::GateDecided { gate: GateNo(1), how: "denied", by: "bob".to_owned() });
     assert_eq!(refused.code(), "gate_decided");
     let GateState::Decided { verdict, .. } = &w.state.gates[&GateNo(1)].state else { panic!() };
     assert_eq!((&verdict.decision, verdict.by.as_str()), (&deny(), "bob"));

@@ -1,6 +1,6 @@
 //! The rules of a session, told as given, when, then.
 //!
-//! Each step of each test also has to keep the [`laws`], so a table of cases proves more than what it says.
+//! Each step of each test also has to keep the [`laws`](super::laws), so a table of cases proves more than what it says.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
 #![expect(
@@ -20,7 +20,6 @@ mod explore;
 mod gates;
 mod interrupt;
 mod launch;
-mod laws;
 mod limited;
 mod logins;
 mod lost;

@@ -1,10 +1,9 @@
-//! Whatever happens, in whatever order, the [`laws`](super::laws) hold.
+//! Whatever happens, in whatever order, the [`laws`] hold.
 
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
 use super::acts::{Act, Choice, How, What};
-use super::laws;
 use super::world::*;
 use crate::agent::TaskKind;
 use crate::policy::Effect;

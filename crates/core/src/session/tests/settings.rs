@@ -44,6 +44,17 @@ fn o33_an_idle_agent_is_asked_at_once_and_a_prompt_waits_for_its_answer() {
 }
 
 #[test]
+fn what_the_agent_has_switched_to_is_what_it_uses_at_once() {
+    let mut w = World::idle();
+    let using = |what: &str| Some(what.to_owned());
+    w.says(AgentSays::Using { model: using("sonnet"), mode: using("bypassPermissions") });
+    w.asks(Command::Set { model: None, mode: using("default") });
+    assert_eq!((w.state.model(), w.state.mode()), (Some("sonnet"), Some("bypassPermissions")));
+    answers(&mut w, done());
+    assert_eq!((w.state.model(), w.state.mode()), (Some("sonnet"), Some("default")));
+}
+
+#[test]
 fn o33_a_switch_during_a_turn_is_made_before_the_next() {
     let mut w = World::running();
     w.set_model("opus");

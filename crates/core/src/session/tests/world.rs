@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::laws::Laws;
 use crate::agent::{Action, AgentSays, TaskKind};
 use crate::gate::{Ask, Decision, GateKind};
 use crate::id::{AgentSessionId, AttemptNo, GateNo, ItemKey, SessionId, TaskKey, TurnNo};
@@ -13,6 +12,7 @@ use crate::manner::{Handshake, Manner, Resumes, Rung, Scope};
 use crate::notice::NoticeKind;
 use crate::policy::{Effect, Layer, Policy, RuleSpec, ToolKind, ToolUse};
 use crate::prompt::{Class, OnPreempt};
+use crate::session::laws::Laws;
 use crate::session::{
     Always, Command, Deadline, Duty, Env, Envelope, Event, Exit, ExitHint, ExitStatus, ExitVerdict, Input,
     Lifetime, NewClaim, NewPrompt, NewSession, Observation, Op, ProcessIdentity, Rejection, Request,

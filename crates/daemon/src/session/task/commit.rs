@@ -115,8 +115,8 @@ impl Task {
         if let Some(event) = events.last() {
             self.last_at = Some(event.at.clone());
         }
-        // Whoever woke the session learns of it by the end of the channel.
-        let woken = !std::mem::take(&mut self.wakes).is_empty();
+        self.unknown = false;
+        self.wakes.clear();
         if other {
             self.feed = None;
             self.link = None;
@@ -126,12 +126,6 @@ impl Task {
         }
         if self.state.settled_since_boot && self.journal.adoption == Adoption::Reading {
             self.journal.adoption = Adoption::Settled;
-        }
-        if woken && self.link.is_some() && !self.state.settled_since_boot {
-            // The holder was found before the session said that it does not know. Nothing else may come that would lead
-            // to another round: an idle agent says nothing.
-            self.journal.adopt();
-            self.journal.grown = true;
         }
         if let (Some(link), Some(at)) = (&self.link, &self.ingested)
             && at.upto >= self.consumed + limits::CONSUMED_BYTES

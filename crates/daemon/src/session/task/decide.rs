@@ -66,7 +66,7 @@ impl Task {
             paused: self.host.slots.is_paused(),
             admits,
         };
-        if !self.wakes.is_empty() {
+        if self.unknown {
             env.now = self.not_before(env.now.clone(), &decided);
             decided.step(Input::Observation(Observation::Unsettled), &env);
         }

@@ -45,7 +45,9 @@ pub(crate) struct Task {
     in_flight: BTreeSet<DutyId>,
     /// Something failed: nothing is read and no duty begun before then.
     retry_at: Option<AwakeMs>,
-    /// Whoever woke the session at a start of the daemon, until it is committed that it does not know.
+    /// It has a process, and how that stands is not known: this is committed before anything else is done.
+    unknown: bool,
+    /// Whoever waits until that is.
     wakes: Vec<oneshot::Sender<()>>,
     /// The host begins things again, and what waits was not looked at since: it may cut the turn that runs short.
     unpaused: bool,
@@ -97,6 +99,7 @@ impl Task {
         adapter: &'static dyn Adapter,
         state: State,
         ingested: Option<Ingested>,
+        unknown: bool,
         mailbox: mpsc::Receiver<Message>,
         live: Arc<Mutex<LiveText>>,
     ) -> Self {
@@ -115,6 +118,7 @@ impl Task {
             journal: Journal::default(),
             in_flight: BTreeSet::new(),
             retry_at: None,
+            unknown,
             wakes: Vec::new(),
             unpaused: false,
             last_at: None,
@@ -129,9 +133,12 @@ impl Task {
         self.host.wait_for_limit(&self.state);
         // Nothing was decided about it yet.
         self.host.admitted(self.host.slots.settle(&self.state, false));
-        self.do_duties();
+        if !self.unknown {
+            self.do_duties();
+        }
         loop {
-            let busy = (self.journal.grown || self.journal.gone) && self.retry_at.is_none();
+            let unread = self.journal.grown || self.journal.gone;
+            let busy = (unread || self.unknown) && self.retry_at.is_none();
             let goes_on = if busy {
                 // Others have their turn too, and what came meanwhile is looked at in every round.
                 tokio::task::yield_now().await;
