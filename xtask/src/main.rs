@@ -9,6 +9,7 @@ mod command;
 mod edges;
 mod report;
 mod scenarios;
+mod sim;
 mod test;
 
 use clap::{Parser, Subcommand};
@@ -34,6 +35,8 @@ enum Chore {
     Edges,
     /// Check that docs/scenarios.md names every scenario, and only tests that are there
     Scenarios,
+    /// Run schedules of the simulator
+    Sim(sim::Options),
     /// Run everything that CI runs
     Ci,
 }
@@ -45,6 +48,7 @@ fn main() -> ExitCode {
         Chore::Bench(options) => bench::run(&options),
         Chore::Edges => edges::run(),
         Chore::Scenarios => scenarios::run(),
+        Chore::Sim(options) => sim::run(&options),
         Chore::Ci => ci::run(),
     };
     match outcome {

@@ -6,6 +6,7 @@ pub mod built;
 pub mod driver;
 pub mod model;
 pub mod real;
+pub mod sim;
 
 pub use built::built;
 pub use driver::Driver;

@@ -236,10 +236,10 @@ pub struct Laws {
     /// Whether printing and reading is left to others, for the sake of time.
     pub brief: bool,
     folded: Option<State>,
-    /// The status as it would be if every start of the daemon knew at once, and since when it has been that.
-    lasting: Option<(Status, Stamp)>,
-    /// Those that it was before in the same moment, while nobody was told.
-    left: Vec<(Status, Stamp)>,
+    /// The status as it would be if every start of the daemon knew at once, and since when it may be said to be that.
+    lasting: Option<(Status, Vec<Stamp>)>,
+    /// Those that it was before in the same moment, while nobody was told, and that moment.
+    left: Vec<(Status, Vec<Stamp>, Stamp)>,
     accepted: BTreeSet<PromptNo>,
     started: BTreeMap<PromptNo, TurnNo>,
     written: BTreeSet<PromptNo>,
@@ -320,21 +320,25 @@ impl Laws {
     fn lasts(&mut self, state: &State, now: &Stamp) {
         let known = status(&State { settled_since_boot: true, ..state.clone() });
         if self.lasting.as_ref().is_none_or(|(lasting, _)| *lasting != known) {
-            let left = self.lasting.replace((known, now.clone()));
-            if left.as_ref().is_some_and(|left| left.1 != *now) {
-                self.left.clear();
+            // What was over in the same moment, and told to nobody, may count as if it had not been.
+            self.left.retain(|(_, _, at)| at == now);
+            let again = self.left.iter().filter(|(left, ..)| *left == known);
+            let sinces = again.flat_map(|(_, sinces, _)| sinces.clone()).chain([now.clone()]).collect();
+            if let Some((left, sinces)) = self.lasting.replace((known, sinces)) {
+                self.left.push((left, sinces, now.clone()));
             }
-            self.left.extend(left);
         }
         if status(state) != Status::Unknown {
-            let shown = (state.status.status, state.status.since.clone());
-            // What was over in the same moment, and told to nobody, may count as if it had not been.
+            let (shown, since) = (state.status.status, &state.status.since);
+            let may = |status: Status, sinces: &[Stamp]| status == shown && sinces.contains(since);
+            let lasts = self.lasting.as_ref().is_some_and(|(lasting, sinces)| may(*lasting, sinces));
+            let left = self.left.iter().any(|(left, sinces, _)| may(*left, sinces));
             assert!(
-                self.lasting.as_ref() == Some(&shown) || self.left.contains(&shown),
-                "since when it lasts: {shown:?}, and not {:?}",
+                lasts || left,
+                "since when it lasts: {shown:?} since {since:?}, and not {:?}",
                 self.lasting
             );
-            self.lasting = Some(shown);
+            self.lasting = Some((shown, vec![since.clone()]));
             self.left.clear();
         }
     }

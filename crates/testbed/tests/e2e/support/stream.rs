@@ -114,12 +114,13 @@ impl Stream {
 
     /// Reads on until a frame fits, and returns that frame.
     pub(crate) fn until(&mut self, what: &str, wanted: impl Fn(&Frame) -> bool) -> Fallible<Frame> {
-        // Heartbeats come for ever, so that a silent stream does not end by itself.
-        let deadline = Instant::now() + PATIENCE;
+        // Heartbeats come for ever, so that a silent stream does not end by itself. A long history takes as long as it takes.
+        let mut deadline = Instant::now() + PATIENCE;
         loop {
             ensure!(Instant::now() < deadline, "no {what} in time; {}", self.told());
             match self.next() {
                 Ok(frame) if wanted(&frame) => return Ok(frame),
+                Ok(frame) if frame.name == "event" => deadline = Instant::now() + PATIENCE,
                 Ok(_) => {}
                 Err(failure) => return Err(failure.within(&format!("no {what}; {}", self.told()))),
             }

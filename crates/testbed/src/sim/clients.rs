@@ -1,0 +1,337 @@
+//! Whoever asks for something, what they were told, and whether that is true.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use lockkeeper_core::gate::{Decision, GateKind};
+use lockkeeper_core::id::{PromptNo, SessionId};
+use lockkeeper_core::prompt::{Class, OnPreempt};
+use lockkeeper_core::session::{
+    Always, Command, Event, Life, NewClaim, NewPrompt, Process, Request as Asked,
+};
+
+use super::agent::json;
+use super::shell::{Message, Task};
+use super::store::Stored;
+use super::{Happening, Key, REST_MS, Sim, broken};
+
+/// How often whoever means well looks.
+const HELP_MS: u64 = 5_000;
+
+/// Something that was asked for.
+#[derive(Debug)]
+pub(super) struct Op {
+    session: SessionId,
+    command: Command,
+    told: Told,
+}
+
+/// What whoever asked knows of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Told {
+    /// Nothing yet.
+    Nothing,
+    /// It is done: the numbers of the first event and of that behind the last.
+    Done(u64, u64),
+    /// The rules refuse it.
+    Refused,
+    /// Nothing happened, for the store could not.
+    Failed,
+    /// Nobody will ever answer: the daemon died.
+    Lost,
+}
+
+impl Sim {
+    /// Somebody does something, or something happens to the machine.
+    pub(super) fn acts(&mut self) {
+        self.acts_left = self.acts_left.saturating_sub(1);
+        if self.acts_left == 0 {
+            self.note(|| "nothing more is done to it".to_owned());
+            self.calm = true;
+            self.rest_by = self.awake + REST_MS;
+            self.later(HELP_MS, Happening::Helper);
+            if self.daemon.is_none() {
+                self.later(0, Happening::Boots);
+            }
+            return;
+        }
+        match self.choices.below(30) {
+            27 => self.crash(),
+            25 => {
+                self.wall_offset += self.choices.one_of(&[3_600_000, -3_600_000, 86_400_000]);
+                self.note(|| "the wall clock jumps".to_owned());
+            }
+            26 => self.with_a_holder("the link is cut to", Self::cut_link),
+            28 => self.with_a_holder("killed is the holder of", Self::kill_holder),
+            29 if self.choices.once_in(3) => self.loses_power(),
+            _ => self.asks(),
+        }
+        let after = self.choices.one_of(&[50, 1, 2_000, 0, 300_000, 20]);
+        self.later(after, Happening::Client);
+    }
+
+    /// Does something to one of the holders that run.
+    fn with_a_holder(&mut self, what: &str, act: impl FnOnce(&mut Self, &Key)) {
+        let alive: Vec<Key> =
+            self.holders.iter().filter(|(_, holder)| holder.alive).map(|(key, _)| key.clone()).collect();
+        if let Some(last) = alive.len().checked_sub(1) {
+            let at = self.choices.below(u32::try_from(last).unwrap_or(0) + 1) as usize;
+            self.note(|| format!("{what} {} of {}", alive[at].1, alive[at].0));
+            act(self, &alive[at]);
+        }
+    }
+
+    fn asks(&mut self) {
+        let ids: Vec<SessionId> = self.store.sessions.keys().cloned().collect();
+        let id = ids[self.choices.below(u32::try_from(ids.len()).unwrap_or(1)) as usize].clone();
+        let op = self.ops.len();
+        let class = self.choices.one_of(&[Class::Normal, Class::Background, Class::Urgent]);
+        let command = match self.choices.below(16) {
+            0..4 => Command::Prompt(NewPrompt::new(text(op), class)),
+            4 => Command::Prompt(NewPrompt { preempt: true, ..NewPrompt::new(text(op), Class::Urgent) }),
+            5 | 6 => Command::Interrupt { turn: None },
+            7 => Command::Resume,
+            8 => Command::Stop,
+            9 => Command::Kill,
+            10 => Command::Claim(NewClaim {
+                class,
+                ttl_ms: 5_000,
+                preempt: false,
+                on_preempt: OnPreempt::Continue,
+            }),
+            11 => Command::Set { model: Some("other".to_owned()), mode: None },
+            12 => match self.store.sessions.get(&id).and_then(|stored| stored.row.queue.iter().next()) {
+                Some(prompt) => Command::DropPrompt { prompt: prompt.no },
+                None => Command::Resume,
+            },
+            _ => {
+                let gates = self.store.sessions.get(&id).map(Stored::open_gates).unwrap_or_default();
+                match gates.first() {
+                    Some(gate) => {
+                        let deny = Decision::Deny { message: "no".to_owned() };
+                        let decision = if self.choices.once_in(3) { deny } else { self.yes(&id, *gate) };
+                        Command::Decide { gate: *gate, decision, always: Always::Once, tool_use: None }
+                    }
+                    None => Command::Prompt(NewPrompt::new(text(op), class)),
+                }
+            }
+        };
+        self.ask(id, command);
+    }
+
+    /// What lets a gate go on.
+    fn yes(&self, id: &SessionId, gate: lockkeeper_core::id::GateNo) -> Decision {
+        let kind = self
+            .store
+            .sessions
+            .get(id)
+            .and_then(|stored| stored.row.gates.get(&gate))
+            .map(|gate| gate.ask.kind);
+        match kind {
+            Some(GateKind::Question) => Decision::Answer { answers: json("{}") },
+            Some(GateKind::Permission | GateKind::Plan | GateKind::Login | GateKind::Elicitation) | None => {
+                Decision::Allow
+            }
+        }
+    }
+
+    fn ask(&mut self, session: SessionId, command: Command) {
+        let op = self.ops.len();
+        self.note(|| format!("op {op}: {session} is asked for {command:?}"));
+        self.ops.push(Op { session, command, told: Told::Nothing });
+        self.sends(op);
+    }
+
+    fn sends(&mut self, op: usize) {
+        if self.daemon.is_none() {
+            self.ops[op].told = Told::Lost;
+            return;
+        }
+        self.ops[op].told = Told::Nothing;
+        let asked = Asked { by: "ann".to_owned(), command: self.ops[op].command.clone() };
+        let session = self.ops[op].session.clone();
+        self.send(&session, Message::Command { op, asked });
+    }
+
+    /// Whoever asked hears what became of it.
+    pub(super) fn told(&mut self, op: usize, events: Option<(u64, u64)>, answered: bool) {
+        self.note(|| format!("op {op} is answered: {events:?} {answered}"));
+        self.ops[op].told = match (answered, events) {
+            (false, _) => Told::Failed,
+            (true, None) => Told::Refused,
+            (true, Some((from, to))) => Told::Done(from, to),
+        };
+    }
+
+    /// Whoever waits for an answer will have none.
+    pub(super) fn lose_replies(&mut self) {
+        self.ops.iter_mut().filter(|op| op.told == Told::Nothing).for_each(|op| op.told = Told::Lost);
+    }
+
+    /// Somebody who means well decides what waits, and asks again what was lost, until everything rests.
+    pub(super) fn helps(&mut self) {
+        if self.daemon.is_some() {
+            let lost = |op: &Op| op.told == Told::Lost && matches!(op.command, Command::Prompt(_));
+            let again: Vec<usize> = (0..self.ops.len()).filter(|op| lost(&self.ops[*op])).collect();
+            for op in again {
+                self.sends(op);
+            }
+            let wishes: Vec<(SessionId, Command)> = self
+                .store
+                .sessions
+                .iter()
+                .filter_map(|(id, stored)| Some((id.clone(), self.wish(id, stored)?)))
+                .collect();
+            for (id, command) in wishes {
+                self.ask(id, command);
+            }
+            if self.is_at_rest() {
+                self.over = true;
+                return;
+            }
+        }
+        self.later(HELP_MS, Happening::Helper);
+    }
+
+    /// What a session waits for that only somebody can give.
+    fn wish(&self, id: &SessionId, stored: &Stored) -> Option<Command> {
+        if self.ops.iter().any(|op| op.session == *id && op.told == Told::Nothing) {
+            return None;
+        }
+        if let Some(gate) = stored.open_gates().first() {
+            let decision = self.yes(id, *gate);
+            return Some(Command::Decide { gate: *gate, decision, always: Always::Once, tool_use: None });
+        }
+        let row = &stored.row;
+        if row.life != Life::Open {
+            return None;
+        }
+        if row.held.is_some() {
+            return Some(Command::Resume);
+        }
+        let parked = row.queue.iter().find(|prompt| prompt.parked.is_some());
+        parked.map(|prompt| Command::ReleasePrompt { prompt: prompt.no })
+    }
+
+    fn is_at_rest(&self) -> bool {
+        let waits = self.ops.iter().any(|op| op.told == Told::Nothing);
+        let busy = self.daemon.iter().flat_map(|daemon| daemon.tasks.values()).any(Task::is_busy);
+        !waits && !busy && self.store.sessions.values().all(rests)
+    }
+
+    /// Why it does not rest, for people.
+    pub(super) fn unrest(&self) -> String {
+        let told = |(id, stored): (&SessionId, &Stored)| {
+            let row = &stored.row;
+            let waiting = row.queue.iter().count();
+            format!(
+                "{id} is {}, with {waiting} prompts, {:?}, {:?}, {:?}, {:?}, {:?}, {:?}, {:?}",
+                row.status.status,
+                row.last_turn,
+                row.turn,
+                row.own_turn,
+                row.interrupt,
+                row.closing,
+                row.wanted,
+                row.tasks
+            )
+        };
+        let restless = self.store.sessions.iter().filter(|(_, stored)| !rests(stored));
+        restless.map(told).collect::<Vec<_>>().join("\n")
+    }
+
+    /// What was told is true, and nothing was lost or done twice.
+    pub(super) fn look_back(&self) {
+        let mut accepted: BTreeMap<String, (SessionId, u64)> = BTreeMap::new();
+        for (id, stored) in &self.store.sessions {
+            look_back_on(id, stored, &mut accepted);
+        }
+        for (no, op) in self.ops.iter().enumerate() {
+            let is_there = accepted.get(&*text(no));
+            let is_prompt = matches!(op.command, Command::Prompt(_));
+            match op.told {
+                Told::Done(from, to) => {
+                    let log = &self.store.sessions[&op.session].log;
+                    if to > log.len() as u64 + 1 {
+                        broken(&format!(
+                            "op {no} was told to be done with events {from} to {to}, which are not there"
+                        ));
+                    }
+                    if is_prompt
+                        && is_there
+                            .is_none_or(|(session, seq)| *session != op.session || !(from..to).contains(seq))
+                    {
+                        broken(&format!("the prompt of op {no} was acknowledged and is lost"));
+                    }
+                }
+                Told::Refused | Told::Failed if is_prompt && is_there.is_some() => {
+                    broken(&format!("the prompt of op {no} was refused, and it is there"));
+                }
+                Told::Lost if is_prompt => broken(&format!("nobody ever answered op {no}")),
+                Told::Refused | Told::Failed | Told::Lost | Told::Nothing => {}
+            }
+        }
+        for (key, holder) in self.holders.iter().filter(|(_, holder)| holder.alive) {
+            let row = &self.store.sessions[&key.0].row;
+            if row.process.attempt().is_none_or(|attempt| attempt.no != key.1) {
+                broken(&format!("{} of {} runs, and nobody knows: {holder:?}", key.1, key.0));
+            }
+        }
+        let taken = self.daemon.as_ref().map_or(0, |daemon| daemon.machine.taken());
+        if taken > 0 {
+            broken(&format!("{taken} slots are taken by nobody"));
+        }
+    }
+}
+
+fn rests(stored: &Stored) -> bool {
+    let row = &stored.row;
+    let works =
+        row.turn.is_some() || row.own_turn.is_some() || row.interrupt.is_some() || row.closing.is_some();
+    let waits =
+        row.queue.iter().next().is_some() || row.has_open_gate() || row.held.is_some() || row.launch_wanted;
+    let up = row.process.attempt().is_none() || matches!(row.process, Process::Live(_));
+    let ended = row.life != Life::Open;
+    ended || (row.settled_since_boot && !works && !waits && up && row.claims.is_empty())
+}
+
+#[expect(clippy::wildcard_enum_match_arm, reason = "it looks for what has to be there once")]
+fn look_back_on(id: &SessionId, stored: &Stored, accepted: &mut BTreeMap<String, (SessionId, u64)>) {
+    let mut waits: BTreeSet<PromptNo> = BTreeSet::new();
+    let mut items = BTreeSet::new();
+    for envelope in &stored.log {
+        match &envelope.event {
+            Event::PromptAccepted { prompt } => {
+                waits.insert(prompt.no);
+                let first = prompt.continues.is_some()
+                    || accepted.insert(prompt.text.to_string(), (id.clone(), envelope.seq)).is_none();
+                if !first {
+                    broken(&format!("{:?} was taken twice", prompt.text));
+                }
+            }
+            Event::TurnEnded { prompt: Some(prompt), .. } | Event::PromptDropped { prompt, .. } => {
+                once(waits.remove(prompt), || format!("{prompt} of {id} has two outcomes"));
+            }
+            Event::ItemAdded { item, .. } => {
+                once(items.insert(item.key.clone()), || format!("{} of {id} is told twice", item.key));
+            }
+            _ => {}
+        }
+    }
+    // What waits in a session that has ended is still there when that is opened again.
+    let in_queue: BTreeSet<PromptNo> = stored.row.queue.iter().map(|prompt| prompt.no).collect();
+    if let Some(prompt) = waits.difference(&in_queue).next() {
+        broken(&format!("{prompt} of {id} has no outcome"));
+    }
+}
+
+/// Ends the schedule unless it holds.
+pub(super) fn once(holds: bool, law: impl FnOnce() -> String) {
+    if !holds {
+        broken(&law());
+    }
+}
+
+/// A text that no other prompt has.
+pub(super) fn text(op: usize) -> std::sync::Arc<str> {
+    format!("do {op}").into()
+}

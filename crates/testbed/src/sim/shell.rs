@@ -1,0 +1,753 @@
+//! The daemon: what its tasks do with the core, as `crates/daemon/src/session/task` does it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use lockkeeper_core::admission::{Admission, Slots, Want};
+use lockkeeper_core::gate::{Decision, GateKind, GateState};
+use lockkeeper_core::id::{AttemptNo, SessionId};
+use lockkeeper_core::prompt::Class;
+use lockkeeper_core::session::laws::Laws;
+use lockkeeper_core::session::{
+    Command, Duty, DutyId, Env, Envelope, Event, Input, Observation, Rejection, Request as Asked, SlotUse,
+    SpawnError, State, deadline, duties, reconcile, slot_use, step,
+};
+use lockkeeper_core::time::Stamp;
+
+use super::agent::{Request, to_run};
+use super::store::Commit;
+use super::{Fault, Happening, Key, Sim};
+
+/// How long a task waits before it tries again what failed, as the real one does.
+const RETRY_MS: u64 = 1000;
+
+/// A daemon that runs.
+#[derive(Debug)]
+pub(super) struct Daemon {
+    pub(super) epoch: u64,
+    pub(super) machine: Admission,
+    pub(super) tasks: BTreeMap<SessionId, Task>,
+    /// Sessions that it has not said yet that it does not know about; nothing begins before.
+    booting: BTreeSet<SessionId>,
+}
+
+/// The owner of one session's state.
+#[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "they are independent of each other, as in the real one")]
+pub(super) struct Task {
+    pub(super) state: State,
+    laws: Laws,
+    in_flight: BTreeSet<DutyId>,
+    linked: bool,
+    gone: bool,
+    adopting: bool,
+    /// It has a process, and how that stands is not known.
+    unknown: bool,
+    /// How many records of the journal were handed out.
+    read: usize,
+    ingested: Option<(AttemptNo, usize)>,
+    retry_at: Option<u64>,
+    mailbox: Vec<Message>,
+    pub(super) committing: Option<Decided>,
+    last_at: Option<Stamp>,
+}
+
+#[derive(Debug)]
+pub(super) enum Message {
+    Command { op: usize, asked: Asked },
+    Observed(Observation),
+    Look,
+}
+
+/// Inputs that were decided, and whose commit is under way.
+#[derive(Debug)]
+pub(super) struct Decided {
+    scratch: State,
+    laws: Laws,
+    events: Vec<Envelope>,
+    read: usize,
+    answers: Vec<Answer>,
+    admits: bool,
+    adopted: bool,
+}
+
+#[derive(Debug)]
+struct Answer {
+    op: usize,
+    /// The numbers of its first event and of that behind the last; none if it was refused.
+    events: Option<(u64, u64)>,
+    /// It was done before, under the same key.
+    again: bool,
+}
+
+/// What becomes of a commit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fate {
+    Stored,
+    /// The disk is full: nothing is stored.
+    Refused,
+    /// Nobody knows, and the daemon ends.
+    Unknown {
+        stored: bool,
+    },
+}
+
+impl Sim {
+    /// A daemon starts, and looks what runs.
+    pub(super) fn boot(&mut self) {
+        if self.daemon.is_some() {
+            return;
+        }
+        self.store.epoch += 1;
+        let epoch = self.store.epoch;
+        self.note(|| format!("daemon {epoch} starts"));
+        let mut machine = Admission::new(Slots { all: self.slots, ..Slots::default() });
+        let granted = machine.pause(true);
+        debug_assert!(granted.is_empty(), "nobody waits yet");
+        let live: BTreeSet<SessionId> = self
+            .store
+            .sessions
+            .iter()
+            .filter(|(_, stored)| stored.row.process.attempt().is_some())
+            .map(|(id, _)| id.clone())
+            .collect();
+        self.daemon = Some(Daemon { epoch, machine, tasks: BTreeMap::new(), booting: live.clone() });
+        for id in &live {
+            self.rouse(id);
+        }
+        // Launches that were given up when an earlier daemon died.
+        let given_up =
+            if self.fault == Some(Fault::ForgetsLaunches) { Vec::new() } else { self.store.given_up() };
+        for key in given_up {
+            self.sealed.insert(key.clone());
+            self.takes(&key, Request::Quit);
+        }
+        self.is_booted();
+    }
+
+    /// Lets turns begin once it is known which run.
+    fn is_booted(&mut self) {
+        let Some(daemon) = self.daemon.as_mut().filter(|daemon| daemon.booting.is_empty()) else { return };
+        let granted = daemon.machine.pause(false);
+        self.grant(granted);
+        // What waits for a launch or a slot without a process has a task again.
+        let waits: Vec<SessionId> = self.store.sessions.keys().cloned().collect();
+        for id in waits {
+            self.rouse(&id);
+        }
+    }
+
+    /// The daemon is gone in an instant. What it had asked of the store and of holders may have got through or not.
+    pub(super) fn crash(&mut self) {
+        let Some(daemon) = self.daemon.take() else { return };
+        self.note(|| format!("daemon {} dies", daemon.epoch));
+        for (id, task) in daemon.tasks {
+            let key = task.state.process.attempt().map(|attempt| (id.clone(), attempt.no));
+            if let Some(decided) = task.committing
+                && self.choices.once_in(2)
+            {
+                self.note(|| format!("what {id} was committing is stored"));
+                self.store.commit(commit(&id, daemon.epoch, &task.state, &decided, task.ingested));
+            }
+            if let Some(key) = key
+                && self.choices.once_in(2)
+            {
+                self.lost_links.insert((key, daemon.epoch));
+            }
+        }
+        self.lose_replies();
+        let after = self.choices.one_of(&[0, 10, 3_000, 100_000]);
+        self.later(after, Happening::Boots);
+    }
+
+    /// Sends a session's task something, and starts it if it does not run.
+    pub(super) fn send(&mut self, id: &SessionId, message: Message) {
+        self.rouse(id);
+        if let Some(task) = self.task(id) {
+            task.mailbox.push(message);
+            self.soon(id);
+        }
+    }
+
+    fn rouse(&mut self, id: &SessionId) {
+        let Some(stored) = self.store.sessions.get(id) else { return };
+        let Some(daemon) = &mut self.daemon else { return };
+        if daemon.tasks.contains_key(id) {
+            return;
+        }
+        let Ok(state) = State::fold(id, &stored.log) else { super::broken("a log cannot be folded") };
+        if state != stored.row {
+            super::broken(&format!("the row of {id} is not the fold of its log"));
+        }
+        let task = Task {
+            laws: stored.laws.clone(),
+            in_flight: BTreeSet::new(),
+            linked: false,
+            gone: false,
+            adopting: false,
+            unknown: state.process.attempt().is_some(),
+            read: 0,
+            ingested: stored.ingested,
+            retry_at: None,
+            mailbox: Vec::new(),
+            committing: None,
+            last_at: None,
+            state,
+        };
+        daemon.tasks.insert(id.clone(), task);
+        let Some(mut task) = self.take_task(id) else { return };
+        rewind(&mut task);
+        self.settle(&task.state, false);
+        if !task.unknown {
+            self.do_duties(&mut task);
+        }
+        self.put_task(task);
+        self.soon(id);
+    }
+
+    fn task(&mut self, id: &SessionId) -> Option<&mut Task> {
+        self.daemon.as_mut()?.tasks.get_mut(id)
+    }
+
+    fn take_task(&mut self, id: &SessionId) -> Option<Task> {
+        self.daemon.as_mut()?.tasks.remove(id)
+    }
+
+    fn put_task(&mut self, task: Task) {
+        if let Some(daemon) = &mut self.daemon {
+            daemon.tasks.insert(task.state.id.clone(), task);
+        }
+    }
+
+    fn soon(&mut self, id: &SessionId) {
+        let after = self.choices.one_of(&[0, 0, 1, 30]);
+        self.round_after(id, after);
+    }
+
+    fn round_after(&mut self, id: &SessionId, after: u64) {
+        if let Some(epoch) = self.daemon.as_ref().map(|daemon| daemon.epoch) {
+            self.later(after, Happening::Round { epoch, session: id.clone() });
+        }
+    }
+
+    /// A journal has more in it.
+    pub(super) fn journal_grew(&mut self, (id, attempt): &Key) {
+        let reads =
+            |task: &Task| task.linked && task.state.process.attempt().is_some_and(|now| now.no == *attempt);
+        if self.task(id).is_some_and(|task| reads(task)) {
+            self.soon(id);
+        }
+    }
+
+    /// A connection is cut, and what is on its way is lost.
+    pub(super) fn cut_link(&mut self, key: &Key) {
+        self.ahead.retain(|_, happening| !matches!(happening, Happening::Taken { key: of, .. } if of == key));
+        self.link_breaks(key);
+    }
+
+    /// A holder is gone, or the way to it.
+    pub(super) fn link_breaks(&mut self, (id, attempt): &Key) {
+        let Some(task) = self.task(id) else { return };
+        if task.linked && task.state.process.attempt().is_some_and(|now| now.no == *attempt) {
+            task.linked = false;
+            task.in_flight.retain(is_beside_process);
+            self.soon(id);
+        }
+    }
+
+    /// A holder takes no request with that number.
+    pub(super) fn refuse(&mut self, (id, _): &Key) {
+        let retry = self.awake + RETRY_MS;
+        if let Some(task) = self.task(id) {
+            task.in_flight.retain(|duty| {
+                matches!(duty, DutyId::Launch(_) | DutyId::Watch(_)) || is_beside_process(duty)
+            });
+            task.retry_at.get_or_insert(retry);
+            self.round_after(id, RETRY_MS);
+        }
+    }
+
+    /// It was found out how an attempt stands.
+    pub(super) fn found(&mut self, key: &Key, launch: bool) {
+        let (id, attempt) = key;
+        let wanted = self
+            .task(id)
+            .is_some_and(|task| task.state.process.attempt().is_some_and(|now| now.no == *attempt));
+        let launch = launch && !self.sealed.contains(key);
+        if launch && wanted && !self.holders.contains_key(key) && self.mischief(12) {
+            let error = SpawnError { code: "agent_not_found".to_owned(), message: "no claude".to_owned() };
+            if let Some(task) = self.task(id) {
+                task.in_flight.retain(is_beside_process);
+            }
+            return self.send(id, Message::Observed(Observation::SpawnFailed { attempt: *attempt, error }));
+        }
+        if launch {
+            self.start_holder(key);
+        }
+        if !wanted {
+            // Nobody waits for this attempt any more.
+            return self.takes(key, Request::Quit);
+        }
+        let alive = self.holders.get(key).is_some_and(|holder| holder.alive);
+        if !alive {
+            self.sealed.insert(key.clone());
+        }
+        let Some(task) = self.task(id) else { return };
+        if alive {
+            (task.linked, task.gone, task.adopting) = (true, false, true);
+        } else {
+            task.gone = true;
+            task.in_flight.remove(&DutyId::Watch(*attempt));
+        }
+        self.soon(id);
+    }
+
+    /// One round of a task: read, decide, commit.
+    pub(super) fn round(&mut self, id: &SessionId) {
+        let Some(mut task) = self.take_task(id) else { return };
+        if task.committing.is_some() {
+            return self.put_task(task);
+        }
+        if task.retry_at.is_some_and(|at| at <= self.awake) {
+            task.retry_at = None;
+        }
+        let (inputs, read, more) = self.read(&task);
+        let boot = self.now().boot;
+        let due = deadline(&task.state, &boot);
+        let is_due =
+            due.as_ref().is_some_and(|due| due.at.0 <= self.awake) && !more && task.retry_at.is_none();
+        let tick = is_due && self.fault != Some(Fault::NoTicks);
+        let decided = self.decide(&mut task, inputs, read, more, tick);
+        if tick && decided.events.is_empty() {
+            super::broken(&format!("{due:?} of {id} passed, and nothing followed"));
+        }
+        let keyed = decided.answers.iter().any(|answer| answer.events.is_some());
+        if decided.events.is_empty() && !keyed {
+            self.answer(&decided.answers);
+            self.adopt(&mut task, decided);
+            self.do_duties(&mut task);
+        } else {
+            if self.fault == Some(Fault::EffectsFirst) {
+                let before = std::mem::replace(&mut task.state, decided.scratch.clone());
+                self.do_duties(&mut task);
+                task.state = before;
+            }
+            if self.fault == Some(Fault::AnswersFirst) {
+                self.answer(&decided.answers);
+            }
+            let fate = match self.mischief_below(60) {
+                0 => Fate::Refused,
+                1 => Fate::Unknown { stored: self.choices.once_in(2) },
+                _ => Fate::Stored,
+            };
+            task.committing = Some(decided);
+            if let Some(epoch) = self.daemon.as_ref().map(|daemon| daemon.epoch) {
+                let after = self.choices.one_of(&[0, 1, 3, 200]);
+                self.later(after, Happening::Committed { epoch, session: id.clone(), fate });
+            }
+        }
+        let again = more && task.committing.is_none();
+        let retry = task.retry_at.map(|at| at.saturating_sub(self.awake));
+        let due = deadline(&task.state, &boot).map(|due| due.at.0.saturating_sub(self.awake));
+        self.put_task(task);
+        if again {
+            self.soon(id);
+        }
+        if let Some(after) = retry.or(due) {
+            self.round_after(id, after);
+        }
+    }
+
+    /// What the journal holds that was not handed out yet, how far that goes, and whether there is more.
+    fn read(&mut self, task: &Task) -> (Vec<(Stamp, Input)>, usize, bool) {
+        let now = self.now();
+        let batch = self.choices.one_of(&[64_usize, 1, 2, 8]);
+        let Some(attempt) = task.state.process.attempt().map(|attempt| attempt.no) else {
+            return (Vec::new(), 0, false);
+        };
+        if (!task.linked && !task.gone) || task.retry_at.is_some() {
+            return (Vec::new(), task.read, false);
+        }
+        let journal = self.holders.get(&(task.state.id.clone(), attempt)).map(|holder| &holder.journal[..]);
+        let all = journal.unwrap_or_default();
+        let from = task.read.min(all.len());
+        let upto = (from + batch).min(all.len());
+        let input =
+            |(at, observation): &(Stamp, Observation)| (at.clone(), Input::Observation(observation.clone()));
+        let mut inputs: Vec<(Stamp, Input)> = all[from..upto].iter().map(input).collect();
+        let more = upto < all.len();
+        let ended = matches!(all.last(), Some((_, Observation::Exited { .. })));
+        if !more && task.gone && !ended {
+            let journal_whole = journal.is_some() && all.len() >= task.read;
+            inputs.push((
+                now,
+                Input::Observation(Observation::HolderLost { attempt, journal_whole, stderr: Vec::new() }),
+            ));
+        }
+        (inputs, upto.max(task.read), more)
+    }
+
+    fn decide(
+        &mut self,
+        task: &mut Task,
+        inputs: Vec<(Stamp, Input)>,
+        read: usize,
+        more: bool,
+        tick: bool,
+    ) -> Decided {
+        let mut messages = std::mem::take(&mut task.mailbox);
+        let admits = self.admits(&task.state);
+        let mut decided = Decided {
+            scratch: task.state.clone(),
+            laws: task.laws.clone(),
+            events: Vec::new(),
+            read,
+            answers: Vec::new(),
+            admits,
+            adopted: task.adopting && !more && task.linked && task.retry_at.is_none(),
+        };
+        let mut env = self.env(admits);
+        let last_at = task.last_at.clone();
+        if task.unknown {
+            env.now = not_before(self.now(), &decided, last_at.as_ref());
+            decided.step(Input::Observation(Observation::Unsettled), &env);
+        }
+        for (at, input) in inputs {
+            env.now = not_before(at, &decided, last_at.as_ref());
+            decided.step(input, &env);
+        }
+        if let Some(attempt) =
+            decided.adopted.then(|| task.state.process.attempt()).flatten().map(|attempt| attempt.no)
+        {
+            messages.push(Message::Observed(Observation::Adopted { attempt }));
+        }
+        for message in messages {
+            env.now = not_before(self.now(), &decided, last_at.as_ref());
+            match message {
+                Message::Command { op, asked } => self.command(&mut decided, task, op, asked, &env),
+                Message::Observed(observation) => decided.step(Input::Observation(observation), &env),
+                Message::Look => {}
+            }
+        }
+        let begins = env.admits && matches!(slot_use(&decided.scratch), SlotUse::Wants { .. });
+        if tick || begins {
+            env.now = not_before(self.now(), &decided, last_at.as_ref());
+            decided.step(Input::Tick, &env);
+        }
+        decided
+    }
+
+    fn command(&mut self, decided: &mut Decided, task: &Task, op: usize, mut asked: Asked, env: &Env) {
+        let under_way = decided.answers.iter().find(|answer| answer.op == op).map(|answer| answer.events);
+        let known = self.store.keys.get(&op).map(|events| Some(*events)).or(under_way);
+        if let Some(events) = known.filter(|_| self.fault != Some(Fault::ForgetsKeys)) {
+            decided.answers.push(Answer { op, events, again: true });
+            return;
+        }
+        if let Command::Decide { gate, decision, tool_use, .. } = &mut asked.command
+            && let Some(ask) =
+                task.state.gates.get(gate).filter(|gate| gate.state == GateState::Open).map(|gate| &gate.ask)
+            && ask.kind == GateKind::Permission
+            && matches!(decision, Decision::Allow)
+        {
+            let input = ask.input.value();
+            let words =
+                input.get("command").and_then(|command| command.as_str()).unwrap_or_default().to_owned();
+            *tool_use = Some(Box::new(to_run(&words)));
+        }
+        let from = decided.scratch.seq + 1;
+        let done = decided.try_step(Input::Command(asked), env);
+        let events = done.ok().map(|()| (from, decided.scratch.seq + 1));
+        decided.answers.push(Answer { op, events, again: false });
+    }
+
+    /// A commit is over.
+    pub(super) fn committed(&mut self, id: &SessionId, fate: Fate) {
+        let Some(mut task) = self.take_task(id) else { return };
+        let Some(decided) = task.committing.take() else { return self.put_task(task) };
+        let epoch = self.daemon.as_ref().map_or(0, |daemon| daemon.epoch);
+        let stored = matches!(fate, Fate::Stored | Fate::Unknown { stored: true });
+        if stored {
+            let mut commit = commit(id, epoch, &task.state, &decided, task.ingested);
+            if self.fault == Some(Fault::ForgetsWhatWasRead) {
+                commit.ingested = None;
+            }
+            if self.fault == Some(Fault::LosesEvents) && commit.events.len() > 2 {
+                commit.events.pop();
+            }
+            self.store.commit(commit);
+        }
+        match fate {
+            Fate::Stored => {
+                task.ingested = position(&task.state, &decided).or(task.ingested);
+                self.answer(&decided.answers);
+                self.adopt(&mut task, decided);
+                self.do_duties(&mut task);
+                self.put_task(task);
+                self.soon(id);
+                self.is_booted();
+            }
+            Fate::Refused => {
+                self.note(|| format!("a commit of {id} is refused"));
+                for answer in &decided.answers {
+                    self.told(answer.op, None, false);
+                }
+                self.settle(&task.state, decided.admits);
+                task.in_flight.retain(|duty| !is_beside_process(duty));
+                rewind(&mut task);
+                task.retry_at = Some(self.awake + RETRY_MS);
+                self.put_task(task);
+                self.round_after(id, RETRY_MS);
+            }
+            Fate::Unknown { .. } => {
+                self.note(|| format!("nobody knows about a commit of {id}"));
+                self.put_task(task);
+                self.crash();
+            }
+        }
+    }
+
+    fn answer(&mut self, answers: &[Answer]) {
+        for answer in answers {
+            self.told(answer.op, answer.events, true);
+        }
+    }
+
+    fn adopt(&mut self, task: &mut Task, decided: Decided) {
+        let attempt = |state: &State| state.process.attempt().map(|attempt| attempt.no);
+        self.settle(&decided.scratch, decided.admits);
+        let before = attempt(&task.state);
+        let other = before != attempt(&decided.scratch);
+        for envelope in &decided.events {
+            self.note(|| format!("{}: {} {:?}", task.state.id, envelope.seq, envelope.event));
+            if let Event::AttemptLaunchFailed { attempt, .. } = &envelope.event {
+                // A launch that was given up must not come to life later.
+                let key = (task.state.id.clone(), *attempt);
+                self.sealed.insert(key.clone());
+                self.takes(&key, Request::Quit);
+            }
+        }
+        task.last_at = decided.events.last().map(|last| last.at.clone()).or(task.last_at.take());
+        task.laws = decided.laws;
+        task.state = decided.scratch;
+        task.read = decided.read;
+        if decided.adopted && task.state.settled_since_boot {
+            task.adopting = false;
+        }
+        if other {
+            (task.linked, task.gone, task.adopting, task.read) = (false, false, false, 0);
+            task.in_flight.retain(is_beside_process);
+        }
+        task.unknown = false;
+        if let Some(daemon) = &mut self.daemon {
+            daemon.booting.remove(&task.state.id);
+        }
+    }
+
+    fn do_duties(&mut self, task: &mut Task) {
+        if task.retry_at.is_some() {
+            return;
+        }
+        let wanted = if self.fault == Some(Fault::NoDuties) { Vec::new() } else { duties(&task.state) };
+        let todo = reconcile(wanted, &task.in_flight);
+        for id in todo.drop {
+            task.in_flight.remove(&id);
+        }
+        let Some(epoch) = self.daemon.as_ref().map(|daemon| daemon.epoch) else { return };
+        for duty in todo.start {
+            let id = duty.id();
+            let session = task.state.id.clone();
+            match duty {
+                Duty::Launch(plan) => {
+                    task.in_flight.extend([id, DutyId::Watch(plan.attempt)]);
+                    let after = self.choices.one_of(&[5, 0, 500, 20_000]);
+                    self.later(after, Happening::Found { epoch, key: (session, plan.attempt), launch: true });
+                }
+                Duty::Watch { attempt } => {
+                    if task.in_flight.contains(&id) || task.linked || task.gone {
+                        continue;
+                    }
+                    task.in_flight.insert(id);
+                    let after = self.choices.one_of(&[1, 0, 100]);
+                    self.later(after, Happening::Found { epoch, key: (session, attempt), launch: false });
+                }
+                Duty::Write { attempt, number, op, text } => {
+                    let missing = super::store::Stored::prompt_of(&op).is_some() && text.is_none();
+                    if task.linked && !missing {
+                        task.in_flight.insert(id);
+                        self.hand_over((session, attempt), Request::Write { number, op });
+                    }
+                }
+                Duty::Signal { attempt, out } => {
+                    if task.linked {
+                        task.in_flight.insert(id);
+                        self.hand_over(
+                            (session, attempt),
+                            Request::Signal { number: out.number, signal: out.signal },
+                        );
+                    }
+                }
+                Duty::Tell { notice } => {
+                    task.in_flight.insert(id);
+                    let told = Observation::Told { notice: notice.no, error: None };
+                    self.later(3, Happening::Told { epoch, session, observation: told });
+                }
+                Duty::WriteRule { rule } => {
+                    task.in_flight.insert(id);
+                    let written = Observation::RuleWritten { rule: rule.no, error: None };
+                    self.later(3, Happening::Told { epoch, session, observation: written });
+                }
+            }
+        }
+    }
+
+    /// Sends a request on its way. A socket keeps the order.
+    fn hand_over(&mut self, key: Key, request: Request) {
+        let Some(epoch) = self.daemon.as_ref().map(|daemon| daemon.epoch) else { return };
+        let after = self.choices.one_of(&[0, 1, 40]);
+        let earliest = self.holders.get(&key).map_or(0, |holder| holder.last_arrival + 1);
+        let at = (self.awake + after).max(earliest);
+        if let Some(holder) = self.holders.get_mut(&key) {
+            holder.last_arrival = at;
+        }
+        self.later(at - self.awake, Happening::Taken { epoch, key, request });
+    }
+
+    /// What a step is decided with.
+    pub(super) fn env(&self, admits: bool) -> Env {
+        Env {
+            now: self.now(),
+            policy: self.policy.clone(),
+            at_launch: self.policy.clone(),
+            notices: Arc::default(),
+            manner: self.manner.clone(),
+            name_taken: false,
+            paused: false,
+            admits,
+        }
+    }
+
+    /// Whether something of a session may begin, as the real host's slots tell it.
+    fn admits(&mut self, state: &State) -> bool {
+        let Some(daemon) = &mut self.daemon else { return false };
+        let machine = &mut daemon.machine;
+        if machine.is_unlimited() {
+            return true;
+        }
+        match slot_use(state) {
+            SlotUse::Takes if state.turn.is_some() => machine.is_free_for_all(),
+            SlotUse::Takes => true,
+            SlotUse::Wants { class, since } => machine.take_if_free(&state.id, &want(state, class, since)),
+            SlotUse::Nothing => machine.take_if_free(&state.id, &want(state, Class::Background, i64::MAX)),
+        }
+    }
+
+    /// Takes in what a session has to do with the slots from now on.
+    fn settle(&mut self, state: &State, admitted: bool) {
+        let Some(daemon) = &mut self.daemon else { return };
+        let machine = &mut daemon.machine;
+        let unlimited = machine.is_unlimited();
+        let granted = match slot_use(state) {
+            SlotUse::Takes => {
+                if !unlimited {
+                    machine.hold(&state.id, &want(state, Class::Normal, 0));
+                }
+                Vec::new()
+            }
+            SlotUse::Wants { class, since } => {
+                let mut granted = machine.leave(&state.id);
+                if !machine.is_unlimited() {
+                    granted.extend(machine.want(&state.id, &want(state, class, since)));
+                } else if !admitted {
+                    granted.push(state.id.clone());
+                }
+                granted
+            }
+            SlotUse::Nothing if self.fault == Some(Fault::KeepsSlots) => Vec::new(),
+            SlotUse::Nothing => machine.leave(&state.id),
+        };
+        self.grant(granted);
+    }
+
+    fn grant(&mut self, granted: Vec<SessionId>) {
+        for id in granted {
+            if let Some(epoch) = self.daemon.as_ref().map(|daemon| daemon.epoch) {
+                self.later(0, Happening::Granted { epoch, session: id });
+            }
+        }
+    }
+}
+
+impl Task {
+    /// Whether it is about to decide or to adopt something.
+    pub(super) fn is_busy(&self) -> bool {
+        self.committing.is_some() || !self.mailbox.is_empty()
+    }
+}
+
+impl Decided {
+    fn step(&mut self, input: Input, env: &Env) {
+        if let Err(rejection) = self.try_step(input, env) {
+            super::broken(&format!("what happened was refused: {rejection}"));
+        }
+    }
+
+    fn try_step(&mut self, input: Input, env: &Env) -> Result<(), Rejection> {
+        let (before, told) = (self.scratch.clone(), input.clone());
+        let result = step(&mut self.scratch, input, env);
+        self.laws.stepped(&before, &told, &result, &self.scratch, env);
+        self.events.extend(result?);
+        Ok(())
+    }
+}
+
+fn commit(
+    id: &SessionId,
+    epoch: u64,
+    before: &State,
+    decided: &Decided,
+    ingested: Option<(AttemptNo, usize)>,
+) -> Commit {
+    Commit {
+        session: id.clone(),
+        epoch,
+        expected: before.seq,
+        events: decided.events.clone(),
+        row: decided.scratch.clone(),
+        laws: decided.laws.clone(),
+        ingested: position(before, decided).or(ingested),
+        keys: decided
+            .answers
+            .iter()
+            .filter(|answer| !answer.again)
+            .filter_map(|answer| Some((answer.op, answer.events?)))
+            .collect(),
+    }
+}
+
+/// Reads the journal again from where the last commit left it.
+fn rewind(task: &mut Task) {
+    let attempt = task.state.process.attempt().map(|attempt| attempt.no);
+    task.read = task.ingested.filter(|(of, _)| Some(*of) == attempt).map_or(0, |(_, read)| read);
+}
+
+/// How far the journal was taken in of the process that there was.
+fn position(before: &State, decided: &Decided) -> Option<(AttemptNo, usize)> {
+    before.process.attempt().map(|attempt| (attempt.no, decided.read))
+}
+
+/// Times in a log do not go back.
+fn not_before(at: Stamp, decided: &Decided, last_at: Option<&Stamp>) -> Stamp {
+    match decided.events.last().map(|last| &last.at).or(last_at) {
+        Some(last) if last.boot == at.boot && last.awake > at.awake => last.clone(),
+        Some(_) | None => at,
+    }
+}
+
+fn is_beside_process(duty: &DutyId) -> bool {
+    matches!(duty, DutyId::Tell(_) | DutyId::WriteRule(_))
+}
+
+fn want(state: &State, class: Class, since: i64) -> Want {
+    Want { class, since, agent: state.profile.agent.clone(), labels: state.profile.labels.clone() }
+}

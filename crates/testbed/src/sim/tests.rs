@@ -1,0 +1,61 @@
+//! What the simulator finds, and that it finds what is planted.
+
+use super::*;
+
+/// The committed seeds.
+const CORPUS: std::ops::Range<u64> = 0..1_000;
+
+#[test]
+fn the_corpus_breaks_no_law() {
+    for seed in CORPUS {
+        if let Err(failure) = run(seed, None) {
+            let Failure { law, numbers, trace } = smallest(*failure, None, 2_000);
+            panic!("seed {seed} breaks a law: {law}\n{}\nits numbers: {numbers:?}", trace.join("\n"));
+        }
+    }
+}
+
+/// What a planted fault is found by.
+fn law_against(fault: Fault) -> &'static [&'static str] {
+    match fault {
+        Fault::EffectsFirst => &["happens, and no event allows it"],
+        Fault::AnswersFirst => &["was acknowledged and is lost", "which are not there"],
+        Fault::HolderRepeats => &["twice"],
+        Fault::NoTicks => &["it goes round and round", "it never comes to rest"],
+        Fault::NoDuties => &["it never comes to rest"],
+        Fault::LosesEvents => &["is not the fold of its log"],
+        Fault::ForgetsWhatWasRead => &["while another one has its turn", "is told twice"],
+        Fault::ForgetsLaunches => &["runs, and nobody knows"],
+        Fault::KeepsSlots => &["slots are taken by nobody", "it never comes to rest"],
+        Fault::ForgetsKeys => &["was used twice", "was taken twice"],
+    }
+}
+
+#[test]
+fn each_planted_fault_is_found_by_the_law_that_it_breaks() {
+    for fault in Fault::ALL {
+        let mut seeds = 0..10_000;
+        let Some(found) = seeds.find_map(|seed| run(seed, Some(fault)).err()) else {
+            panic!("{fault:?} is not found")
+        };
+        let expected = law_against(fault);
+        assert!(expected.iter().any(|law| found.law.contains(law)), "{fault:?}: {}", found.law);
+    }
+}
+
+#[test]
+fn a_schedule_is_made_smaller_and_breaks_the_same_law_still() {
+    let fault = Some(Fault::AnswersFirst);
+    let mut seeds = CORPUS;
+    let Some(found) = seeds.find_map(|seed| run(seed, fault).err()) else { panic!("nothing is found") };
+    let (law, before) = (found.law.clone(), found.numbers.len());
+    let small = smallest(*found, fault, 500);
+    assert!(small.numbers.len() < before, "{} of {before} are left", small.numbers.len());
+    assert_eq!(small.law.split_whitespace().last(), law.split_whitespace().last());
+    assert!(!small.trace.is_empty());
+}
+
+#[test]
+fn a_seed_is_a_schedule() {
+    assert_eq!(run(7, None).ok(), run(7, None).ok());
+}
