@@ -1,7 +1,7 @@
 //! A seeded simulator: the real core, admission and `reconcile`, between a store, holders, agents, clients and a clock that are
 //! simulated and go wrong.
 //!
-//! A schedule is a list of small numbers ([`choices`]), drawn from a seed: the same seed is the same schedule. One that breaks a
+//! A schedule is a list of small numbers, drawn from a seed: the same seed is the same schedule. One that breaks a
 //! law is made smaller, number by number, as long as it still breaks it, and told with all that happened in it. See
 //! `docs/reliability.md`.
 
