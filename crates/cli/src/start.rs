@@ -64,15 +64,22 @@ pub(crate) async fn ensure_and_tell(context: &Context) -> Outcome<Started> {
 
 /// Makes a request that does no harm twice, for it has an idempotency key. If the daemon goes away before it answers, nobody
 /// knows whether it was done: then one that runs is asked again, once.
-pub(crate) async fn surely<T>(context: &Context, request: impl AsyncFn() -> Answer<T>) -> Outcome<T> {
-    match request().await {
-        Err(error @ (ClientError::NoDaemon { .. } | ClientError::Broken { .. })) => {
-            context.out.note(escape::line(&format!("{error}; asking again")));
-            ensure_and_tell(context).await?;
-            Ok(request().await?)
-        }
-        answer => Ok(answer?),
-    }
+pub(crate) async fn surely<T>(
+    context: &Context,
+    key: &str,
+    request: impl AsyncFn() -> Answer<T>,
+) -> Outcome<T> {
+    let may_be_done = |failure: Failure| {
+        failure.next(format!("it may have been done; --key '{key}' asks again and does nothing twice"))
+    };
+    let error = match request().await {
+        Err(error @ (ClientError::NoDaemon { .. } | ClientError::Broken { .. })) => error,
+        Err(error @ ClientError::Timeout { .. }) => return Err(may_be_done(error.into())),
+        answer => return Ok(answer?),
+    };
+    context.out.note(escape::line(&format!("{error}; asking again")));
+    ensure_and_tell(context).await.map_err(may_be_done)?;
+    request().await.map_err(|error| if error.is_gone() { may_be_done(error.into()) } else { error.into() })
 }
 
 /// An idempotency key that nobody else has.

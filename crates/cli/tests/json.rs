@@ -101,7 +101,7 @@ fn every_command_that_does_something_prints_what_came_of_it() -> Result {
     let removed = home.json(&["queue", "fast", "rm", "p2", "p3"])?;
     assert_eq!((&removed[0]["state"], &removed[1]["state"]), (&"dropped".into(), &"dropped".into()));
     // What was done is told, whatever goes wrong after it.
-    let decided = home.lk(&["allow", "fast", "nobody", "-o", "json"])?;
+    let decided = home.lk(&["allow", "fast", "fast", "-o", "json"])?;
     assert_eq!(decided.status.code(), Some(3));
     let decided: Value = serde_json::from_slice(&decided.stdout)?;
     assert_eq!(decided[0]["decision"]["decision"], "allow");

@@ -249,7 +249,7 @@ impl Host {
     }
 
     /// Lets some time pass before what failed is tried again. False if the daemon ends meanwhile.
-    async fn lets_pass(&self) -> bool {
+    pub(crate) async fn lets_pass(&self) -> bool {
         tokio::select! {
             () = tokio::time::sleep(Duration::from_millis(limits::RETRY_MS)) => true,
             () = self.ending.cancelled() => false,

@@ -130,7 +130,7 @@ pub async fn run(options: Options) -> Result<(), RunError> {
         host.webhooks.listens_at(address);
     }
     if let Err(error) = host.settle_rules().await {
-        tracing::error!(%error, "what became of a rule is not recorded yet");
+        tracing::error!(%error, "could not record what became of a rule that an earlier daemon changed");
     }
     let mut asked = Asked::watch()?;
     host.tasks.spawn(Clock::follow(host.ending.clone()));

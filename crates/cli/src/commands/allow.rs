@@ -63,9 +63,13 @@ pub(super) async fn decide_all(
 ) -> Outcome {
     let mut done = Series::new(context, shown);
     let all = async {
+        // A name that is wrong is told before anything is decided.
+        let mut found = Vec::with_capacity(gates.len());
         for name in gates {
-            let gate = refs::gate(context, name).await?;
-            let decided = decide(context, &gate, decision.clone()).await?;
+            found.push(refs::gate(context, name).await?);
+        }
+        for gate in &found {
+            let decided = decide(context, gate, decision.clone()).await?;
             done.push(decided, |gate| sentence(gate, context.out.style))?;
         }
         Ok(exit::OK)

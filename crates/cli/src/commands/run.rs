@@ -101,7 +101,8 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
         tell_first_steps(context, args.detach);
     }
     let key = args.key.clone().map_or_else(start::fresh_key, Ok)?;
-    let created = start::surely(context, async || context.client.create(&request, Some(&key)).await).await?;
+    let created =
+        start::surely(context, &key, async || context.client.create(&request, Some(&key)).await).await?;
     if created.session.status == Status::Queued {
         let reason = escape::line(&created.session.reason);
         context.out.note(context.out.note_style.dim(&format!("queued: {reason}")));

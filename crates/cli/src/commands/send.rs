@@ -1,16 +1,17 @@
 //! `lk send`: queues a prompt.
 
+use lockkeeper_api::client::EventStream;
 use lockkeeper_api::id::{ClaimNo, PromptNo};
 use lockkeeper_api::{
     Claim, ClaimQuery, Cursor, EventBody, EventQuery, InnerReference, PromptReceipt, PromptRequest,
-    PromptState, Reference,
+    PromptState, Reference, Session,
 };
 
 use super::own_claim::{self, OwnClaim};
 use super::{Preempted, Urgency};
 use crate::context::Context;
 use crate::exit;
-use crate::failure::Outcome;
+use crate::failure::{Failure, Outcome};
 use crate::follow::{AtGate, Face, Goal, Plan, follow_on, listen};
 use crate::format::Shown;
 use crate::refs;
@@ -78,7 +79,7 @@ async fn send(
     context: &Context,
 ) -> Outcome<PromptReceipt> {
     let key = key.map_or_else(start::fresh_key, |key| Ok(key.to_owned()))?;
-    start::surely(context, async || context.client.prompt(session, request, Some(&key)).await).await
+    start::surely(context, &key, async || context.client.prompt(session, request, Some(&key)).await).await
 }
 
 async fn send_and_wait(args: &Args, request: &PromptRequest, context: &Context) -> Outcome {
@@ -89,26 +90,12 @@ async fn send_and_wait(args: &Args, request: &PromptRequest, context: &Context) 
     // Whoever may not wait is told so before the prompt is sent.
     let stream = listen(context, &id, Some(&before)).await?;
     let receipt = send(&id, request, args.key.as_deref(), context).await?;
-    // The answer may be that of an earlier time under the same key: how far it came since is another question.
-    let receipt = context.client.prompt_receipt(&receipt.prompt.parse()?).await?;
-    if receipt.held_by.is_some() {
-        context.out.note(sentence(&receipt, &args.session).trim_end());
-    }
     let prompt: InnerReference<PromptNo> = receipt.prompt.parse()?;
-    let earlier = match receipt.state {
-        PromptState::Accepted => None,
-        PromptState::Written | PromptState::Started | PromptState::Ended | PromptState::Dropped => {
-            earlier_beginning(context, &id, prompt.no, &before).await?
-        }
-    };
-    let (after, stream) = match earlier {
-        None => (before, stream),
-        Some(beginning) => {
-            let stream = listen(context, &id, Some(&beginning)).await?;
-            (beginning, stream)
-        }
-    };
-    let session = context.client.session(&id).await?;
+    let begun = begin(args, &id, &prompt, (before, stream), context).await;
+    let (session, after, stream) = begun.map_err(|failure| {
+        let sent = refs::as_named(&args.session, &receipt.prompt);
+        failure.next(format!("{sent} is sent; follow it: lk attach {}", args.session))
+    })?;
     let face = if context.out.terminal { Face::Output } else { Face::Answer };
     let plan = Plan {
         goal: Goal::Turn(prompt.no),
@@ -119,6 +106,40 @@ async fn send_and_wait(args: &Args, request: &PromptRequest, context: &Context) 
         after,
     };
     follow_on(context, session, plan, &[], stream).await
+}
+
+/// Where to follow a prompt from that was just sent: from there, or from before its turn if it was sent before, under the same key.
+async fn begin(
+    args: &Args,
+    id: &Reference,
+    prompt: &InnerReference<PromptNo>,
+    (before, stream): (Cursor, EventStream),
+    context: &Context,
+) -> Outcome<(Session, Cursor, EventStream)> {
+    // The answer may be that of an earlier time under the same key: how far it came since is another question.
+    let receipt = context.client.prompt_receipt(prompt).await?;
+    if receipt.held_by.is_some() {
+        context.out.note(sentence(&receipt, &args.session).trim_end());
+    }
+    let session = context.client.session(id).await?;
+    let earlier = match receipt.state {
+        PromptState::Accepted if session.status.is_end() => {
+            let why = format!(
+                "{} waits in a session that has ended",
+                refs::as_named(&args.session, &receipt.prompt)
+            );
+            return Err(Failure::new(exit::REJECTED, why)
+                .next(format!("`lk resume {}` opens it again", args.session)));
+        }
+        PromptState::Accepted => None,
+        PromptState::Written | PromptState::Started | PromptState::Ended | PromptState::Dropped => {
+            earlier_beginning(context, id, prompt.no, &before).await?
+        }
+    };
+    let Some(beginning) = earlier else { return Ok((session, before, stream)) };
+    drop(stream);
+    let stream = listen(context, id, Some(&beginning)).await?;
+    Ok((session, beginning, stream))
 }
 
 /// Right before the turn of a prompt that was sent before, under the same key; none if it was accepted after this.
@@ -132,7 +153,8 @@ async fn earlier_beginning(
     for begun in [before, &Cursor::start()] {
         let mut after = begun.clone();
         loop {
-            let kinds = "prompt.accepted,prompt.dropped,turn.started,turn.ended";
+            let kinds =
+                "prompt.accepted,prompt.dropped,turn.started,turn.ended,session.ended,session.reopened";
             let query = EventQuery {
                 after: Some(after.to_string()),
                 kind: Some(kinds.to_owned()),
@@ -155,7 +177,11 @@ async fn earlier_beginning(
                         return Ok(beginning);
                     }
                     // What follows is still that of others before.
-                    Ok(EventBody::TurnEnded { .. }) => {
+                    Ok(
+                        EventBody::TurnEnded { .. }
+                        | EventBody::SessionEnded { .. }
+                        | EventBody::SessionReopened { .. },
+                    ) => {
                         beginning = beginning.map(|_| event.cursor.clone());
                     }
                     Ok(_) | Err(_) => {}

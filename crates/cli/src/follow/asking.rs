@@ -21,6 +21,8 @@ pub(super) struct Asking {
     stage: Stage,
     /// Whether something of it is missing on the screen.
     is_cut: bool,
+    /// What came of an editor and could not be read: the next one goes on with it.
+    draft: Option<String>,
 }
 
 #[derive(Debug)]
@@ -87,7 +89,7 @@ impl Asking {
         } else {
             Stage::Choice
         };
-        Self { gate, stage, is_cut }
+        Self { gate, stage, is_cut, draft: None }
     }
 
     /// The same, after a gate that closed while it stood on the screen: a line that was being typed for that one must not
@@ -284,11 +286,13 @@ impl Asking {
         }
     }
 
-    async fn edit(&self, style: Style) -> io::Result<Reply> {
-        let again = |text: &str| Reply::Again(format!("{text}\n{}", self.question(style)));
+    async fn edit(&mut self, style: Style) -> io::Result<Reply> {
+        let question = self.question(style);
+        let again = |text: &str| Reply::Again(format!("{text}\n{question}"));
         let before = serde_json::to_string_pretty(&self.gate.input.value())? + "\n";
         let name = format!("{}.json", self.gate.id);
-        let after = match terminal::edit(&name, &before).await {
+        let begun = self.draft.take().unwrap_or_else(|| before.clone());
+        let after = match terminal::edit(&name, &begun).await {
             Ok(Some(after)) => after,
             Ok(None) => return Ok(again("the editor failed; nothing is decided")),
             Err(error) => {
@@ -300,7 +304,12 @@ impl Asking {
         }
         Ok(match Json::parse(after.trim()) {
             Ok(input) => Reply::Decide(Decision::Edit { input }),
-            Err(error) => again(&format!("this is not JSON: {error}; nothing is decided")),
+            Err(error) => {
+                self.draft = Some(after);
+                again(&format!(
+                    "this is not JSON: {error}; nothing is decided, and e goes on with what you typed"
+                ))
+            }
         })
     }
 }

@@ -98,6 +98,28 @@ fn a_gate_that_was_left_open_is_asked_about_again_and_no_line_before_that_decide
 }
 
 #[test]
+fn what_an_editor_spoilt_is_still_there_for_the_next_one() -> Result {
+    let home = Home::new()?;
+    let mut run = home.command(&["run", "-a", "demo", "--name", "fix", "add a test"]);
+    // The first time it spoils the JSON, the second time it mends that and changes something.
+    let editor = home.path().join("editor");
+    let script = "#!/bin/sh\nif grep -q SPOILT \"$1\"; then sed -i 's/SPOILT//; s/#!/# edited/' \"$1\"; else sed -i '1s/^/SPOILT/' \"$1\"; fi\n";
+    std::fs::write(&editor, script)?;
+    run.env("VISUAL", format!("sh {}", editor.display()));
+    let mut screen = Screen::open(&run)?;
+    screen.wait_for(QUESTION)?;
+    screen.type_in("e\n")?;
+    screen.wait_for("nothing is decided, and e goes on with what you typed")?;
+    screen.wait_for(QUESTION)?;
+    screen.type_in("e\n")?;
+    screen.wait_for("g1 allowed with changes by ")?;
+    assert_eq!(screen.end()?, 0);
+    let made = std::fs::read_to_string(home.path().join("ws/lockkeeper_demo_test.sh"))?;
+    assert!(made.starts_with("# edited"), "{made}");
+    Ok(())
+}
+
+#[test]
 fn what_was_begun_at_a_gate_that_somebody_else_decides_is_no_command_of_the_shell() -> Result {
     let home = Home::new()?;
     let lk = home.command(&[]);

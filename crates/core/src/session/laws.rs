@@ -330,14 +330,9 @@ impl Laws {
         }
         if status(state) != Status::Unknown {
             let (shown, since) = (state.status.status, &state.status.since);
-            let may = |status: Status, sinces: &[Stamp]| status == shown && sinces.contains(since);
-            let lasts = self.lasting.as_ref().is_some_and(|(lasting, sinces)| may(*lasting, sinces));
-            let left = self.left.iter().any(|(left, sinces, _)| may(*left, sinces));
-            assert!(
-                lasts || left,
-                "since when it lasts: {shown:?} since {since:?}, and not {:?}",
-                self.lasting
-            );
+            let told = |(lasting, sinces): &(Status, Vec<Stamp>)| *lasting == shown && sinces.contains(since);
+            let lasts = self.lasting.as_ref().is_some_and(told);
+            assert!(lasts, "since when it lasts: {shown:?} since {since:?}, and not {:?}", self.lasting);
             self.lasting = Some((shown, vec![since.clone()]));
             self.left.clear();
         }

@@ -144,7 +144,7 @@ fn reasons(state: &Session) -> Vec<String> {
     }
     lines.extend(unasked(state));
     for gate in state.gates.values().filter(|gate| gate.state == GateState::Open) {
-        lines.push(format!("gate {} waits for a decision about {}", gate.no.of(&state.id), gate.ask.tool));
+        lines.push(format!("gate {}.{} waits for a decision about {}", title(state), gate.no, gate.ask.tool));
     }
     if let Some(turn) = &state.turn {
         lines.push(format!(
@@ -188,8 +188,11 @@ fn reasons(state: &Session) -> Vec<String> {
         });
         for prompt in state.queue.iter().filter(|prompt| prompt.parked.is_some()) {
             lines.push(format!(
-                "prompt {} of {} was cut short and waits for somebody: `lk queue REF release {}` or `lk resume`",
-                prompt.no, prompt.caller, prompt.no
+                "prompt {} of {} was cut short and waits for somebody: `lk queue {} release {}` or `lk resume`",
+                prompt.no,
+                prompt.caller,
+                title(state),
+                prompt.no
             ));
         }
     }
@@ -211,6 +214,11 @@ fn reasons(state: &Session) -> Vec<String> {
 }
 
 /// The tools that are at work. One whose gate is open waits for the decision.
+/// What people call it.
+fn title(state: &Session) -> &str {
+    state.profile.name.as_ref().map_or(state.id.as_str(), |name| name.as_str())
+}
+
 fn tools(state: &Session) -> impl Iterator<Item = WhyLine> {
     let waits = |call: &ItemKey| {
         state.gates.values().any(|gate| gate.state == GateState::Open && gate.ask.call.as_ref() == Some(call))

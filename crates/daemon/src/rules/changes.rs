@@ -70,7 +70,7 @@ pub(crate) enum Unchanged {
     Rules(#[from] Change),
     #[error(transparent)]
     Refused(#[from] Refused),
-    #[error("a defect: {0}")]
+    #[error("a defect")]
     Defect(#[from] JoinError),
 }
 
@@ -115,7 +115,7 @@ impl Host {
         self.tasks.spawn(work).await?
     }
 
-    /// Records what became of a change that an earlier daemon had begun.
+    /// Records what became of a change that was begun and not settled, by this daemon or an earlier one.
     pub(crate) async fn settle_rules(self: &Arc<Self>) -> Result<(), Unchanged> {
         let _alone = self.rules.changing.lock().await;
         self.settled().await.map(drop)
@@ -145,8 +145,11 @@ impl Host {
         let done = self.on_rules(work).await;
         let why_not = done.as_ref().err().map(ToString::to_string).unwrap_or_default();
         if let Err(error) = self.settle(&mut ledger, &why_not).await {
-            // What is kept says that it began: the next change or start records it.
-            tracing::error!(%error, "what became of a rule is not recorded yet");
+            // It is kept that it began, so it is recorded some time.
+            tracing::error!(%error, "what became of a rule is not recorded yet; trying again");
+            let host = self.clone();
+            self.tasks
+                .spawn(async move { while host.lets_pass().await && host.settle_rules().await.is_err() {} });
         }
         done
     }
@@ -161,14 +164,14 @@ impl Host {
         };
         let ledger = text.as_deref().map(serde_json::from_str).transpose().map_err(damaged)?;
         let mut ledger: Ledger = ledger.unwrap_or_default();
-        self.settle(&mut ledger, "the daemon ended before it was done").await?;
+        self.settle(&mut ledger, "it was begun and not finished").await?;
         Ok(ledger.last)
     }
 
     async fn settle(self: &Arc<Self>, ledger: &mut Ledger, why_not: &str) -> Result<(), Unchanged> {
         let Some(change) = ledger.change.take() else { return Ok(()) };
         let (id, spec) = (change.id.clone(), change.spec.clone());
-        let is_there = self.on_rules(move |rules| Ok(rules.has_as(&id, &spec))).await?;
+        let is_there = self.on_rules(move |rules| Ok(rules.has_still(&id, &spec))).await?;
         self.keep(ledger, &[change.record(is_there, why_not)]).await
     }
 

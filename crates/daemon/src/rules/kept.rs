@@ -253,13 +253,11 @@ impl Rules {
         user.file.rules.iter().any(|rule| rule.first().is_some_and(|rule| rule.id == id))
     }
 
-    /// Whether a rule of this name is in the file of the user, as it is.
-    pub(super) fn has_as(&self, id: &str, spec: &RuleSpec) -> bool {
+    /// Whether a rule is in the file of the user. One without a name is known by what it says: another may be in its line.
+    pub(super) fn has_still(&self, id: &str, spec: &RuleSpec) -> bool {
         let [_, user] = &*self.look();
-        user.file
-            .rules
-            .iter()
-            .any(|rule| rule.first().is_some_and(|rule| rule.id == id) && rule.spec == *spec)
+        let mut called = user.file.rules.iter().filter(|rule| rule.first().is_some_and(|rule| rule.id == id));
+        called.any(|rule| spec.name.is_some() || rule.spec == *spec)
     }
 
     /// Takes a rule of the user out of their file. Its other lines stay as they are.

@@ -46,7 +46,7 @@ pub(crate) enum Message {
     Observed(lockkeeper_core::session::Observation),
     /// The daemon started: say that it is not known how the process stands, and find out.
     Wake {
-        /// Its end tells that this is committed.
+        /// Told once it is committed that it does not know.
         done: oneshot::Sender<()>,
     },
     /// Remove the session and all that it left, if it has ended.

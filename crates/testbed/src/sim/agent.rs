@@ -13,8 +13,9 @@ use lockkeeper_core::session::{Exit, ExitStatus, Observation, Op, ProcessIdentit
 use lockkeeper_core::time::Stamp;
 use lockkeeper_core::turn::{Ending, FailureKind, TurnBy, Usage};
 
+use super::fault::Fault;
 use super::store::{Intent, Stored};
-use super::{Fault, Happening, Key, Sim, broken};
+use super::world::{Happening, Key, Sim, broken};
 
 /// A holder, what it has written down, and its agent.
 #[derive(Debug)]

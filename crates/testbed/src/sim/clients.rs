@@ -2,17 +2,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use lockkeeper_core::agent::AgentSays;
 use lockkeeper_core::gate::{Decision, GateKind};
-use lockkeeper_core::id::{PromptNo, SessionId};
+use lockkeeper_core::id::{ItemKey, PromptNo, SessionId, TurnNo};
+use lockkeeper_core::policy::{Effect, RuleSpec};
 use lockkeeper_core::prompt::{Class, OnPreempt};
 use lockkeeper_core::session::{
-    Always, Command, Event, Life, NewClaim, NewPrompt, Process, Request as Asked,
+    Always, Command, Event, Life, NewClaim, NewPrompt, Observation, Process, Request as Asked,
 };
 
 use super::agent::json;
-use super::shell::{Message, Task};
 use super::store::Stored;
-use super::{Happening, Key, REST_MS, Sim, broken};
+use super::task::{Message, Task};
+use super::world::{Happening, Key, REST_MS, Sim, broken};
 
 /// How often whoever means well looks.
 const HELP_MS: u64 = 5_000;
@@ -23,6 +25,13 @@ pub(super) struct Op {
     session: SessionId,
     command: Command,
     told: Told,
+}
+
+impl Op {
+    /// Whether it is a prompt of which nobody knows what became.
+    fn is_lost_prompt(&self) -> bool {
+        self.told == Told::Lost && matches!(self.command, Command::Prompt(_))
+    }
 }
 
 /// What whoever asked knows of it.
@@ -56,6 +65,13 @@ impl Sim {
         }
         match self.choices.below(30) {
             27 => self.crash(),
+            24 => {
+                let lost = self.ops.iter().position(Op::is_lost_prompt);
+                if let Some(op) = lost {
+                    self.note(|| format!("op {op} is asked for again"));
+                    self.sends(op);
+                }
+            }
             25 => {
                 self.wall_offset += self.choices.one_of(&[3_600_000, -3_600_000, 86_400_000]);
                 self.note(|| "the wall clock jumps".to_owned());
@@ -88,7 +104,7 @@ impl Sim {
         let command = match self.choices.below(16) {
             0..4 => Command::Prompt(NewPrompt::new(text(op), class)),
             4 => Command::Prompt(NewPrompt { preempt: true, ..NewPrompt::new(text(op), Class::Urgent) }),
-            5 | 6 => Command::Interrupt { turn: None },
+            5 | 6 => Command::Interrupt { turn: self.some_turn(&id) },
             7 => Command::Resume,
             8 => Command::Stop,
             9 => Command::Kill,
@@ -109,13 +125,31 @@ impl Sim {
                     Some(gate) => {
                         let deny = Decision::Deny { message: "no".to_owned() };
                         let decision = if self.choices.once_in(3) { deny } else { self.yes(&id, *gate) };
-                        Command::Decide { gate: *gate, decision, always: Always::Once, tool_use: None }
+                        let always = self.always(&decision);
+                        Command::Decide { gate: *gate, decision, always, tool_use: None }
                     }
                     None => Command::Prompt(NewPrompt::new(text(op), class)),
                 }
             }
         };
         self.ask(id, command);
+    }
+
+    /// Whichever turn runs, or by its name, or one that is over.
+    fn some_turn(&mut self, id: &SessionId) -> Option<TurnNo> {
+        let row = self.store.sessions.get(id).map(|stored| &stored.row)?;
+        let (running, over) = (row.running_turn(), row.last_turn.as_ref().map(|(turn, _)| *turn));
+        self.choices.one_of(&[None, running, over])
+    }
+
+    /// What a decision says of the steps to come.
+    fn always(&mut self, decision: &Decision) -> Always {
+        let make = RuleSpec { command: Some("make".to_owned()), ..RuleSpec::new(Effect::Allow) };
+        match self.choices.below(4) {
+            2 if *decision == Decision::Allow => Always::Session(vec![make]),
+            3 if *decision == Decision::Allow => Always::User(vec![make]),
+            _ => Always::Once,
+        }
     }
 
     /// What lets a gate go on.
@@ -170,8 +204,7 @@ impl Sim {
     /// Somebody who means well decides what waits, and asks again what was lost, until everything rests.
     pub(super) fn helps(&mut self) {
         if self.daemon.is_some() {
-            let lost = |op: &Op| op.told == Told::Lost && matches!(op.command, Command::Prompt(_));
-            let again: Vec<usize> = (0..self.ops.len()).filter(|op| lost(&self.ops[*op])).collect();
+            let again: Vec<usize> = (0..self.ops.len()).filter(|op| self.ops[*op].is_lost_prompt()).collect();
             for op in again {
                 self.sends(op);
             }
@@ -239,6 +272,39 @@ impl Sim {
         restless.map(told).collect::<Vec<_>>().join("\n")
     }
 
+    /// What was said of one turn was done to no other.
+    fn look_at_targets(&self) {
+        for op in &self.ops {
+            let (Command::Interrupt { turn: Some(meant) }, Told::Done(from, to)) = (&op.command, op.told)
+            else {
+                continue;
+            };
+            let log = &self.store.sessions[&op.session].log;
+            for envelope in log.iter().filter(|envelope| (from..to).contains(&envelope.seq)) {
+                if let Event::InterruptAsked { turn, .. } = &envelope.event {
+                    once(turn == meant, || format!("{turn} is interrupted, and {meant} was meant"));
+                }
+            }
+        }
+    }
+
+    /// What was taken in of a journal has led to its events.
+    fn look_at_journals(&self) {
+        for (id, stored) in &self.store.sessions {
+            let Some((attempt, read)) = stored.ingested else { continue };
+            let Some(holder) = self.holders.get(&(id.clone(), attempt)) else { continue };
+            let told = |key: &ItemKey| {
+                let is = |event: &Event| matches!(event, Event::ItemAdded { item, .. } if item.key == *key);
+                stored.log.iter().any(|envelope| is(&envelope.event))
+            };
+            for (_, observation) in holder.journal.iter().take(read) {
+                if let Observation::Agent { says: AgentSays::Item { item }, .. } = observation {
+                    once(told(&item.key), || format!("{} of {id} was taken in and is lost", item.key));
+                }
+            }
+        }
+    }
+
     /// What was told is true, and nothing was lost or done twice.
     pub(super) fn look_back(&self) {
         let mut accepted: BTreeMap<String, (SessionId, u64)> = BTreeMap::new();
@@ -270,6 +336,8 @@ impl Sim {
                 Told::Refused | Told::Failed | Told::Lost | Told::Nothing => {}
             }
         }
+        self.look_at_targets();
+        self.look_at_journals();
         for (key, holder) in self.holders.iter().filter(|(_, holder)| holder.alive) {
             let row = &self.store.sessions[&key.0].row;
             if row.process.attempt().is_none_or(|attempt| attempt.no != key.1) {

@@ -8,7 +8,8 @@ use lockkeeper_core::id::{AttemptNo, GateNo, SessionId};
 use lockkeeper_core::session::laws::Laws;
 use lockkeeper_core::session::{Envelope, Event, Op, State};
 
-use super::broken;
+use super::clients::once;
+use super::world::broken;
 
 /// A commit that is asked for.
 pub(super) struct Commit {
@@ -154,7 +155,7 @@ impl Stored {
             }
             Event::GateDecided { gate, verdict, .. } => {
                 let before = self.decided.insert(*gate, verdict.decision.clone());
-                super::clients::once(before.is_none(), || format!("{gate} was decided twice"));
+                once(before.is_none(), || format!("{gate} was decided twice"));
             }
             _ => {}
         }

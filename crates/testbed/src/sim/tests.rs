@@ -1,5 +1,6 @@
 //! What the simulator finds, and that it finds what is planted.
 
+use super::world::broken;
 use super::*;
 
 /// The committed seeds.
@@ -10,7 +11,10 @@ fn the_corpus_breaks_no_law() {
     for seed in CORPUS {
         if let Err(failure) = run(seed, None) {
             let Failure { law, numbers, trace } = smallest(*failure, None, 2_000);
-            panic!("seed {seed} breaks a law: {law}\n{}\nits numbers: {numbers:?}", trace.join("\n"));
+            broken(&format!(
+                "seed {seed} breaks a law: {law}\n{}\nits numbers: {numbers:?}",
+                trace.join("\n")
+            ));
         }
     }
 }
@@ -25,6 +29,8 @@ fn law_against(fault: Fault) -> &'static [&'static str] {
         Fault::NoDuties => &["it never comes to rest"],
         Fault::LosesEvents => &["is not the fold of its log"],
         Fault::ForgetsWhatWasRead => &["while another one has its turn", "is told twice"],
+        Fault::ReadsTooFar => &["was taken in and is lost", "it never comes to rest"],
+        Fault::ForgetsTheTarget => &["was meant"],
         Fault::ForgetsLaunches => &["runs, and nobody knows"],
         Fault::KeepsSlots => &["slots are taken by nobody", "it never comes to rest"],
         Fault::ForgetsKeys => &["was used twice", "was taken twice"],
@@ -36,7 +42,7 @@ fn each_planted_fault_is_found_by_the_law_that_it_breaks() {
     for fault in Fault::ALL {
         let mut seeds = 0..10_000;
         let Some(found) = seeds.find_map(|seed| run(seed, Some(fault)).err()) else {
-            panic!("{fault:?} is not found")
+            broken(&format!("{fault:?} is not found"))
         };
         let expected = law_against(fault);
         assert!(expected.iter().any(|law| found.law.contains(law)), "{fault:?}: {}", found.law);
@@ -47,7 +53,7 @@ fn each_planted_fault_is_found_by_the_law_that_it_breaks() {
 fn a_schedule_is_made_smaller_and_breaks_the_same_law_still() {
     let fault = Some(Fault::AnswersFirst);
     let mut seeds = CORPUS;
-    let Some(found) = seeds.find_map(|seed| run(seed, fault).err()) else { panic!("nothing is found") };
+    let Some(found) = seeds.find_map(|seed| run(seed, fault).err()) else { broken("nothing is found") };
     let (law, before) = (found.law.clone(), found.numbers.len());
     let small = smallest(*found, fault, 500);
     assert!(small.numbers.len() < before, "{} of {before} are left", small.numbers.len());

@@ -39,7 +39,7 @@ fn a_repeated_request_gets_the_same_receipt_and_does_nothing_also_after_a_restar
 }
 
 /// Stands between `lk` and the daemon from now on, and keeps the first answer to a `POST` from `lk`: as if the daemon had died
-/// after its commit.
+/// after its commit, and another one were there.
 fn swallow_an_answer(home: &Home) -> Fallible<JoinHandle<io::Result<()>>> {
     let behind = home.data().join("behind.sock");
     fs::rename(home.socket(), &behind)?;
@@ -76,7 +76,7 @@ fn swallow_an_answer(home: &Home) -> Fallible<JoinHandle<io::Result<()>>> {
 }
 
 #[test]
-fn what_was_sent_to_a_daemon_that_dies_before_it_answers_is_done_once() -> Fallible {
+fn what_was_sent_to_a_daemon_that_never_answered_is_done_once() -> Fallible {
     with_daemon(SHORT, |home| {
         let session = home.session(&Spec::kept())?;
         let dir = home.workspace().display().to_string();

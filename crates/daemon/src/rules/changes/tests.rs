@@ -51,8 +51,12 @@ async fn recorded(act: Act, file: &str) -> Outcome<Vec<(String, Option<String>)>
 
 #[tokio::test]
 async fn what_became_of_a_change_is_told_by_the_file_and_once() -> Outcome {
-    let died = || Some("the daemon ended before it was done".to_owned());
+    let died = || Some("it was begun and not finished".to_owned());
+    // Somebody has edited it meanwhile.
+    let edited = WRITTEN.replace("Bash", "Read");
     let cases = [
+        (Act::Write, edited.as_str(), "rule.written", None),
+        (Act::TakeOut, edited.as_str(), "rule.not_taken_out", died()),
         (Act::Write, WRITTEN, "rule.written", None),
         (Act::Write, "", "rule.not_written", died()),
         (Act::TakeOut, "", "rule.taken_out", None),

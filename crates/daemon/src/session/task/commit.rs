@@ -8,6 +8,8 @@ use lockkeeper_core::turn::Outcome;
 use lockkeeper_holder::frames;
 use lockkeeper_store::{Append, Appended, Cursor, Ingested, SessionRow, StoreError};
 
+use tokio::sync::oneshot;
+
 use super::super::attach;
 use super::super::feed::{Feed, Read};
 use super::super::{Done, Live, Refused, rows};
@@ -60,7 +62,8 @@ impl Task {
                     expected = self.state.seq,
                     "the log is not where this task left it; loading it anew"
                 );
-                refuse_all(decided.answers, &Arc::new(StoreError::Closed));
+                // The next task asks the store once more.
+                drop(refuse_all(decided.answers, &Arc::new(StoreError::Closed)));
                 false
             }
             Ok(Appended::Fenced | Appended::Unknown) => {
@@ -103,12 +106,25 @@ impl Task {
         // A look after a pause may have been in it; one more does no harm.
         self.unpaused = true;
         self.pause();
-        refuse_all(decided.answers, &error);
+        self.show(decided.looks);
+        for answer in refuse_all(decided.answers, &error) {
+            let (state, cursor) = (self.state.clone(), self.host.store.head());
+            // Whoever asked may have gone away.
+            let _ = answer.reply.send(Ok(Done { state, events: Vec::new(), cursor, answer: answer.earlier }));
+        }
         true
     }
 
+    /// Shows what is committed to whoever asked for it.
+    fn show(&self, looks: Vec<oneshot::Sender<Arc<State>>>) {
+        for reply in looks {
+            // Whoever asked may have gone away.
+            let _ = reply.send(self.state.clone());
+        }
+    }
+
     fn adopt(&mut self, decided: Decided, read: Read, last: Cursor) {
-        let Decided { scratch: state, events, ends, answers, .. } = decided;
+        let Decided { scratch: state, events, ends, answers, looks, .. } = decided;
         let attempt = |state: &State| state.process.attempt().map(|attempt| attempt.no);
         let other = attempt(&self.state) != attempt(&state);
         self.state = Arc::new(state);
@@ -116,7 +132,11 @@ impl Task {
             self.last_at = Some(event.at.clone());
         }
         self.unknown = false;
-        self.wakes.clear();
+        for done in self.wakes.drain(..) {
+            // Whoever waited was ended with the daemon.
+            let _ = done.send(());
+        }
+        self.show(looks);
         if other {
             self.feed = None;
             self.link = None;
@@ -215,9 +235,11 @@ impl Task {
 }
 
 /// Tells everybody who asked that nothing happened. A refusal may rest on what was decided before it and is not stored,
-/// unless the request was wrong in any state.
-fn refuse_all(answers: Vec<Answer>, error: &Arc<StoreError>) {
-    for answer in answers {
+/// unless the request was wrong in any state. Those are given back whose request was done before, under the same key.
+fn refuse_all(answers: Vec<Answer>, error: &Arc<StoreError>) -> Vec<Answer> {
+    let (stored, refused): (Vec<Answer>, Vec<Answer>) =
+        answers.into_iter().partition(|answer| answer.is_stored);
+    for answer in refused {
         let refused = match answer.outcome {
             Err(Refused::Rejected(rejection)) if rejection.is_bad_input() => Refused::Rejected(rejection),
             Ok(_) | Err(_) => Refused::Store(error.clone()),
@@ -225,6 +247,7 @@ fn refuse_all(answers: Vec<Answer>, error: &Arc<StoreError>) {
         // Whoever asked may have gone away.
         let _ = answer.reply.send(Err(refused));
     }
+    stored
 }
 
 /// The log line of an event that operators look for.
@@ -260,11 +283,21 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_was_done_before_is_not_refused_with_a_step_that_cannot_be_stored() {
+        let (reply, mut told) = oneshot::channel();
+        let earlier = Some("{}".to_owned());
+        let answer = Answer { reply, outcome: Ok((0, 0)), earlier, is_stored: true, keys: Vec::new() };
+        let kept = refuse_all(vec![answer], &Arc::new(StoreError::Full));
+        assert_eq!(kept.iter().filter_map(|answer| answer.earlier.as_deref()).collect::<Vec<_>>(), ["{}"]);
+        assert!(told.try_recv().is_err(), "it is told by whoever has the state");
+    }
+
+    #[test]
     fn a_refusal_that_rests_on_what_was_not_stored_is_not_told() -> Result<(), oneshot::error::TryRecvError> {
         let refusal = |outcome| {
             let (reply, mut told) = oneshot::channel();
             refuse_all(
-                vec![Answer { reply, outcome, earlier: None, keys: Vec::new() }],
+                vec![Answer { reply, outcome, earlier: None, is_stored: false, keys: Vec::new() }],
                 &Arc::new(StoreError::Full),
             );
             told.try_recv()

@@ -26,6 +26,8 @@ pub(super) struct Answer {
     pub(super) reply: oneshot::Sender<Result<Done, Refused>>,
     pub(super) outcome: Result<(usize, usize), Refused>,
     pub(super) earlier: Option<String>,
+    /// Whether it was done before, and is stored.
+    pub(super) is_stored: bool,
     pub(super) keys: Vec<KeyEntry>,
 }
 
@@ -36,6 +38,8 @@ pub(super) struct Decided {
     /// The number of events after each input of the journal.
     pub(super) ends: Vec<usize>,
     pub(super) answers: Vec<Answer>,
+    /// Who wants to see the state.
+    pub(super) looks: Vec<oneshot::Sender<Arc<State>>>,
     /// Whether the host let something begin.
     pub(super) admits: bool,
     /// Whether somebody asked for something that must go through on a full disk too.
@@ -50,6 +54,7 @@ impl Task {
             events: Vec::new(),
             ends: Vec::with_capacity(read.inputs.len()),
             answers: Vec::new(),
+            looks: Vec::new(),
             admits,
             essential: false,
         };
@@ -82,10 +87,7 @@ impl Task {
                 Message::Command { request, key, reply } => {
                     self.command(&mut decided, request, key, reply, &mut env);
                 }
-                Message::Look { reply } => {
-                    // Whoever asked may have gone away.
-                    let _ = reply.send(self.state.clone());
-                }
+                Message::Look { reply } => decided.looks.push(reply),
                 Message::Observed(observation) => decided.step(Input::Observation(observation), &env),
                 Message::Wake { .. } | Message::Remove { .. } | Message::Admitted | Message::Unpaused => {}
             }
@@ -169,16 +171,19 @@ impl Task {
         reply: oneshot::Sender<Result<Done, Refused>>,
         env: &mut Env,
     ) {
-        let earlier = key.as_ref().map(|key| match decided.under(key) {
+        let under_way = key.as_ref().and_then(|key| decided.under(key));
+        let is_stored = under_way.is_none();
+        let earlier = key.as_ref().map(|key| match under_way {
             Some(same) => same.map(Some),
             // A short read of the store; other tasks move to other threads meanwhile.
             None => in_place(|| self.host.earlier(key)),
         });
-        let mut answer = Answer { reply, outcome: Ok((0, 0)), earlier: None, keys: Vec::new() };
+        let mut answer =
+            Answer { reply, outcome: Ok((0, 0)), earlier: None, is_stored: false, keys: Vec::new() };
         match earlier {
             None | Some(Ok(None)) => {}
             Some(Ok(Some(response))) => {
-                answer.earlier = Some(response);
+                (answer.earlier, answer.is_stored) = (Some(response), is_stored);
                 decided.answers.push(answer);
                 return;
             }

@@ -375,6 +375,23 @@ fn what_a_rule_denies_by_now_is_not_let_go_on_by_a_decision() -> Fallible {
 }
 
 #[test]
+fn a_name_that_is_wrong_is_told_before_anything_is_decided() -> Fallible {
+    with_rules(LOOK, |home| {
+        let (session, mut watch) = asking(home, VERSIONS[0], &format!("{} ;; SAY end", asked("make x")))?;
+        let allow = |names: &[&str]| -> Fallible<(Option<i32>, String)> {
+            let output = home.lk(&[&["allow"], names].concat()).output()?;
+            Ok((output.status.code(), String::from_utf8(output.stderr)?))
+        };
+        let (code, said) = allow(&[&session.id, "nosuch"])?;
+        ensure!(code == Some(3) && said.contains("no session is called nosuch"), "{code:?} {said}");
+        assert_eq!(session.gates("open")?.len(), 1);
+        assert_eq!(allow(&[&session.id])?.0, Some(0));
+        watch.status("idle")?;
+        Ok(())
+    })
+}
+
+#[test]
 fn where_rules_cannot_be_put_nothing_is_decided_for_good() -> Fallible {
     with_rules("", |home| {
         let (session, _) = asking(home, VERSIONS[0], &format!("{} ;; SAY end", asked("make x")))?;

@@ -1,55 +1,41 @@
-//! The daemon: what its tasks do with the core, as `crates/daemon/src/session/task` does it.
+//! The loop of a session's task, as `crates/daemon/src/session/task` has it: read, decide, commit, adopt, do.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::collections::BTreeSet;
 
-use lockkeeper_core::admission::{Admission, Slots, Want};
 use lockkeeper_core::gate::{Decision, GateKind, GateState};
 use lockkeeper_core::id::{AttemptNo, SessionId};
-use lockkeeper_core::prompt::Class;
 use lockkeeper_core::session::laws::Laws;
 use lockkeeper_core::session::{
     Command, Duty, DutyId, Env, Envelope, Event, Input, Observation, Rejection, Request as Asked, SlotUse,
-    SpawnError, State, deadline, duties, reconcile, slot_use, step,
+    State, deadline, duties, reconcile, slot_use, step,
 };
 use lockkeeper_core::time::Stamp;
 
 use super::agent::{Request, to_run};
-use super::store::Commit;
-use super::{Fault, Happening, Key, Sim};
-
-/// How long a task waits before it tries again what failed, as the real one does.
-const RETRY_MS: u64 = 1000;
-
-/// A daemon that runs.
-#[derive(Debug)]
-pub(super) struct Daemon {
-    pub(super) epoch: u64,
-    pub(super) machine: Admission,
-    pub(super) tasks: BTreeMap<SessionId, Task>,
-    /// Sessions that it has not said yet that it does not know about; nothing begins before.
-    booting: BTreeSet<SessionId>,
-}
+use super::daemon::RETRY_MS;
+use super::fault::Fault;
+use super::store::{Commit, Stored};
+use super::world::{Happening, Sim, broken};
 
 /// The owner of one session's state.
 #[derive(Debug)]
 #[expect(clippy::struct_excessive_bools, reason = "they are independent of each other, as in the real one")]
 pub(super) struct Task {
     pub(super) state: State,
-    laws: Laws,
-    in_flight: BTreeSet<DutyId>,
-    linked: bool,
-    gone: bool,
-    adopting: bool,
+    pub(super) laws: Laws,
+    pub(super) in_flight: BTreeSet<DutyId>,
+    pub(super) linked: bool,
+    pub(super) gone: bool,
+    pub(super) adopting: bool,
     /// It has a process, and how that stands is not known.
-    unknown: bool,
+    pub(super) unknown: bool,
     /// How many records of the journal were handed out.
-    read: usize,
-    ingested: Option<(AttemptNo, usize)>,
-    retry_at: Option<u64>,
-    mailbox: Vec<Message>,
+    pub(super) read: usize,
+    pub(super) ingested: Option<(AttemptNo, usize)>,
+    pub(super) retry_at: Option<u64>,
+    pub(super) mailbox: Vec<Message>,
     pub(super) committing: Option<Decided>,
-    last_at: Option<Stamp>,
+    pub(super) last_at: Option<Stamp>,
 }
 
 #[derive(Debug)]
@@ -93,215 +79,6 @@ pub(super) enum Fate {
 }
 
 impl Sim {
-    /// A daemon starts, and looks what runs.
-    pub(super) fn boot(&mut self) {
-        if self.daemon.is_some() {
-            return;
-        }
-        self.store.epoch += 1;
-        let epoch = self.store.epoch;
-        self.note(|| format!("daemon {epoch} starts"));
-        let mut machine = Admission::new(Slots { all: self.slots, ..Slots::default() });
-        let granted = machine.pause(true);
-        debug_assert!(granted.is_empty(), "nobody waits yet");
-        let live: BTreeSet<SessionId> = self
-            .store
-            .sessions
-            .iter()
-            .filter(|(_, stored)| stored.row.process.attempt().is_some())
-            .map(|(id, _)| id.clone())
-            .collect();
-        self.daemon = Some(Daemon { epoch, machine, tasks: BTreeMap::new(), booting: live.clone() });
-        for id in &live {
-            self.rouse(id);
-        }
-        // Launches that were given up when an earlier daemon died.
-        let given_up =
-            if self.fault == Some(Fault::ForgetsLaunches) { Vec::new() } else { self.store.given_up() };
-        for key in given_up {
-            self.sealed.insert(key.clone());
-            self.takes(&key, Request::Quit);
-        }
-        self.is_booted();
-    }
-
-    /// Lets turns begin once it is known which run.
-    fn is_booted(&mut self) {
-        let Some(daemon) = self.daemon.as_mut().filter(|daemon| daemon.booting.is_empty()) else { return };
-        let granted = daemon.machine.pause(false);
-        self.grant(granted);
-        // What waits for a launch or a slot without a process has a task again.
-        let waits: Vec<SessionId> = self.store.sessions.keys().cloned().collect();
-        for id in waits {
-            self.rouse(&id);
-        }
-    }
-
-    /// The daemon is gone in an instant. What it had asked of the store and of holders may have got through or not.
-    pub(super) fn crash(&mut self) {
-        let Some(daemon) = self.daemon.take() else { return };
-        self.note(|| format!("daemon {} dies", daemon.epoch));
-        for (id, task) in daemon.tasks {
-            let key = task.state.process.attempt().map(|attempt| (id.clone(), attempt.no));
-            if let Some(decided) = task.committing
-                && self.choices.once_in(2)
-            {
-                self.note(|| format!("what {id} was committing is stored"));
-                self.store.commit(commit(&id, daemon.epoch, &task.state, &decided, task.ingested));
-            }
-            if let Some(key) = key
-                && self.choices.once_in(2)
-            {
-                self.lost_links.insert((key, daemon.epoch));
-            }
-        }
-        self.lose_replies();
-        let after = self.choices.one_of(&[0, 10, 3_000, 100_000]);
-        self.later(after, Happening::Boots);
-    }
-
-    /// Sends a session's task something, and starts it if it does not run.
-    pub(super) fn send(&mut self, id: &SessionId, message: Message) {
-        self.rouse(id);
-        if let Some(task) = self.task(id) {
-            task.mailbox.push(message);
-            self.soon(id);
-        }
-    }
-
-    fn rouse(&mut self, id: &SessionId) {
-        let Some(stored) = self.store.sessions.get(id) else { return };
-        let Some(daemon) = &mut self.daemon else { return };
-        if daemon.tasks.contains_key(id) {
-            return;
-        }
-        let Ok(state) = State::fold(id, &stored.log) else { super::broken("a log cannot be folded") };
-        if state != stored.row {
-            super::broken(&format!("the row of {id} is not the fold of its log"));
-        }
-        let task = Task {
-            laws: stored.laws.clone(),
-            in_flight: BTreeSet::new(),
-            linked: false,
-            gone: false,
-            adopting: false,
-            unknown: state.process.attempt().is_some(),
-            read: 0,
-            ingested: stored.ingested,
-            retry_at: None,
-            mailbox: Vec::new(),
-            committing: None,
-            last_at: None,
-            state,
-        };
-        daemon.tasks.insert(id.clone(), task);
-        let Some(mut task) = self.take_task(id) else { return };
-        rewind(&mut task);
-        self.settle(&task.state, false);
-        if !task.unknown {
-            self.do_duties(&mut task);
-        }
-        self.put_task(task);
-        self.soon(id);
-    }
-
-    fn task(&mut self, id: &SessionId) -> Option<&mut Task> {
-        self.daemon.as_mut()?.tasks.get_mut(id)
-    }
-
-    fn take_task(&mut self, id: &SessionId) -> Option<Task> {
-        self.daemon.as_mut()?.tasks.remove(id)
-    }
-
-    fn put_task(&mut self, task: Task) {
-        if let Some(daemon) = &mut self.daemon {
-            daemon.tasks.insert(task.state.id.clone(), task);
-        }
-    }
-
-    fn soon(&mut self, id: &SessionId) {
-        let after = self.choices.one_of(&[0, 0, 1, 30]);
-        self.round_after(id, after);
-    }
-
-    fn round_after(&mut self, id: &SessionId, after: u64) {
-        if let Some(epoch) = self.daemon.as_ref().map(|daemon| daemon.epoch) {
-            self.later(after, Happening::Round { epoch, session: id.clone() });
-        }
-    }
-
-    /// A journal has more in it.
-    pub(super) fn journal_grew(&mut self, (id, attempt): &Key) {
-        let reads =
-            |task: &Task| task.linked && task.state.process.attempt().is_some_and(|now| now.no == *attempt);
-        if self.task(id).is_some_and(|task| reads(task)) {
-            self.soon(id);
-        }
-    }
-
-    /// A connection is cut, and what is on its way is lost.
-    pub(super) fn cut_link(&mut self, key: &Key) {
-        self.ahead.retain(|_, happening| !matches!(happening, Happening::Taken { key: of, .. } if of == key));
-        self.link_breaks(key);
-    }
-
-    /// A holder is gone, or the way to it.
-    pub(super) fn link_breaks(&mut self, (id, attempt): &Key) {
-        let Some(task) = self.task(id) else { return };
-        if task.linked && task.state.process.attempt().is_some_and(|now| now.no == *attempt) {
-            task.linked = false;
-            task.in_flight.retain(is_beside_process);
-            self.soon(id);
-        }
-    }
-
-    /// A holder takes no request with that number.
-    pub(super) fn refuse(&mut self, (id, _): &Key) {
-        let retry = self.awake + RETRY_MS;
-        if let Some(task) = self.task(id) {
-            task.in_flight.retain(|duty| {
-                matches!(duty, DutyId::Launch(_) | DutyId::Watch(_)) || is_beside_process(duty)
-            });
-            task.retry_at.get_or_insert(retry);
-            self.round_after(id, RETRY_MS);
-        }
-    }
-
-    /// It was found out how an attempt stands.
-    pub(super) fn found(&mut self, key: &Key, launch: bool) {
-        let (id, attempt) = key;
-        let wanted = self
-            .task(id)
-            .is_some_and(|task| task.state.process.attempt().is_some_and(|now| now.no == *attempt));
-        let launch = launch && !self.sealed.contains(key);
-        if launch && wanted && !self.holders.contains_key(key) && self.mischief(12) {
-            let error = SpawnError { code: "agent_not_found".to_owned(), message: "no claude".to_owned() };
-            if let Some(task) = self.task(id) {
-                task.in_flight.retain(is_beside_process);
-            }
-            return self.send(id, Message::Observed(Observation::SpawnFailed { attempt: *attempt, error }));
-        }
-        if launch {
-            self.start_holder(key);
-        }
-        if !wanted {
-            // Nobody waits for this attempt any more.
-            return self.takes(key, Request::Quit);
-        }
-        let alive = self.holders.get(key).is_some_and(|holder| holder.alive);
-        if !alive {
-            self.sealed.insert(key.clone());
-        }
-        let Some(task) = self.task(id) else { return };
-        if alive {
-            (task.linked, task.gone, task.adopting) = (true, false, true);
-        } else {
-            task.gone = true;
-            task.in_flight.remove(&DutyId::Watch(*attempt));
-        }
-        self.soon(id);
-    }
-
     /// One round of a task: read, decide, commit.
     pub(super) fn round(&mut self, id: &SessionId) {
         let Some(mut task) = self.take_task(id) else { return };
@@ -319,7 +96,7 @@ impl Sim {
         let tick = is_due && self.fault != Some(Fault::NoTicks);
         let decided = self.decide(&mut task, inputs, read, more, tick);
         if tick && decided.events.is_empty() {
-            super::broken(&format!("{due:?} of {id} passed, and nothing followed"));
+            broken(&format!("{due:?} of {id} passed, and nothing followed"));
         }
         let keyed = decided.answers.iter().any(|answer| answer.events.is_some());
         if decided.events.is_empty() && !keyed {
@@ -455,6 +232,10 @@ impl Sim {
                 input.get("command").and_then(|command| command.as_str()).unwrap_or_default().to_owned();
             *tool_use = Some(Box::new(to_run(&words)));
         }
+        if let (Some(Fault::ForgetsTheTarget), Command::Interrupt { turn }) = (self.fault, &mut asked.command)
+        {
+            *turn = None;
+        }
         let from = decided.scratch.seq + 1;
         let done = decided.try_step(Input::Command(asked), env);
         let events = done.ok().map(|()| (from, decided.scratch.seq + 1));
@@ -469,8 +250,10 @@ impl Sim {
         let stored = matches!(fate, Fate::Stored | Fate::Unknown { stored: true });
         if stored {
             let mut commit = commit(id, epoch, &task.state, &decided, task.ingested);
-            if self.fault == Some(Fault::ForgetsWhatWasRead) {
-                commit.ingested = None;
+            match (self.fault, &mut commit.ingested) {
+                (Some(Fault::ForgetsWhatWasRead), ingested) => *ingested = None,
+                (Some(Fault::ReadsTooFar), Some((_, read))) => *read += 1,
+                _ => {}
             }
             if self.fault == Some(Fault::LosesEvents) && commit.events.len() > 2 {
                 commit.events.pop();
@@ -490,7 +273,9 @@ impl Sim {
             Fate::Refused => {
                 self.note(|| format!("a commit of {id} is refused"));
                 for answer in &decided.answers {
-                    self.told(answer.op, None, false);
+                    // What was done before stays done.
+                    let before = self.store.keys.get(&answer.op).copied();
+                    self.told(answer.op, before, before.is_some());
                 }
                 self.settle(&task.state, decided.admits);
                 task.in_flight.retain(|duty| !is_beside_process(duty));
@@ -544,7 +329,7 @@ impl Sim {
         }
     }
 
-    fn do_duties(&mut self, task: &mut Task) {
+    pub(super) fn do_duties(&mut self, task: &mut Task) {
         if task.retry_at.is_some() {
             return;
         }
@@ -572,7 +357,7 @@ impl Sim {
                     self.later(after, Happening::Found { epoch, key: (session, attempt), launch: false });
                 }
                 Duty::Write { attempt, number, op, text } => {
-                    let missing = super::store::Stored::prompt_of(&op).is_some() && text.is_none();
+                    let missing = Stored::prompt_of(&op).is_some() && text.is_none();
                     if task.linked && !missing {
                         task.in_flight.insert(id);
                         self.hand_over((session, attempt), Request::Write { number, op });
@@ -600,82 +385,6 @@ impl Sim {
             }
         }
     }
-
-    /// Sends a request on its way. A socket keeps the order.
-    fn hand_over(&mut self, key: Key, request: Request) {
-        let Some(epoch) = self.daemon.as_ref().map(|daemon| daemon.epoch) else { return };
-        let after = self.choices.one_of(&[0, 1, 40]);
-        let earliest = self.holders.get(&key).map_or(0, |holder| holder.last_arrival + 1);
-        let at = (self.awake + after).max(earliest);
-        if let Some(holder) = self.holders.get_mut(&key) {
-            holder.last_arrival = at;
-        }
-        self.later(at - self.awake, Happening::Taken { epoch, key, request });
-    }
-
-    /// What a step is decided with.
-    pub(super) fn env(&self, admits: bool) -> Env {
-        Env {
-            now: self.now(),
-            policy: self.policy.clone(),
-            at_launch: self.policy.clone(),
-            notices: Arc::default(),
-            manner: self.manner.clone(),
-            name_taken: false,
-            paused: false,
-            admits,
-        }
-    }
-
-    /// Whether something of a session may begin, as the real host's slots tell it.
-    fn admits(&mut self, state: &State) -> bool {
-        let Some(daemon) = &mut self.daemon else { return false };
-        let machine = &mut daemon.machine;
-        if machine.is_unlimited() {
-            return true;
-        }
-        match slot_use(state) {
-            SlotUse::Takes if state.turn.is_some() => machine.is_free_for_all(),
-            SlotUse::Takes => true,
-            SlotUse::Wants { class, since } => machine.take_if_free(&state.id, &want(state, class, since)),
-            SlotUse::Nothing => machine.take_if_free(&state.id, &want(state, Class::Background, i64::MAX)),
-        }
-    }
-
-    /// Takes in what a session has to do with the slots from now on.
-    fn settle(&mut self, state: &State, admitted: bool) {
-        let Some(daemon) = &mut self.daemon else { return };
-        let machine = &mut daemon.machine;
-        let unlimited = machine.is_unlimited();
-        let granted = match slot_use(state) {
-            SlotUse::Takes => {
-                if !unlimited {
-                    machine.hold(&state.id, &want(state, Class::Normal, 0));
-                }
-                Vec::new()
-            }
-            SlotUse::Wants { class, since } => {
-                let mut granted = machine.leave(&state.id);
-                if !machine.is_unlimited() {
-                    granted.extend(machine.want(&state.id, &want(state, class, since)));
-                } else if !admitted {
-                    granted.push(state.id.clone());
-                }
-                granted
-            }
-            SlotUse::Nothing if self.fault == Some(Fault::KeepsSlots) => Vec::new(),
-            SlotUse::Nothing => machine.leave(&state.id),
-        };
-        self.grant(granted);
-    }
-
-    fn grant(&mut self, granted: Vec<SessionId>) {
-        for id in granted {
-            if let Some(epoch) = self.daemon.as_ref().map(|daemon| daemon.epoch) {
-                self.later(0, Happening::Granted { epoch, session: id });
-            }
-        }
-    }
 }
 
 impl Task {
@@ -688,7 +397,7 @@ impl Task {
 impl Decided {
     fn step(&mut self, input: Input, env: &Env) {
         if let Err(rejection) = self.try_step(input, env) {
-            super::broken(&format!("what happened was refused: {rejection}"));
+            broken(&format!("what happened was refused: {rejection}"));
         }
     }
 
@@ -701,7 +410,7 @@ impl Decided {
     }
 }
 
-fn commit(
+pub(super) fn commit(
     id: &SessionId,
     epoch: u64,
     before: &State,
@@ -726,7 +435,7 @@ fn commit(
 }
 
 /// Reads the journal again from where the last commit left it.
-fn rewind(task: &mut Task) {
+pub(super) fn rewind(task: &mut Task) {
     let attempt = task.state.process.attempt().map(|attempt| attempt.no);
     task.read = task.ingested.filter(|(of, _)| Some(*of) == attempt).map_or(0, |(_, read)| read);
 }
@@ -744,10 +453,6 @@ fn not_before(at: Stamp, decided: &Decided, last_at: Option<&Stamp>) -> Stamp {
     }
 }
 
-fn is_beside_process(duty: &DutyId) -> bool {
+pub(super) fn is_beside_process(duty: &DutyId) -> bool {
     matches!(duty, DutyId::Tell(_) | DutyId::WriteRule(_))
-}
-
-fn want(state: &State, class: Class, since: i64) -> Want {
-    Want { class, since, agent: state.profile.agent.clone(), labels: state.profile.labels.clone() }
 }
