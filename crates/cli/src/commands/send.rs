@@ -93,6 +93,9 @@ async fn send_and_wait(args: &Args, request: &PromptRequest, context: &Context) 
     let prompt: InnerReference<PromptNo> = receipt.prompt.parse()?;
     let begun = begin(args, &id, &prompt, (before, stream), context).await;
     let (session, after, stream) = begun.map_err(|failure| {
+        if failure.exit != exit::NO_DAEMON {
+            return failure;
+        }
         let sent = refs::as_named(&args.session, &receipt.prompt);
         failure.next(format!("{sent} is sent; follow it: lk attach {}", args.session))
     })?;

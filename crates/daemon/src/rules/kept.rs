@@ -69,8 +69,8 @@ pub(crate) enum Change {
     Inline(String, PathBuf),
     #[error("a rule is called {0} already")]
     Taken(String),
-    #[error("you have no rule that is called {id}{}", advice.as_deref().map(|advice| format!("; {advice}")).unwrap_or_default())]
-    Unknown { id: String, advice: Option<String> },
+    #[error("you have no rule that is called {id}{advice}")]
+    Unknown { id: String, advice: String },
     #[error("{path} cannot be written: {why}")]
     Unwritable { path: PathBuf, why: io::Error },
 }
@@ -334,15 +334,15 @@ fn unknown(user: &Kept, id: &str) -> Change {
     let own = format!("{}:{id}", Layer::User);
     let advice = match id.split_once(':') {
         None if user.file.rules.iter().any(|rule| rule.first().is_some_and(|rule| rule.id == own)) => {
-            Some(format!("{own} is one"))
+            format!("; {own} is one")
         }
         Some((layer, _)) if layer == Layer::Session.word() => {
-            Some("that of a session is taken away with `lk rules rm --session REF`".to_owned())
+            "; that of a session is taken away with `lk rules rm --session REF`".to_owned()
         }
         Some((layer, _)) if layer == Layer::Admin.word() || layer == Layer::Project.word() => {
-            Some("those of an administrator or a workspace are changed in their files".to_owned())
+            "; those of an administrator or a workspace are changed in their files".to_owned()
         }
-        None | Some(_) => None,
+        None | Some(_) => String::new(),
     };
     Change::Unknown { id: id.to_owned(), advice }
 }

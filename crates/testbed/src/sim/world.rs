@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use lockkeeper_core::id::{AttemptNo, GateNo, PromptNo, SessionId};
-use lockkeeper_core::manner::{Handshake, Manner, Resumes, Rung, Scope};
+use lockkeeper_core::manner::Manner;
 use lockkeeper_core::notice::NoticeKind;
 use lockkeeper_core::policy::{Effect, Layer, Policy, RuleSpec};
 use lockkeeper_core::prompt::Class;
@@ -86,24 +86,11 @@ pub(super) struct Sim {
     pub(super) trace: Option<Vec<String>>,
 }
 
-/// What Claude Code wants.
+/// What Claude Code wants, by its adapter.
 fn manner() -> Manner {
-    Manner {
-        handshake: Handshake::Initialize,
-        interrupt: vec![Rung::Request, Rung::CloseStdin, Rung::Sigint(Scope::Leader), Rung::Kill],
-        stop: vec![Rung::CloseStdin, Rung::Sigint(Scope::Leader), Rung::Kill],
-        rung_ms: 5_000,
-        settle_ms: 250,
-        spawn_ms: 10_000,
-        handshake_ms: 30_000,
-        write_ms: 15_000,
-        control_ms: 20_000,
-        silence_ms: 600_000,
-        drain_ms: 2_000,
-        turn_ms: None,
-        gate_ms: None,
-        gate_warning_ms: 0,
-        resumes: Resumes::ById,
+    match lockkeeper_agents::registry::find("claude") {
+        Some(adapter) => adapter.manner(),
+        None => broken("there is no adapter of Claude Code"),
     }
 }
 
