@@ -6,6 +6,7 @@ mod agents;
 mod bench;
 mod ci;
 mod command;
+mod crash;
 mod edges;
 mod report;
 mod scenarios;
@@ -37,6 +38,8 @@ enum Chore {
     Scenarios,
     /// Run schedules of the simulator
     Sim(sim::Options),
+    /// End or fail the daemon and the holder at each of their operations
+    Crash(crash::Options),
     /// Run everything that CI runs
     Ci,
 }
@@ -49,6 +52,7 @@ fn main() -> ExitCode {
         Chore::Edges => edges::run(),
         Chore::Scenarios => scenarios::run(),
         Chore::Sim(options) => sim::run(&options),
+        Chore::Crash(options) => crash::run(&options),
         Chore::Ci => ci::run(),
     };
     match outcome {

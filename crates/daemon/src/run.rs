@@ -3,7 +3,7 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
 use std::net::SocketAddr;
-use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -123,7 +123,7 @@ pub async fn run(options: Options) -> Result<(), RunError> {
         Some(address) => Some(listen_for_hooks(address).await?),
         None => None,
     };
-    let listener = listen(&paths.socket).await?;
+    let (listener, own) = listen(&paths.socket).await?;
     let host = Arc::new(Host::new(paths, exe, &config, rules, Arc::new(store), slots));
     if let Some(address) = hooks.as_ref().and_then(|hooks| hooks.local_addr().ok()) {
         tracing::info!(%address, "listening for webhooks");
@@ -147,9 +147,15 @@ pub async fn run(options: Options) -> Result<(), RunError> {
     }
     host.ending.cancel();
     say_goodbye(&host, &served, &mut asked).await;
-    // While the lock is ours nobody else can have made a socket of this name.
-    if let Err(error) = std::fs::remove_file(&host.paths.socket) {
-        tracing::warn!(%error, "could not remove the socket");
+    match identity(&host.paths.socket) {
+        Ok(there) if there == own => {
+            if let Err(error) = std::fs::remove_file(&host.paths.socket) {
+                tracing::warn!(%error, "could not remove the socket");
+            }
+        }
+        // Somebody has removed the lock, and another daemon is there now.
+        Ok(_) => tracing::warn!("the socket is another daemon's by now, and stays"),
+        Err(error) => tracing::warn!(%error, "the socket is gone already"),
     }
     let store = host.store.clone();
     let flushed = tokio::task::spawn_blocking(move || store.flush()).await;
@@ -248,8 +254,9 @@ fn is_running(pid: &str) -> bool {
     pid.is_some_and(|pid| rustix::process::test_kill_process(pid) != Err(rustix::io::Errno::SRCH))
 }
 
-/// Listens on the socket. One that is there belongs to a daemon that is dead, or to one with other data.
-async fn listen(socket: &Path) -> Result<UnixListener, RunError> {
+/// Listens on the socket, and says which one that is. One that is there belongs to a daemon that is dead, or to one with other
+/// data.
+async fn listen(socket: &Path) -> Result<(UnixListener, Identity), RunError> {
     let mut tries = limits::LOCK_TRIES;
     loop {
         let pid = match UnixStream::connect(socket).await {
@@ -276,7 +283,15 @@ async fn listen(socket: &Path) -> Result<UnixListener, RunError> {
     // Its directory is closed to others, so that it does not matter that the mode follows the making.
     let listener = UnixListener::bind(socket).map_err(place(what()))?;
     std::fs::set_permissions(socket, std::fs::Permissions::from_mode(0o600)).map_err(place(what()))?;
-    Ok(listener)
+    let own = identity(socket).map_err(place(what()))?;
+    Ok((listener, own))
+}
+
+/// The device and the number of a file, which no other one has while it is there.
+type Identity = (u64, u64);
+
+fn identity(path: &Path) -> io::Result<Identity> {
+    std::fs::symlink_metadata(path).map(|file| (file.dev(), file.ino()))
 }
 
 /// Listens for webhooks.

@@ -21,6 +21,9 @@ mod c {
         pub(super) fn syscall(number: std::ffi::c_long, ...) -> std::ffi::c_long;
         #[cfg(not(target_os = "linux"))]
         pub(super) fn fcntl(fd: i32, command: i32, ...) -> i32;
+        #[cfg_attr(target_os = "linux", link_name = "__errno_location")]
+        #[cfg_attr(not(target_os = "linux"), link_name = "__error")]
+        pub(super) fn errno() -> *mut i32;
         #[cfg(all(target_os = "linux", target_env = "gnu"))]
         pub(super) fn mallopt(parameter: i32, value: i32) -> i32;
     }
@@ -109,8 +112,14 @@ static CHILD_PIPE: AtomicI32 = AtomicI32::new(-1);
 extern "C" fn on_child(_signal: i32) {
     // SAFETY: the descriptor is never closed once it is stored.
     let pipe = unsafe { std::os::fd::BorrowedFd::borrow_raw(CHILD_PIPE.load(Ordering::Relaxed)) };
-    // A full pipe is as good as one byte more. On Linux this is a bare system call that leaves `errno` alone.
+    // SAFETY: each thread has one, for as long as it lives.
+    let errno = unsafe { c::errno() };
+    // SAFETY: as above. What was interrupted may be about to read it.
+    let before = unsafe { *errno };
+    // A full pipe is as good as one byte more.
     let _ = rustix::io::write(pipe, &[1]);
+    // SAFETY: as above.
+    unsafe { *errno = before };
 }
 
 /// Ignores the signals that end a program in a closed terminal or pipe or at a limit of file sizes, and writes a byte to `pipe`, which must not

@@ -2,6 +2,7 @@
 
 use crate::agent::{Agent, Interrupt, Stop, fatal};
 use crate::flags::Kind;
+use crate::play::may_die_at;
 use crate::shapes;
 use crate::wire::timestamp;
 use serde_json::{Value, json};
@@ -84,6 +85,7 @@ impl Agent {
     }
 
     fn initialize(&mut self, id: &Value, request: &Value) -> io::Result<()> {
+        may_die_at("handshake");
         if std::env::var_os("FAKE_CLAUDE_NO_HANDSHAKE").is_some() {
             return Ok(());
         }
@@ -101,6 +103,7 @@ impl Agent {
     }
 
     fn interrupt_by_request(&mut self, id: &Value, request: &Value) -> io::Result<()> {
+        may_die_at("interrupt");
         if self.ignores_interrupt {
             return Ok(());
         }

@@ -3,6 +3,7 @@
 use crate::agent::{Agent, Stop};
 use crate::flags::Kind;
 use crate::hook::Announced;
+use crate::play::may_die_at;
 use crate::turn::Call;
 use serde_json::{Value, json};
 use std::io;
@@ -118,6 +119,7 @@ impl Agent {
         let request = json!({"type": "control_request", "request_id": self.wire.uuid(), "request": request});
         self.wire.line(&request)?;
         self.gates.push(Gate::new(request, self.ended));
+        may_die_at("gate");
         Ok(())
     }
 
@@ -195,6 +197,7 @@ impl Agent {
 
     /// Takes the answer to an open request; any other is ignored.
     pub(crate) fn take_answer(&mut self, response: &Value) {
+        may_die_at("answer");
         let mut gates = self.gates.iter_mut();
         if let Some(gate) = gates.find(|gate| gate.request["request_id"] == response["request_id"]) {
             gate.answer.get_or_insert(Answer::Said(response.clone()));

@@ -49,7 +49,8 @@
 //! # Environment
 //! `FAKE_CLAUDE_VERSION` (2.1.329), `FAKE_CLAUDE_EXIT_AT_START=n`, `FAKE_CLAUDE_NO_HANDSHAKE=1` (`initialize` is
 //! never answered), `FAKE_CLAUDE_EXIT_ON_SIGINT=instant` (exit 130 without a result),
-//! `FAKE_CLAUDE_SLOW_START=path` (nothing before this file exists), `FAKE_CLAUDE_MODEL_CHECK_MS` (15000: how long
+//! `FAKE_CLAUDE_DIE_AT=step:path` (it is killed by SIGKILL at `handshake`, `prompt`, `delta`, `gate`, `answer`, `interrupt` or
+//! `result`, unless the file exists, which it makes), `FAKE_CLAUDE_SLOW_START=path` (nothing before this file exists), `FAKE_CLAUDE_MODEL_CHECK_MS` (15000: how long
 //! `set_model` to `lab-hang` takes), `FAKE_CLAUDE_FLUSH_MS` (50: how long 2.1.197 keeps what it will write to the
 //! session's file to itself), `FAKE_CLAUDE_LOGIN=path` (a process is logged in if this file exists at
 //! its start). `CLAUDE_CODE_EMIT_SESSION_STATE_EVENTS` and `CLAUDE_CONFIG_DIR` work as in the real one.

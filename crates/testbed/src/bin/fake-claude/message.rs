@@ -2,6 +2,7 @@
 
 use crate::agent::{Agent, Stop};
 use crate::flags::Kind;
+use crate::play::may_die_at;
 use crate::shapes;
 use crate::wire::timestamp;
 use serde_json::{Value, json};
@@ -90,7 +91,9 @@ impl Agent {
             so_far.push_str(text);
         }
         let delta = json!({"type": "text_delta", "text": text});
-        self.event(&json!({"type": "content_block_delta", "index": index, "delta": delta}), json!({}))
+        self.event(&json!({"type": "content_block_delta", "index": index, "delta": delta}), json!({}))?;
+        may_die_at("delta");
+        Ok(())
     }
 
     /// Completes the open text block: its line comes before the stream's own end of the block.

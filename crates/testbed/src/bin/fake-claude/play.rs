@@ -148,6 +148,15 @@ impl Agent {
 }
 
 /// Kills this process with a signal, and leaves no core file behind.
+/// Dies where a test wants it, once.
+pub(crate) fn may_die_at(step: &str) {
+    let wanted = std::env::var("FAKE_CLAUDE_DIE_AT").unwrap_or_default();
+    let Some(file) = wanted.strip_prefix(step).and_then(|rest| rest.strip_prefix(':')) else { return };
+    if std::fs::File::create_new(file).is_ok() {
+        die(Signal::KILL.as_raw());
+    }
+}
+
 fn die(signal: i32) -> Stop {
     // Where the limit cannot be set there may be a core file; nothing else changes.
     let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });

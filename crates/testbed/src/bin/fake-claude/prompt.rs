@@ -3,6 +3,7 @@
 use crate::agent::{Agent, Stop, fatal};
 use crate::flags::Kind;
 use crate::persistence::Known;
+use crate::play::may_die_at;
 use crate::wire::timestamp;
 use serde_json::{Value, json};
 use std::io;
@@ -18,6 +19,7 @@ pub(crate) struct Prompt {
 impl Agent {
     /// Takes a prompt: queues it, unless it is known already.
     pub(crate) fn take_prompt(&mut self, line: &Value) -> Result<(), Stop> {
+        may_die_at("prompt");
         let role = line["message"]["role"].as_str().unwrap_or("undefined");
         if role != "user" {
             return fatal(&format!("Error: Expected message role 'user', got '{role}'"));

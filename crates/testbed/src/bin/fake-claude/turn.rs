@@ -4,6 +4,7 @@ use crate::agent::{Agent, Interrupt, Stop};
 use crate::background::Task;
 use crate::directive::{self, Step};
 use crate::flags::Kind;
+use crate::play::may_die_at;
 use crate::prompt::Prompt;
 use crate::result::{self, Ending, Report};
 use crate::shapes;
@@ -121,6 +122,7 @@ impl Agent {
         };
         let line = result::line(&self.facts, &ending, &report);
         self.wire.line(&line)?;
+        may_die_at("result");
         self.results += 1;
         self.last_failed = line["is_error"] == true;
         if by_signal {

@@ -29,13 +29,13 @@ pub(crate) struct Home {
 }
 
 /// Runs a test in a home without a daemon.
-pub(crate) fn with_home(test: impl FnOnce(&Home) -> Fallible) -> Fallible {
+pub(crate) fn with_home<T>(test: impl FnOnce(&Home) -> Fallible<T>) -> Fallible<T> {
     let home = Home::new()?;
     let done = catch_unwind(AssertUnwindSafe(|| test(&home)));
     let stands = home.how_it_stands();
     home.clean_up();
     match done {
-        Ok(Ok(())) => home.logged_no_error(),
+        Ok(Ok(shown)) => home.logged_no_error().map(|()| shown),
         Ok(Err(failure)) => {
             let log = home.log_tail();
             Err(failure.within(&format!("with the daemon's log\n{log}\nand {stands} the test failed")))
@@ -160,13 +160,19 @@ impl Home {
     }
 
     /// The same with another command, such as one that runs it under `strace`.
-    pub(crate) fn start_as(&self, mut command: Command) -> Fallible {
+    pub(crate) fn start_as(&self, command: Command) -> Fallible {
+        let listens = self.try_start_as(command)?;
+        ensure!(listens, "the daemon ended: {}", fs::read_to_string(self.path("daemon.err"))?);
+        Ok(())
+    }
+
+    /// Starts a daemon that may end at once. Returns whether it listens.
+    pub(crate) fn try_start_as(&self, mut command: Command) -> Fallible<bool> {
         let stderr = File::options().create(true).append(true).open(self.path("daemon.err"))?;
         let child = command.stdin(Stdio::null()).stdout(stderr.try_clone()?).stderr(stderr).spawn()?;
         *self.child() = Some(child);
         wait_until("a daemon that listens", || self.has_ended() || self.listens())?;
-        ensure!(!self.has_ended(), "the daemon ended: {}", fs::read_to_string(self.path("daemon.err"))?);
-        Ok(())
+        Ok(!self.has_ended())
     }
 
     /// Whether the daemon itself listens: a child of one that was killed may have its socket for an instant more.
@@ -180,7 +186,8 @@ impl Home {
         self.daemon.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn has_ended(&self) -> bool {
+    /// Whether there is no daemon, or it has ended.
+    pub(crate) fn has_ended(&self) -> bool {
         self.child().as_mut().is_none_or(|child| child.try_wait().is_ok_and(|status| status.is_some()))
     }
 
@@ -266,11 +273,26 @@ impl Home {
 
     /// Kills what this test has started: the daemon, its holders, their agents and what those left.
     fn clean_up(&self) {
+        self.kill_daemon_if_any();
+        self.kill_all_left();
+    }
+
+    /// Leaves the daemon to the test, as if there were none here.
+    pub(crate) fn release(&self) -> Option<Child> {
+        self.child().take()
+    }
+
+    /// Kills the daemon, unless it has ended.
+    pub(crate) fn kill_daemon_if_any(&self) {
         if let Some(mut daemon) = self.child().take() {
             // It may have ended, and then there is nothing to kill.
             let _ = daemon.kill();
             let _ = daemon.wait();
         }
+    }
+
+    /// Kills all that was started from here but the daemon: holders, their agents and what those left.
+    pub(crate) fn kill_all_left(&self) {
         loop {
             let left = process::left_in(self.root.path());
             let left: Vec<u32> = left.into_iter().filter(|pid| process::is_running(*pid)).collect();

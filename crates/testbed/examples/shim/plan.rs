@@ -1,0 +1,276 @@
+//! What is to happen, and counting until then.
+//!
+//! `LK_SHIM` says it in words: `role=daemon at=137 mode=kill seed=1 trace=/path [boot=/path]`.
+//!
+//! | word | what it says |
+//! |---|---|
+//! | `role` | the processes that count: `daemon` or `hold`, or both with a comma, by the first argument; all others only hand the plan on |
+//! | `at` | the number of the operation at which it happens, from 1; 0 is never |
+//! | `mode` | `kill`, `power`, `eio`, `enospc` (from there on eight that need space), `short` (half of it is written) |
+//! | `seed` | which of the unsynced writes a power cut takes |
+//! | `trace` | a file for a line for each operation: its number, `file` or `outside`, the function, what it is done to; `trace`.hit is there once it happened, and it happens once |
+//! | `boot` | a file that is read in place of the id of this boot |
+//! | `lie` | syncs do nothing, and say that they did |
+
+use std::ffi::{CStr, CString};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+
+use libc::{c_char, c_int};
+
+use crate::real::raw;
+use crate::unsynced;
+
+/// So many operations that need space fail on a full disk, until there is some.
+const FULL_FOR: u32 = 8;
+
+static PLAN: OnceLock<Plan> = OnceLock::new();
+static COUNT: AtomicU32 = AtomicU32::new(0);
+static FULL: AtomicU32 = AtomicU32::new(0);
+/// In a child between fork and exec, which is the same program with the same count.
+static IS_CHILD: AtomicBool = AtomicBool::new(false);
+
+/// The words of the environment, as they are handed on to holders, whose environment is made anew.
+pub(crate) struct Plan {
+    pub(crate) preload: CString,
+    pub(crate) words: CString,
+    pub(crate) boot: Option<CString>,
+    counts: bool,
+    at: u32,
+    mode: Mode,
+    seed: u64,
+    lies: bool,
+    trace: c_int,
+    hit: CString,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    Kill,
+    Power,
+    Eio,
+    Enospc,
+    Short,
+}
+
+/// What an operation does.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// It may need space.
+    Grows,
+    /// It writes bytes to a file, of which half can be too.
+    Writes,
+    /// It says that what was written is to last.
+    Syncs,
+    /// Anything else that is done to files.
+    Changes,
+    /// It is seen outside: bytes to a socket or a pipe, a signal, a process.
+    Tells,
+}
+
+/// How an operation goes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    Goes,
+    Fails(c_int),
+    /// Half of it is written.
+    Short,
+    /// It says that it was done.
+    Lies,
+}
+
+/// The loader gives it what the program's `main` gets.
+pub(crate) extern "C" fn begin(count: c_int, arguments: *const *const c_char) {
+    let (Ok(words), Ok(preload)) = (std::env::var("LK_SHIM"), std::env::var("LD_PRELOAD")) else { return };
+    let word = |name: &str| {
+        words
+            .split(' ')
+            .find_map(|word| word.split_once('=').filter(|(key, _)| *key == name))
+            .map(|(_, value)| value)
+    };
+    let text = |text: String| CString::new(text).unwrap_or_default();
+    let trace = word("trace").unwrap_or("/dev/null");
+    // SAFETY: there are so many, and each ends with a zero byte.
+    let role = if count > 1 { unsafe { CStr::from_ptr(*arguments.add(1)) }.to_bytes() } else { &[] };
+    let number = |name: &str| word(name).and_then(|number| number.parse().ok()).unwrap_or(0);
+    let path = text(trace.to_owned());
+    let plan = Plan {
+        boot: word("boot").map(|path| text(path.to_owned())),
+        counts: word("role").is_some_and(|roles| roles.split(',').any(|wanted| wanted.as_bytes() == role)),
+        at: u32::try_from(number("at")).unwrap_or(0),
+        mode: match word("mode") {
+            Some("power") => Mode::Power,
+            Some("eio") => Mode::Eio,
+            Some("enospc") => Mode::Enospc,
+            Some("short") => Mode::Short,
+            Some(_) | None => Mode::Kill,
+        },
+        seed: number("seed"),
+        lies: word("lie").is_some(),
+        // SAFETY: the path ends with a zero byte; the mode is the third argument.
+        trace: unsafe {
+            raw!(
+                libc::SYS_openat,
+                libc::AT_FDCWD,
+                path.as_ptr(),
+                libc::O_CREAT | libc::O_WRONLY | libc::O_APPEND | libc::O_CLOEXEC,
+                0o600,
+            )
+        }
+        .try_into()
+        .unwrap_or(-1),
+        hit: text(format!("{trace}.hit")),
+        preload: text(format!("LD_PRELOAD={preload}")),
+        words: text(format!("LK_SHIM={words}")),
+    };
+    // It is called once, before there is anybody else.
+    let _ = PLAN.set(plan);
+    // SAFETY: the handler only stores a flag.
+    unsafe { libc::pthread_atfork(None, None, Some(in_child)) };
+}
+
+extern "C" fn in_child() {
+    IS_CHILD.store(true, Ordering::Relaxed);
+}
+
+/// The plan, where there is one.
+pub(crate) fn plan() -> Option<&'static Plan> {
+    PLAN.get()
+}
+
+/// The plan, where this process's operations are counted.
+pub(crate) fn counting() -> Option<&'static Plan> {
+    plan().filter(|plan| plan.counts && !IS_CHILD.load(Ordering::Relaxed))
+}
+
+impl Plan {
+    /// Whether what is not synced has to be remembered.
+    pub(crate) fn remembers(&self) -> bool {
+        self.mode == Mode::Power && self.at > 0
+    }
+
+    /// Counts an operation, and says how it goes. It may be the last one of this process.
+    pub(crate) fn comes(&self, name: &str, kind: Kind, target: &dyn Fn(&mut Line)) -> Verdict {
+        // What is seen outside can only be cut off.
+        if kind == Kind::Tells && self.mode != Mode::Kill {
+            return Verdict::Goes;
+        }
+        let no = COUNT.fetch_add(1, Ordering::Relaxed) + 1;
+        let mut line = Line::of(no, name, kind);
+        target(&mut line);
+        line.add(b"\n");
+        self.note(&line);
+        if FULL.load(Ordering::Relaxed) > 0 && matches!(kind, Kind::Grows | Kind::Writes) {
+            FULL.fetch_sub(1, Ordering::Relaxed);
+            return Verdict::Fails(libc::ENOSPC);
+        }
+        if no == self.at && self.happens() {
+            match self.mode {
+                Mode::Kill => die(),
+                Mode::Power => {
+                    let _files = unsynced::lose(self.seed);
+                    die();
+                }
+                Mode::Eio => return Verdict::Fails(libc::EIO),
+                Mode::Enospc if matches!(kind, Kind::Grows | Kind::Writes) => {
+                    FULL.store(FULL_FOR, Ordering::Relaxed);
+                    return Verdict::Fails(libc::ENOSPC);
+                }
+                Mode::Short if kind == Kind::Writes => return Verdict::Short,
+                Mode::Enospc | Mode::Short => {}
+            }
+        }
+        if self.lies && kind == Kind::Syncs { Verdict::Lies } else { Verdict::Goes }
+    }
+
+    /// Whether it is this process that it happens to.
+    fn happens(&self) -> bool {
+        let flags = libc::O_CREAT | libc::O_EXCL | libc::O_WRONLY | libc::O_CLOEXEC;
+        // SAFETY: the path ends with a zero byte; the mode is the third argument.
+        let made = unsafe { raw!(libc::SYS_openat, libc::AT_FDCWD, self.hit.as_ptr(), flags, 0o600) };
+        made >= 0
+    }
+
+    fn note(&self, line: &Line) {
+        // SAFETY: the bytes are there for the length of the call.
+        unsafe { raw!(libc::SYS_write, self.trace, line.bytes.as_ptr(), line.length) };
+    }
+}
+
+/// A line of the trace. Nothing is allocated: a handler of signals may write too.
+pub(crate) struct Line {
+    bytes: [u8; 640],
+    length: usize,
+}
+
+impl Line {
+    fn of(no: u32, name: &str, kind: Kind) -> Self {
+        let mut line = Self { bytes: [0; 640], length: 0 };
+        line.number(no);
+        line.add(if kind == Kind::Tells { b"\toutside\t" } else { b"\tfile\t" });
+        line.add(name.as_bytes());
+        line.add(b"\t");
+        line
+    }
+
+    /// Adds bytes, as far as there is space for them and the end of the line.
+    pub(crate) fn add(&mut self, bytes: &[u8]) {
+        let room = self.bytes.len() - 1 - self.length;
+        let bytes = &bytes[..bytes.len().min(room)];
+        self.bytes[self.length..self.length + bytes.len()].copy_from_slice(bytes);
+        self.length += bytes.len();
+    }
+
+    fn number(&mut self, mut number: u32) {
+        let mut digits = [0; 10];
+        let mut at = digits.len();
+        loop {
+            at -= 1;
+            digits[at] = b'0' + u8::try_from(number % 10).unwrap_or(0);
+            number /= 10;
+            if number == 0 {
+                return self.add(&digits[at..]);
+            }
+        }
+    }
+
+    /// Adds the path of a descriptor, as the system knows it; nothing for one that is none.
+    pub(crate) fn path_of(&mut self, fd: c_int) {
+        if fd < 0 {
+            return;
+        }
+        let mut link = Self { bytes: [0; 640], length: 0 };
+        link.add(b"/proc/self/fd/");
+        link.number(fd.unsigned_abs());
+        let mut path = [0_u8; 512];
+        // SAFETY: the link ends with a zero byte, and the buffer has the length that is said.
+        let length =
+            unsafe { libc::readlink(link.bytes.as_ptr().cast(), path.as_mut_ptr().cast(), path.len()) };
+        self.add(&path[..usize::try_from(length).unwrap_or(0)]);
+    }
+
+    /// Adds a path of the C library, which may begin at a directory.
+    ///
+    /// # Safety
+    /// It is null or ends with a zero byte.
+    pub(crate) unsafe fn path(&mut self, dir: c_int, path: *const c_char) {
+        if path.is_null() {
+            return;
+        }
+        // SAFETY: as the caller says.
+        let path = unsafe { CStr::from_ptr(path) }.to_bytes();
+        if !path.starts_with(b"/") && dir >= 0 {
+            self.path_of(dir);
+            self.add(b"/");
+        }
+        self.add(path);
+    }
+}
+
+/// Ends this process as a signal does that nobody can catch.
+fn die() -> ! {
+    loop {
+        // SAFETY: it sends a signal to this process.
+        unsafe { raw!(libc::SYS_kill, libc::getpid(), libc::SIGKILL) };
+    }
+}
