@@ -93,7 +93,7 @@ fn awake() -> AwakeMs {
 fn wall_ms() -> i64 {
     #[expect(clippy::disallowed_methods, reason = "this is the clock")]
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    milliseconds(since.as_millis())
+    milliseconds(since.as_millis()).saturating_add(moved::jumped_ms())
 }
 
 /// The wall clock's milliseconds.
@@ -107,6 +107,10 @@ mod moved {
     use tokio_util::sync::CancellationToken;
 
     pub(super) fn ahead_ms() -> u64 {
+        0
+    }
+
+    pub(super) fn jumped_ms() -> i64 {
         0
     }
 

@@ -32,11 +32,15 @@ pub(crate) const CONSUMED_BYTES: u64 = 1024 * 1024;
 /// Text of a streaming item that somebody who joins late is given, in bytes.
 pub(crate) const LIVE_BYTES: usize = 256 * 1024;
 
-/// Batches that wait for one subscriber; one that is slower reads from the log instead. A batch may hold megabytes.
-pub(crate) const FEED_BATCHES: usize = 64;
+/// Batches that wait for the slowest subscriber; whoever is slower reads from the log instead. In a flood a batch holds a
+/// megabyte or two, and all of them stay in memory for as long as somebody has not read the first.
+pub(crate) const FEED_BATCHES: usize = 16;
 
 /// Events that one read of the log returns to a subscriber.
 pub(crate) const READ_EVENTS: usize = 512;
+
+/// Bytes after which such a read is cut: a subscriber that does not read has them in memory, and there may be many.
+pub(crate) const READ_BYTES: usize = 128 << 10;
 
 /// Gates that one read of a list returns; the input of each may be long.
 pub(crate) const READ_GATES: usize = 64;

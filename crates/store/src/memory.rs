@@ -419,7 +419,7 @@ impl Store for MemoryStore {
         for event in data.events.iter().skip(from).flatten().filter(wanted) {
             bytes += event.data.len();
             events.push(event.clone());
-            if events.len() == limit || bytes >= limits::PAGE_BYTES {
+            if events.len() == limit || bytes >= bounded(query.limit_bytes, limits::PAGE_BYTES) {
                 let next = event.cursor;
                 return Ok(RawPage { events, next, more: next < head });
             }

@@ -22,6 +22,9 @@ pub struct EventQuery {
     pub kinds: Option<Vec<String>>,
     /// At most so many; 0 means as many as a page holds ([`limits::PAGE_EVENTS`](crate::limits::PAGE_EVENTS)).
     pub limit: usize,
+    /// Not more of them once they have so many bytes, but at least one; 0 means as many as a page holds
+    /// ([`limits::PAGE_BYTES`](crate::limits::PAGE_BYTES)).
+    pub limit_bytes: usize,
 }
 
 /// An event with its place.

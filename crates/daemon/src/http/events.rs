@@ -160,6 +160,7 @@ async fn stream(
         cursor: after,
         open: BTreeMap::new(),
         missed: BTreeSet::new(),
+        taking: None,
         frames: VecDeque::new(),
         beat: heartbeat(),
     };
@@ -223,9 +224,21 @@ struct Subscriber {
     open: BTreeMap<SessionId, BTreeSet<ItemKey>>,
     /// Sessions whose pieces were left out when it fell behind.
     missed: BTreeSet<SessionId>,
+    /// What is being sent of what was told.
+    taking: Option<Taking>,
     frames: VecDeque<String>,
     /// Beats when nothing was sent for a while.
     beat: tokio::time::Interval,
+}
+
+/// Something that was told, and how much of it was sent. A frame is printed when the one before it is gone: all who do not read
+/// share what was told, and have one printed frame each.
+struct Taking {
+    told: Arc<Told>,
+    events: usize,
+    live: usize,
+    /// The items that streamed when the pieces began, where some of them may belong to an item that came since.
+    streaming: Option<BTreeSet<ItemKey>>,
 }
 
 impl Subscriber {
@@ -262,6 +275,10 @@ impl Subscriber {
                 self.beat.reset();
                 return Some(frame);
             }
+            if self.taking.is_some() {
+                self.go_on();
+                continue;
+            }
             if self.behind {
                 self.catch_up().await?;
                 continue;
@@ -269,7 +286,7 @@ impl Subscriber {
             let ending = self.host.ending.clone();
             tokio::select! {
                 told = self.told.recv() => match told {
-                    Ok(told) => self.take(&told),
+                    Ok(told) => self.take(told),
                     Err(RecvError::Lagged(_)) => self.behind = true,
                     Err(RecvError::Closed) => return None,
                 },
@@ -292,6 +309,7 @@ impl Subscriber {
             session: self.session.clone(),
             kinds: self.kinds.clone(),
             limit: limits::READ_EVENTS,
+            limit_bytes: limits::READ_BYTES,
             ..StoreQuery::default()
         };
         let page = match resolve::read(&self.host, move |store| store.read_raw(&query)).await {
@@ -338,42 +356,60 @@ impl Subscriber {
         }
     }
 
-    fn take(&mut self, told: &Told) {
+    /// Begins to send what was told, unless something before it is missing.
+    fn take(&mut self, told: Arc<Told>) {
         if self.session.as_ref().is_some_and(|session| *session != told.session) {
             return;
         }
-        if let (Some(first), Some(last)) = (told.events.first(), told.events.last())
-            && last.cursor > self.cursor
-        {
-            // What follows directly needs no look into the log: as the next of all events, or of the session's.
-            let follows = first.cursor.0 == self.cursor.0 + 1;
-            if !follows && self.last_seq != Some(first.envelope.seq - 1) {
-                self.behind = true;
-                if !told.live.is_empty() {
-                    self.missed.insert(told.session.clone());
-                }
-                return;
-            }
-            for stored in &told.events {
-                let kind = stored.envelope.event.kind();
-                if self.kinds.as_ref().is_none_or(|kinds| kinds.iter().any(|wanted| wanted == kind)) {
-                    self.push_event(stored.cursor, convert::stored_event(stored));
+        let mut taking = Taking { told, events: 0, live: 0, streaming: None };
+        let told = &taking.told;
+        match (told.events.first(), told.events.last()) {
+            (Some(first), Some(last)) if last.cursor > self.cursor => {
+                // What follows directly needs no look into the log: as the next of all events, or of the session's.
+                let follows = first.cursor.0 == self.cursor.0 + 1;
+                if !follows && self.last_seq != Some(first.envelope.seq - 1) {
+                    self.behind = true;
+                    if !told.live.is_empty() {
+                        self.missed.insert(told.session.clone());
+                    }
+                    return;
                 }
             }
-            self.cursor = last.cursor;
-            self.last_seq = self.session.as_ref().map(|_| last.envelope.seq);
+            // They were read from the log.
+            (Some(_), Some(_)) => taking.events = told.events.len(),
+            (None, _) | (_, None) => {}
         }
-        if self.kinds.is_some() || told.live.is_empty() {
+        self.taking = Some(taking);
+    }
+
+    /// Sends the next of what was told, or has done with it.
+    fn go_on(&mut self) {
+        let Some(mut taking) = self.taking.take() else { return };
+        let told = taking.told.clone();
+        if let Some(stored) = told.events.get(taking.events) {
+            taking.events += 1;
+            let kind = stored.envelope.event.kind();
+            if self.kinds.as_ref().is_none_or(|kinds| kinds.iter().any(|wanted| wanted == kind)) {
+                self.push_event(stored.cursor, convert::stored_event(stored));
+            }
+            self.cursor = stored.cursor;
+            self.last_seq = self.session.as_ref().map(|_| stored.envelope.seq);
+            self.taking = Some(taking);
             return;
         }
-        // What was told before something that was read from the log may belong to an item that came since.
-        let streaming = (told.at < self.cursor).then(|| self.streaming(&told.session));
-        for piece in &told.live {
-            let is_void = streaming.as_ref().is_some_and(|keys| !keys.contains(piece.key()));
-            if !is_void || matches!(piece, Live::Dropped { .. }) {
-                self.push_live(&told.session, piece);
-            }
+        if self.kinds.is_some() {
+            return;
         }
+        let Some(piece) = told.live.get(taking.live) else { return };
+        if taking.live == 0 && told.at < self.cursor {
+            taking.streaming = Some(self.streaming(&told.session));
+        }
+        taking.live += 1;
+        let is_void = taking.streaming.as_ref().is_some_and(|keys| !keys.contains(piece.key()));
+        if !is_void || matches!(piece, Live::Dropped { .. }) {
+            self.push_live(&told.session, piece);
+        }
+        self.taking = Some(taking);
     }
 
     fn text_so_far(&mut self, sessions: &[SessionId]) {

@@ -158,6 +158,42 @@ fn fault16_a_daemon_that_slept_while_another_took_over_stores_nothing_and_ends()
     })
 }
 
+#[test]
+fn fault14_a_wall_clock_that_jumps_ends_nothing_and_holds_nothing_up() -> Fallible {
+    const DAY: i64 = 24 * 60 * 60 * 1000;
+    with_daemon("[deadlines]\ngate_ms = 3600000\nsilence_ms = 3600000\n", |home| {
+        home.have_clock()?;
+        let go = home.path("go");
+        let runs = home.session(&Spec::kept().prompt(&format!("WAITFILE {} ;; SAY end", go.display())))?;
+        let mut watch = runs.watch()?;
+        watch.event("turn.taken")?;
+        let asks = home.session(&Spec::kept().prompt("ASK Bash {\"command\":\"x\"} ;; SAY allowed"))?;
+        asks.watch()?.status("awaiting_input")?;
+        let held = home.session(&Spec::kept())?;
+        let claim = home.api().post(&held.path("/claims"), &json!({"class": "normal", "ttl_ms": 3_600_000}))?;
+        for (jump, crash) in [(DAY, false), (0, true), (-2 * DAY, false), (0, true)] {
+            home.jump(jump)?;
+            if crash {
+                home.crash_and_start()?;
+                watch.reconnect()?;
+            }
+            // A gate, a turn and a claim whose times were by the wall would be over, or would be for days.
+            let claims = home.api().get(&held.path("/claims"))?;
+            let found = (runs.known()?["status"].clone(), asks.known()?["status"].clone(), &claims["items"][0]["id"]);
+            assert_eq!(found, (json!("running"), json!("awaiting_input"), &claim["id"]), "{jump}");
+        }
+        home.let_pass(50 * 60 * 1000)?;
+        assert_eq!(asks.gates("open")?.len(), 1, "an hour has not passed");
+        home.let_pass(11 * 60 * 1000)?;
+        assert_eq!(asks.wait("idle")?["last_turn"]["outcome"], "completed", "the gate was denied, and it went on");
+        let denied = asks.gates("all")?;
+        assert_eq!(denied[0]["decision"]["through"], "expiry", "{denied:?}");
+        fs::write(&go, "")?;
+        watch.until("the end", |frame| frame.is("turn.ended"))?;
+        Ok(())
+    })
+}
+
 /// The command that runs a daemon of this program.
 fn daemon_of(home: &Home, program: &std::path::Path) -> Command {
     let plain = home.daemon_command();

@@ -4,11 +4,14 @@ use std::io::{Read as _, Write as _};
 use std::thread;
 use std::time::Duration;
 
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::boot::lines_survive_kills;
 use crate::ingest::{has_strace, traced};
-use crate::support::{Failure, Fallible, SHORT, Spec, Stream, ensure, peak_memory_kb, skipped, with_daemon};
+use crate::support::{
+    Failure, Fallible, SHORT, Spec, Stream, ensure, kill, peak_memory_kb, skipped, wait_until, with_daemon,
+};
 
 #[test]
 fn o43_no_line_is_lost_or_doubled_by_fifty_kills_of_the_daemon() -> Fallible {
@@ -193,6 +196,66 @@ fn a_client_that_never_finishes_its_request_is_hung_up_on() -> Fallible {
             stream.write_all(half.as_bytes())?;
             // It ends, or the patience of the test does.
             stream.read_to_end(&mut Vec::new()).map_err(|error| Failure::from(error).within(half))?;
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn fault13_readers_that_never_read_stand_still_or_die_hold_up_nobody_and_take_no_memory() -> Fallible {
+    const LINES: usize = 4000;
+    with_daemon(SHORT, |home| {
+        let other = home.session(&Spec::kept())?;
+        other.ask(&format!("LINES {LINES} 0 4000"))?;
+        let before = peak_memory_kb(home.daemon_pid())?;
+        let session = home.session(&Spec::kept().prompt("SAY warm"))?;
+        session.wait("idle")?;
+        let mut deaf = Vec::new();
+        for _ in 0..20 {
+            let mut stream = home.api().connect()?;
+            let path = session.path("/events?after=start");
+            write!(stream, "GET {path} HTTP/1.1\r\nHost: lk\r\nAccept: text/event-stream\r\n\r\n")?;
+            deaf.push(stream);
+        }
+        let told = |no: usize| {
+            let text = std::fs::read_to_string(home.path(&format!("told-{no}"))).unwrap_or_default();
+            text.lines().filter(|line| line.contains("\"item.added\"")).count()
+        };
+        let mut readers = Vec::new();
+        for no in 0..10 {
+            let mut command = home.lk(&["events", "-f", "-o", "jsonl", &session.id]);
+            readers.push(command.stdout(std::fs::File::create(home.path(&format!("told-{no}")))?).spawn()?);
+            wait_until("a reader", || told(no) > 0)?;
+        }
+        let (stopped, killed) = readers.split_at_mut(5);
+        for reader in &*stopped {
+            kill(reader.id(), Signal::STOP)?;
+        }
+        let mut watch = session.watch()?;
+        session.prompt(&format!("LINES {LINES} 0 4000"))?;
+        while watch.count("item.added") < LINES / 2 {
+            watch.next()?;
+        }
+        for reader in killed {
+            reader.kill()?;
+            reader.wait()?;
+        }
+        // The stream makes sure that it misses and repeats nothing.
+        while watch.count("turn.ended") < 2 {
+            watch.next()?;
+        }
+        let after = peak_memory_kb(home.daemon_pid())?;
+        ensure!(after < before + 40_000, "the daemon took {before} kB, and then {after} kB for 25 slow readers");
+        for (no, reader) in stopped.iter_mut().enumerate() {
+            kill(reader.id(), Signal::CONT)?;
+            let file = home.path(&format!("told-{no}"));
+            wait_until("all lines", || {
+                let text = std::fs::read_to_string(&file).unwrap_or_default();
+                text.matches("\"kind\":\"turn.ended\",\"").count() >= 2
+            })?;
+            reader.kill()?;
+            reader.wait()?;
+            assert_eq!(told(no), LINES + 1, "each line is told once");
         }
         Ok(())
     })

@@ -25,8 +25,17 @@ fn subscriber(host: &Arc<Host>, session: &SessionId, cursor: Cursor) -> Subscrib
         behind: false,
         open: BTreeMap::new(),
         missed: BTreeSet::new(),
+        taking: None,
         frames: VecDeque::new(),
         beat: heartbeat(),
+    }
+}
+
+/// Has it send all that was told.
+fn take(subscriber: &mut Subscriber, told: Told) {
+    subscriber.take(Arc::new(told));
+    while subscriber.taking.is_some() {
+        subscriber.go_on();
     }
 }
 
@@ -51,11 +60,12 @@ async fn a_piece_that_was_told_before_the_end_of_its_item_was_read_is_left_out()
     handle.live.lock().map_err(|_| "poisoned")?.push(streams.clone());
     let told = |at, live| Told { session: made.state.id.clone(), at, events: Vec::new(), live };
     let mut subscriber = subscriber(&host, &made.state.id, Cursor(made.cursor.0 + 1));
-    subscriber.take(&told(made.cursor, vec![piece("finished")?]));
+    take(&mut subscriber, told(made.cursor, vec![piece("finished")?]));
     assert!(subscriber.frames.is_empty(), "{:?}", subscriber.frames);
-    subscriber.take(&told(made.cursor, vec![streams]));
+    take(&mut subscriber, told(made.cursor, vec![streams]));
     assert_eq!(subscriber.frames.len(), 1);
-    subscriber.take(&told(subscriber.cursor, vec![piece("begins")?]));
+    let here = subscriber.cursor;
+    take(&mut subscriber, told(here, vec![piece("begins")?]));
     assert_eq!(subscriber.frames.len(), 2);
     host.ending.cancel();
     Ok(())

@@ -47,7 +47,7 @@ pub(in crate::sqlite) fn events(conn: &Connection, query: &EventQuery) -> Result
         let event = raw_event(conn, row)?;
         bytes += event.data.len();
         events.push(event);
-        if bytes >= limits::PAGE_BYTES {
+        if bytes >= bounded(query.limit_bytes, limits::PAGE_BYTES) {
             cut = true;
             break;
         }

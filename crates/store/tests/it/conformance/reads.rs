@@ -125,6 +125,12 @@ pub(super) fn pages_are_bounded_and_lead_to_the_end(place: &dyn Place) {
     session.put(&*store);
     let page = store.read(&EventQuery::default()).unwrap();
     assert!(page.more && page.events.len() < 5, "{}", page.events.len());
+    let smaller = EventQuery { limit_bytes: 4_000_000, ..EventQuery::default() };
+    let two = store.read(&smaller).unwrap();
+    assert_eq!((two.more, &two.events[..]), (true, &page.events[..two.events.len()]));
+    assert!(two.events.len() < page.events.len(), "{}", two.events.len());
+    let one = store.read(&EventQuery { limit_bytes: 1, after: two.next, ..EventQuery::default() }).unwrap();
+    assert_eq!((one.more, one.events.len()), (true, 1), "a page holds at least one");
     assert_holds(&*store, &[&session]);
 }
 

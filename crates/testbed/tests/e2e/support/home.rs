@@ -145,13 +145,29 @@ impl Home {
 
     /// Lets time pass for the daemon alone, and waits until one that runs has seen it.
     pub(crate) fn let_pass(&self, ms: u64) -> Fallible {
+        let (ahead_ms, jumped_ms) = self.clock_stands()?;
+        self.set_clock(ahead_ms + ms, jumped_ms, &format!("\"ahead_ms\":{}}}", ahead_ms + ms))
+    }
+
+    /// Has the daemon's wall clock jump, which is no time that passes, and waits until one that runs has seen it.
+    pub(crate) fn jump(&self, ms: i64) -> Fallible {
+        let (ahead_ms, jumped_ms) = self.clock_stands()?;
+        self.set_clock(ahead_ms, jumped_ms + ms, &format!("\"jumped_ms\":{}}}", jumped_ms + ms))
+    }
+
+    /// How far both clocks are ahead, and the wall clock beside.
+    fn clock_stands(&self) -> Fallible<(u64, i64)> {
         self.have_clock()?;
-        let ahead_ms = fs::read_to_string(self.clock())?.parse::<u64>()? + ms;
+        let text = fs::read_to_string(self.clock())?;
+        let (ahead_ms, jumped_ms) = text.split_once(' ').unwrap_or((&text, "0"));
+        Ok((ahead_ms.parse()?, jumped_ms.parse()?))
+    }
+
+    fn set_clock(&self, ahead_ms: u64, jumped_ms: i64, seen: &str) -> Fallible {
         let next = self.path("clock.next");
-        fs::write(&next, ahead_ms.to_string())?;
+        fs::write(&next, format!("{ahead_ms} {jumped_ms}"))?;
         fs::rename(next, self.clock())?;
-        let seen = format!("\"ahead_ms\":{ahead_ms}}}");
-        wait_until("a clock that is moved", || self.has_ended() || self.log().contains(&seen))
+        wait_until("a clock that is moved", || self.has_ended() || self.log().contains(seen))
     }
 
     /// Starts the daemon and waits until it listens.
