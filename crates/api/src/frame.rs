@@ -206,7 +206,11 @@ impl Frame {
 /// JSON that is kept to the byte may hold line ends between its tokens, where a space means the same.
 fn one_line(json: String) -> String {
     // Looked for at memory speed: this is done for every frame of every subscriber.
-    if memchr::memchr2(b'\n', b'\r', json.as_bytes()).is_some() { json.replace(['\n', '\r'], " ") } else { json }
+    if memchr::memchr2(b'\n', b'\r', json.as_bytes()).is_some() {
+        json.replace(['\n', '\r'], " ")
+    } else {
+        json
+    }
 }
 
 #[cfg(test)]

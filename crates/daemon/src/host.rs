@@ -162,7 +162,7 @@ impl Host {
         &self,
         append: Append,
     ) -> impl Future<Output = Result<Appended, StoreError>> + use<> {
-        let (done, committed) = commit();
+        let (done, committed) = self.commit();
         self.store.submit(vec![append], done);
         committed
     }
@@ -410,7 +410,7 @@ impl Host {
             at: self.clock.now(),
             by: by.to_owned(),
         };
-        let (done, committed) = commit();
+        let (done, committed) = self.commit();
         self.store.remove(removal, done);
         let last = position(committed.await)?;
         self.tell_removed(&state.id, last).await;
@@ -428,9 +428,23 @@ impl Host {
         value: Option<String>,
         records: &[AuditRecord],
     ) -> Result<(), Refused> {
-        let (done, committed) = commit();
+        let (done, committed) = self.commit();
         self.store.keep_fact(name, value, records, done);
         position(committed.await).map(drop)
+    }
+
+    /// What the store is to do after a commit of one thing, and the wait for it.
+    fn commit(&self) -> (lockkeeper_store::Done, impl Future<Output = Result<Appended, StoreError>> + use<>) {
+        let (sender, receiver) = oneshot::channel();
+        let ending = self.ending.clone();
+        let done = move |result: Result<Vec<Appended>, StoreError>| {
+            end_if_last(&ending, &result);
+            // A task that was ended does not wait any more.
+            let _ = sender.send(result);
+        };
+        let committed =
+            async { receiver.await.map_err(|_| StoreError::Closed)??.pop().ok_or(StoreError::Closed) };
+        (Box::new(done), committed)
     }
 
     /// Tells those who watch of the tombstone, which the store made.
@@ -458,16 +472,17 @@ impl Host {
     }
 }
 
-/// What the store is to do after a commit of one thing, and the wait for it.
-fn commit() -> (lockkeeper_store::Done, impl Future<Output = Result<Appended, StoreError>> + use<>) {
-    let (sender, receiver) = oneshot::channel();
-    let done = move |result: Result<Vec<Appended>, StoreError>| {
-        // A task that was ended does not wait any more.
-        let _ = sender.send(result);
+/// Ends the daemon after a commit after which there can be no other: another one writes, or a sync failed and nobody knows what
+/// is on the disk. The next one opens the store and looks.
+pub(crate) fn end_if_last(ending: &CancellationToken, result: &Result<Vec<Appended>, StoreError>) {
+    let is_last = match result {
+        Ok(answers) => answers.iter().any(|answer| matches!(answer, Appended::Fenced | Appended::Unknown)),
+        Err(error) => matches!(error, StoreError::Poisoned { .. }),
     };
-    let committed =
-        async { receiver.await.map_err(|_| StoreError::Closed)??.pop().ok_or(StoreError::Closed) };
-    (Box::new(done), committed)
+    if is_last && !ending.is_cancelled() {
+        tracing::error!(?result, "another daemon writes, or the disk failed; this one ends");
+        ending.cancel();
+    }
 }
 
 /// Where something was committed.

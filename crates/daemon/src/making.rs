@@ -160,10 +160,7 @@ impl Host {
             Ok(Appended::Conflict { .. }) => {
                 (store(StoreError::Io { why: "the id is taken; try again".to_owned() }), false)
             }
-            Ok(Appended::Fenced | Appended::Unknown) => {
-                self.ending.cancel();
-                (Err(Refused::GoingDown), false)
-            }
+            Ok(Appended::Fenced | Appended::Unknown) => (Err(Refused::GoingDown), false),
             Err(error) => {
                 let nothing = matches!(error, StoreError::Full | StoreError::Busy | StoreError::Overloaded);
                 (store(error), nothing)

@@ -9,7 +9,7 @@ use lockkeeper_api::{Pause, Time};
 use lockkeeper_store::{Appended, Store, StoreError};
 use tokio::sync::oneshot;
 
-use crate::host::Host;
+use crate::host::{Host, end_if_last};
 use crate::session::Refused;
 
 /// The name of the fact.
@@ -58,6 +58,7 @@ impl Host {
         let (sender, receiver) = oneshot::channel();
         let host = self.clone();
         let done = move |result: Result<Vec<Appended>, StoreError>| {
+            end_if_last(&host.ending, &result);
             // Here, so that pauses count in the order in which they were stored.
             let granted = stored(result).map(|()| host.slots.set_pause(pause));
             // Whoever waited was ended with the daemon.
@@ -67,9 +68,6 @@ impl Host {
         let host = self.clone();
         let told = self.tasks.spawn(async move {
             let granted = receiver.await.map_err(|_| Refused::GoingDown)?;
-            if matches!(granted, Err(Refused::GoingDown)) {
-                host.ending.cancel();
-            }
             host.admitted(granted?);
             if !host.slots.is_paused() {
                 host.unpaused();

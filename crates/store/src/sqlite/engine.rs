@@ -281,16 +281,15 @@ impl SqliteEngine {
     }
 
     fn perhaps_committed(&self, fault: Fault, changes: &[Change]) -> Result<Vec<Appended>, StoreError> {
-        match fault {
-            Fault::Write(why) => Err(StoreError::Io { why }),
-            Fault::Other(error @ (StoreError::Full | StoreError::Busy)) => Err(error),
-            Fault::Sync(_) | Fault::Other(_) => {
-                // It may be on the disk or not.
-                let why = StoreError::from(fault).to_string();
-                self.condition.poison(StoreError::Poisoned { why });
-                Ok(changes.iter().map(|_| Appended::Unknown).collect())
-            }
-        }
+        let why = match fault {
+            Fault::Write(why) => return Err(StoreError::Io { why }),
+            Fault::Other(error @ (StoreError::Full | StoreError::Busy)) => return Err(error),
+            // It may be on the disk or not.
+            Fault::Sync(why) => why,
+            Fault::Other(error) => error.to_string(),
+        };
+        self.condition.poison(StoreError::Poisoned { why });
+        Ok(changes.iter().map(|_| Appended::Unknown).collect())
     }
 
     fn roll_back(&mut self) {

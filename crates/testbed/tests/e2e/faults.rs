@@ -170,7 +170,8 @@ fn fault14_a_wall_clock_that_jumps_ends_nothing_and_holds_nothing_up() -> Fallib
         let asks = home.session(&Spec::kept().prompt("ASK Bash {\"command\":\"x\"} ;; SAY allowed"))?;
         asks.watch()?.status("awaiting_input")?;
         let held = home.session(&Spec::kept())?;
-        let claim = home.api().post(&held.path("/claims"), &json!({"class": "normal", "ttl_ms": 3_600_000}))?;
+        let claim =
+            home.api().post(&held.path("/claims"), &json!({"class": "normal", "ttl_ms": 3_600_000}))?;
         for (jump, crash) in [(DAY, false), (0, true), (-2 * DAY, false), (0, true)] {
             home.jump(jump)?;
             if crash {
@@ -179,13 +180,18 @@ fn fault14_a_wall_clock_that_jumps_ends_nothing_and_holds_nothing_up() -> Fallib
             }
             // A gate, a turn and a claim whose times were by the wall would be over, or would be for days.
             let claims = home.api().get(&held.path("/claims"))?;
-            let found = (runs.known()?["status"].clone(), asks.known()?["status"].clone(), &claims["items"][0]["id"]);
+            let found =
+                (runs.known()?["status"].clone(), asks.known()?["status"].clone(), &claims["items"][0]["id"]);
             assert_eq!(found, (json!("running"), json!("awaiting_input"), &claim["id"]), "{jump}");
         }
         home.let_pass(50 * 60 * 1000)?;
         assert_eq!(asks.gates("open")?.len(), 1, "an hour has not passed");
         home.let_pass(11 * 60 * 1000)?;
-        assert_eq!(asks.wait("idle")?["last_turn"]["outcome"], "completed", "the gate was denied, and it went on");
+        assert_eq!(
+            asks.wait("idle")?["last_turn"]["outcome"],
+            "completed",
+            "the gate was denied, and it went on"
+        );
         let denied = asks.gates("all")?;
         assert_eq!(denied[0]["decision"]["through"], "expiry", "{denied:?}");
         fs::write(&go, "")?;

@@ -245,7 +245,10 @@ fn fault13_readers_that_never_read_stand_still_or_die_hold_up_nobody_and_take_no
             watch.next()?;
         }
         let after = peak_memory_kb(home.daemon_pid())?;
-        ensure!(after < before + 40_000, "the daemon took {before} kB, and then {after} kB for 25 slow readers");
+        ensure!(
+            after < before + 40_000,
+            "the daemon took {before} kB, and then {after} kB for 25 slow readers"
+        );
         for (no, reader) in stopped.iter_mut().enumerate() {
             kill(reader.id(), Signal::CONT)?;
             let file = home.path(&format!("told-{no}"));

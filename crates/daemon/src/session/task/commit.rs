@@ -66,11 +66,8 @@ impl Task {
                 drop(refuse_all(decided.answers, &Arc::new(StoreError::Closed)));
                 false
             }
-            Ok(Appended::Fenced | Appended::Unknown) => {
-                tracing::error!("another daemon writes, or the disk failed; this one ends");
-                self.host.ending.cancel();
-                false
-            }
+            // The daemon ends.
+            Ok(Appended::Fenced | Appended::Unknown) => false,
         }
     }
 

@@ -99,8 +99,14 @@ pub(super) fn one_session_is_read_from_any_position(place: &dyn Place) {
     for after in 0..=store.head().0 {
         for above_seq in [0, 4, 100] {
             for limit in [0, 2] {
-                let query =
-                    EventQuery { after: Cursor(after), session: Some(id(1)), above_seq, limit, kinds: None };
+                let query = EventQuery {
+                    after: Cursor(after),
+                    session: Some(id(1)),
+                    above_seq,
+                    limit,
+                    kinds: None,
+                    limit_bytes: 0,
+                };
                 let expected: Vec<_> = all
                     .iter()
                     .filter(|e| e.cursor.0 > after && e.session == id(1) && e.envelope.seq > above_seq)
