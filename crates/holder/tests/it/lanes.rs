@@ -1,5 +1,5 @@
 //! Numbered writes and signals, and the connection that carries them.
-#![expect(clippy::expect_used, reason = "tests fail by panicking")]
+#![expect(clippy::expect_used, clippy::panic, reason = "tests fail by panicking")]
 
 use lockkeeper_holder::connect;
 use lockkeeper_holder::frames::{Lane, Refusal, Reply, Request, VERSION};
@@ -248,6 +248,29 @@ fn malformed_frames_close_the_connection_and_not_the_holder() {
     let mut daemon = attempt.connect();
     daemon.send(&Request::CloseStdin { number: 1 });
     assert!(attempt.ended().has(Record::Exited { exit: Exit::Code(0) }));
+}
+
+#[test]
+fn a_greeting_of_a_later_version_is_answered_with_ours_and_served_and_one_of_version_0_hung_up_on() {
+    let attempt = Attempt::script("exec cat").start();
+    let greet = |version| {
+        let mut client = Client::over(connect(&attempt.dir).expect("the holder listens"));
+        client.send(&Request::Hello { version });
+        let answer = client.receive();
+        (client, answer)
+    };
+    let (_, answer) = greet(0);
+    assert_eq!(answer, None, "there was no version 0");
+    for version in [VERSION + 1, u8::MAX] {
+        let (mut later, answer) = greet(version);
+        let Some(Reply::Hello(hello)) = answer else { panic!("version {version}: {answer:?}") };
+        assert_eq!(hello.version, VERSION);
+        assert_eq!(later.status().accepted + 1, hello.next_write);
+        later.send(&Request::Write { number: hello.next_write, bytes: b"served\n" });
+        attempt.until("the bytes", |log| log.has(Record::Written { number: hello.next_write }));
+    }
+    attempt.connect().send(&Request::CloseStdin { number: 3 });
+    assert_eq!(attempt.ended().text(), "served\n".repeat(2));
 }
 
 #[test]

@@ -3,6 +3,7 @@
 mod backpressure;
 mod lanes;
 mod launching;
+mod numbers;
 mod output;
 mod support;
 mod tree;

@@ -234,6 +234,10 @@ fn whatever_an_attempt_starts_shows_the_holder_above_it_also_without_the_marker_
     assert_eq!(traces(own).sight, Sight::Whole);
     assert_eq!((traces(i32::MAX), Traces::default().sight), (Traces::default(), Sight::Cut));
     attempt.connect().send(&Request::CloseStdin { number: 1 });
-    attempt.ended();
+    let ended = attempt.ended();
+    assert!(ended.has(Record::Swept { killed: 4, left: 0 }), "{:?}", ended.facts);
+    for name in names {
+        assert!(is_gone(pid(name)), "{name} is left");
+    }
     assert_eq!(traces(pid("child")), Traces::default(), "it is gone");
 }
