@@ -99,6 +99,7 @@ conformance! {
     removal {
         a_removed_session_leaves_its_tombstone_only
         a_removed_id_never_comes_back
+        removing_an_ended_session_leaves_its_name_to_the_one_that_lives
         the_tombstone_of_a_long_session_is_found_by_those_who_read_from_the_start
     }
 }

@@ -2,10 +2,10 @@
 
 use lockkeeper_core::id::GateNo;
 use lockkeeper_core::session::Event;
-use lockkeeper_store::{Appended, Cursor, EventQuery, Found, GateFilter, ViewFilter, limits};
+use lockkeeper_store::{Appended, Cursor, EventQuery, Found, GateFilter, Store, ViewFilter, limits};
 
 use super::Place;
-use crate::common::{Session, assert_holds, gate, id, ok, put, read_all, remove};
+use crate::common::{Session, assert_holds, ended, gate, id, ok, put, read_all, remove};
 
 pub(super) fn a_removed_session_leaves_its_tombstone_only(place: &dyn Place) {
     let store = place.open();
@@ -96,4 +96,22 @@ pub(super) fn a_removed_id_never_comes_back(place: &dyn Place) {
     let store = place.open();
     assert_eq!(store.head(), head);
     assert!(Session::new(4, None).put(&*store) > head);
+}
+
+pub(super) fn removing_an_ended_session_leaves_its_name_to_the_one_that_lives(place: &dyn Place) {
+    let store = place.open();
+    let mut first = Session::new(1, Some("name"));
+    first.then(ended()).put(&*store);
+    let mut second = Session::new(2, Some("name"));
+    second.put(&*store);
+    ok(&remove(&*store, &first));
+    let is_its_own = |store: &dyn Store| {
+        assert_eq!(store.find("name").unwrap(), Found::One(id(2)));
+        let third = Session::new(3, Some("name")).append(store);
+        assert_eq!(put(store, vec![third]), [Appended::NameTaken { by: id(2) }]);
+        assert_holds(store, &[&second]);
+    };
+    is_its_own(&*store);
+    drop(store);
+    is_its_own(&*place.open());
 }

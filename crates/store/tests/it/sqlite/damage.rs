@@ -119,6 +119,24 @@ fn a_snapshot_that_cannot_be_used_is_folded_again() {
 }
 
 #[test]
+fn a_snapshot_that_can_be_used_stands_for_the_log_before_it() {
+    let (_dir, path) = place();
+    let mut session = Session::new(1, None);
+    {
+        let store = open(&path);
+        let mut append = session.says("a").then(Event::Held { by: "me".into() }).append(&store);
+        append.snapshot = Some(session.state.clone().into());
+        ok(&put(&store, vec![append])[0]);
+        session.says("b").put(&store);
+    }
+    // What no event says shows whether it was read.
+    let sql = "UPDATE snapshots SET state = json_set(state, '$.held', 'nobody in the log')";
+    assert_eq!(Connection::open(&path).unwrap().execute(sql, []).unwrap(), 1);
+    let expected = State { held: Some("nobody in the log".to_owned()), ..session.state };
+    assert_eq!(open(&path).load(&id(1)).unwrap().unwrap(), expected);
+}
+
+#[test]
 fn a_row_that_cannot_be_used_is_made_anew_from_the_log() {
     for sql in ["UPDATE sessions SET format = 0", "UPDATE sessions SET body = '{}'"] {
         let (_dir, path) = place();
