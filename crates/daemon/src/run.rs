@@ -84,6 +84,12 @@ pub enum RunError {
     /// The rules are wrong.
     #[error("rules cannot be understood: {0}")]
     Rules(#[from] RulesError),
+    /// Another process keeps the store from being opened.
+    #[error("another process has locked {database}: once it lets go or has ended, start the daemon again")]
+    Locked {
+        /// The file.
+        database: PathBuf,
+    },
     /// The store cannot be opened, or not be read at the start.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -116,7 +122,11 @@ pub async fn run(options: Options) -> Result<(), RunError> {
         let pause = pause::kept(&store)?;
         Ok::<_, StoreError>((store, pause))
     };
-    let (store, pause) = tokio::task::spawn_blocking(open).await??;
+    let (store, pause) = match tokio::task::spawn_blocking(open).await? {
+        // The store says what has happened, and knows nothing of what people can do about it.
+        Err(StoreError::Busy) => return Err(RunError::Locked { database: paths.database() }),
+        opened => opened?,
+    };
     // They were looked at when the file was read.
     let slots = Slots::new(config.slots().unwrap_or_default(), pause, Gauge::new());
     let hooks = match config.webhooks.listen {

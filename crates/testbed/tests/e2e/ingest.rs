@@ -4,6 +4,7 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::Command;
 
+use rusqlite::Connection;
 use serde_json::json;
 
 use crate::support::{
@@ -94,6 +95,27 @@ fn a_burst_of_lines_right_before_an_exit_is_stored_to_the_last_one() -> Fallible
         let messages = session.messages()?;
         assert_eq!(messages.len(), 5000);
         assert_eq!(messages.last().map(String::as_str), Some("line 005000"));
+        Ok(())
+    })
+}
+
+#[test]
+fn a_long_session_has_one_snapshot_which_is_less_than_512_events_old() -> Fallible {
+    with_daemon(SHORT, |home| {
+        // One at a time, for a burst is one commit, and that has its snapshot at its end.
+        let session = home.session(&Spec::kept().prompt("LINES 2000 1"))?;
+        session.wait("idle")?;
+        home.stop_daemon()?;
+        let database = Connection::open(home.data().join("lockkeeper.db"))?;
+        let sql =
+            "SELECT sessions.seq, snapshots.seq FROM snapshots JOIN sessions ON pk = session WHERE id = ?";
+        let mut select = database.prepare(sql)?;
+        let rows = select.query_map([&session.id], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let rows: Vec<(i64, i64)> = rows.collect::<Result<_, _>>()?;
+        let [(last, at)] = rows[..] else {
+            return Err(Failure::new(format!("not one snapshot but {rows:?}")));
+        };
+        ensure!(last > 2000 && at <= last && last - at < 512, "one at event {at} of {last}");
         Ok(())
     })
 }
@@ -296,6 +318,57 @@ fn o45_a_database_of_somebody_else_or_a_damaged_one_is_refused_and_left_alone() 
     })
 }
 
+/// What the next daemon says, which has to end at its start.
+fn refused(home: &Home) -> Fallible<String> {
+    match home.start() {
+        Ok(()) => Err(Failure::new("the daemon runs")),
+        Err(why) => Ok(format!("{why:?}")),
+    }
+}
+
+#[test]
+fn o43_o45_a_database_of_a_later_lk_is_refused_and_left_alone_and_its_agents_go_on() -> Fallible {
+    with_daemon(SHORT, |home| {
+        let go = home.path("go");
+        let script = format!("WAITFILE {} ;; LINES 200", go.display());
+        let session = home.session(&Spec::kept().prompt(&script))?;
+        let mut watch = session.watch()?;
+        watch.until("text", |frame| frame.name == "live")?;
+        let (agent, holder) = (session.pid()?, home.holder_of(&session.id)?);
+        home.kill_daemon()?;
+        let path = home.data().join("lockkeeper.db");
+        let version = |to: Option<i64>| {
+            let database = Connection::open(&path)?;
+            let known: i64 = database.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+            to.map_or(Ok(()), |to| database.pragma_update(None, "user_version", to))?;
+            Ok::<_, rusqlite::Error>(known)
+        };
+        let known = version(Some(99))?;
+        let before = std::fs::read(&path)?;
+        let said = refused(home)?;
+        let versions = said.contains("format 99") && said.contains(&format!("this one knows {known}"));
+        ensure!(versions && said.contains("a newer lk"), "{said}");
+        ensure!(std::fs::read(&path)? == before, "the database was changed");
+        // What its agent says meanwhile is for the daemon that understands what was stored.
+        ensure!(is_running(agent) && is_running(holder), "the agent or its holder is gone");
+        std::fs::write(&go, "")?;
+        let journal = home.data().join("sessions").join(&session.id).join("a1/journal");
+        wait_until("the last line", || {
+            let bytes = std::fs::read(&journal).unwrap_or_default();
+            bytes.windows(11).any(|part| part == b"line 000200")
+        })?;
+        assert_eq!(version(Some(known))?, 99);
+        home.start()?;
+        watch.reconnect()?;
+        watch.status("idle")?;
+        assert_eq!((session.pid()?, session.list("attempts")?.len()), (agent, 1));
+        let lines = (1..=200).map(|n| format!("line {n:06}"));
+        let said: Vec<String> = std::iter::once("waiting released".to_owned()).chain(lines).collect();
+        assert_eq!(session.messages()?, said);
+        Ok(())
+    })
+}
+
 /// Somebody else who holds the write lock of the database until told to let go.
 struct Locker(std::process::Child);
 
@@ -350,6 +423,34 @@ fn o45_while_somebody_locks_the_database_commands_say_so_and_reading_goes_on() -
         assert_eq!(session.wait("end")?["status"], "completed");
         let status = home.api().get("/v1/status")?;
         ensure!(status["store"]["problem"].is_null(), "{status}");
+        Ok(())
+    })
+}
+
+#[test]
+fn o43_o45_a_daemon_that_finds_the_database_locked_says_so_and_ends_and_leaves_agents_to_the_next() -> Fallible
+{
+    with_daemon(SHORT, |home| {
+        let go = home.path("go");
+        let session = home.session(&Spec::kept().prompt(&format!("WAITFILE {}", go.display())))?;
+        let mut watch = session.watch()?;
+        watch.until("text", |frame| frame.name == "live")?;
+        let (agent, holder) = (session.pid()?, home.holder_of(&session.id)?);
+        home.kill_daemon()?;
+        let Some(locker) = Locker::lock(home)? else { return Ok(()) };
+        // It does not wait for the other one, who lets go only when it has ended.
+        let said = refused(home)?;
+        let database = home.data().join("lockkeeper.db").display().to_string();
+        ensure!(said.contains("another process") && said.contains(&database), "{said}");
+        ensure!(is_running(agent) && is_running(holder), "the agent or its holder is gone");
+        locker.let_go()?;
+        home.start()?;
+        watch.reconnect()?;
+        watch.status("running")?;
+        std::fs::write(&go, "")?;
+        watch.status("idle")?;
+        assert_eq!((session.pid()?, session.list("attempts")?.len()), (agent, 1));
+        assert_eq!(session.messages()?, ["waiting released"]);
         Ok(())
     })
 }
