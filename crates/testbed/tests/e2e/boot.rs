@@ -534,6 +534,20 @@ fn o44_a_lock_that_outlives_its_dead_daemon_for_an_instant_is_waited_for() -> Fa
 }
 
 #[test]
+fn o44_a_lock_that_nobody_has_stops_no_daemon_though_the_number_in_it_is_that_of_a_process_that_runs()
+-> Fallible {
+    with_home(|home| {
+        let lock = home.data().join("daemon.lock");
+        // As when the number of a daemon that was killed was given out again. This test is the stranger.
+        std::fs::write(&lock, format!("{}\n", std::process::id()))?;
+        home.start()?;
+        assert_eq!(home.api().get("/v1/status")?["pid"], home.daemon_pid());
+        assert_eq!(std::fs::read_to_string(&lock)?.trim(), home.daemon_pid().to_string());
+        Ok(())
+    })
+}
+
+#[test]
 fn o44_a_daemon_with_other_data_does_not_take_the_socket_of_one_that_runs() -> Fallible {
     with_daemon(SHORT, |home| {
         let runtime = home.path("r");

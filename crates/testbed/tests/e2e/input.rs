@@ -374,6 +374,33 @@ fn an_ended_session_can_be_removed_with_all_that_it_left() -> Fallible {
 }
 
 #[test]
+fn the_name_of_a_removed_session_stays_with_the_one_that_lives() -> Fallible {
+    with_daemon(SHORT, |home| {
+        let named = Spec::kept().with("name", "brief");
+        let first = home.session(&named)?;
+        first.act("stop")?;
+        first.wait("end")?;
+        let second = home.session(&named)?;
+        let remove = || home.api().send("DELETE", &first.path(""), &[], None);
+        assert_eq!(remove()?.status, 204);
+        let is_its_own = || {
+            assert_eq!(home.api().get("/v1/sessions/brief")?["id"], second.id);
+            home.api().json("POST", "/v1/sessions", &named.body(home))?.is_problem(409, "name_taken")
+        };
+        is_its_own()?;
+        home.crash_and_start()?;
+        is_its_own()?;
+        remove()?.is_problem(404, "session_not_found")?;
+        let last = home.session(&Spec::kept())?;
+        let mut all = home.stream("/v1/events?after=start&kind=session.created,session.removed")?;
+        all.until("the last one", |frame| frame.is("session.created") && frame.data["session"] == last.id)?;
+        let removed = all.seen.iter().filter(|frame| frame.is("session.removed"));
+        assert_eq!(removed.map(|frame| &frame.data["session"]).collect::<Vec<_>>(), [&first.id]);
+        Ok(())
+    })
+}
+
+#[test]
 fn of_many_who_remove_a_session_at_once_one_does_and_the_others_find_none() -> Fallible {
     with_daemon(SHORT, |home| {
         let session = home.session(&Spec::one_shot().prompt("SAY x"))?;

@@ -96,6 +96,9 @@ fn o45_a_hundred_megabytes_on_one_line_and_a_flood_leave_memory_bounded() -> Fal
         assert_eq!(kinds.event("turn.ended")?["outcome"], "completed");
         let peak = peak_memory_kb(home.daemon_pid())?;
         ensure!(peak < 250_000, "the daemon took {peak} kB");
+        // It passes on what comes, line or not.
+        let peak = peak_memory_kb(home.holder_of(&session.id)?)?;
+        ensure!(peak < 16_000, "the holder took {peak} kB");
         Ok(())
     })
 }

@@ -18,6 +18,7 @@ for_both_versions!(
     two_tools_of_one_message_are_asked_one_after_the_other,
     an_interrupt_withdraws_the_gate_and_the_tool_never_runs,
     a_mode_decides_what_is_asked,
+    what_is_asked_though_its_mode_asks_nobody_waits_for_a_decision_or_an_interrupt,
     a_plan_waits_for_its_approval,
     a_subagent_asks_too,
     an_interrupt_takes_a_subagent_and_its_question_along,
@@ -220,6 +221,34 @@ fn a_mode_decides_what_is_asked(lab: &Lab<'_>) -> Fallible {
         assert_eq!(resolved["result"], "applied");
     }
     assert_eq!(session.ask("SAY on")?["outcome"], "completed");
+    assert_eq!(session.list("attempts")?.len(), 1);
+    Ok(())
+}
+
+/// For the agent this is dangerous, whatever its mode.
+fn what_is_asked_though_its_mode_asks_nobody_waits_for_a_decision_or_an_interrupt(lab: &Lab<'_>) -> Fallible {
+    let script = format!("{} ;; SAY end", bash("rmdir /x"));
+    let session = lab.home.session(&lab.unasked().prompt(&script))?;
+    let mut watch = session.watch()?;
+    watch.status("awaiting_input")?;
+    let row = session.row()?;
+    assert_eq!((&row["mode"], &row["unasked"]), (&json!("bypassPermissions"), &json!("everything")));
+    let asked = &session.gates("open")?[0];
+    assert_eq!((&asked["tool"], &asked["input"]["command"]), (&json!("Bash"), &json!("rmdir /x")));
+    let decision = json!({"decision": "deny", "message": "leave the root alone"});
+    session.decide(&gate(&session, 1), &decision)?.good()?;
+    watch.status("idle")?;
+    let told = lab.requests(&script).pop().map(|request| request.last_text).unwrap_or_default();
+    ensure!(told.contains("leave the root alone"), "the model was told {told:?}");
+    assert_eq!(session.ask("SAY on")?["outcome"], "completed");
+    session.prompt(&script)?;
+    watch.status("awaiting_input")?;
+    session.act("interrupt")?;
+    assert_eq!(watch.event("gate.withdrawn")?["why"], "interrupted");
+    watch.status("idle")?;
+    assert_eq!(session.ask("SAY after")?["outcome"], "completed");
+    assert_eq!(outcomes(&session)?, ["completed", "completed", "interrupted", "completed"]);
+    assert_eq!(tools(&session)?, ["denied", "denied"]);
     assert_eq!(session.list("attempts")?.len(), 1);
     Ok(())
 }
