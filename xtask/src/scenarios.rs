@@ -12,8 +12,18 @@ use crate::report;
 const TABLE: &str = "docs/scenarios.md";
 
 /// The ids of the lists, as a row begins with them.
-const IDS: &[(&str, usize)] =
-    &[("O", 48), ("W", 36), ("EXP", 10), ("fido D", 13), ("fido ", 74), ("fido I", 22)];
+const IDS: &[(&str, usize)] = &[
+    ("O", 48),
+    ("W", 36),
+    ("EXP", 10),
+    ("fido D", 13),
+    ("fido ", 74),
+    ("fido I", 22),
+    ("midtown ", 35),
+    ("asr ", 23),
+    ("surprise ", 24),
+    ("fault ", 20),
+];
 
 /// Where tests of a suite are, by the word that rows use for it.
 const SUITES: &[(&str, &[&str])] = &[
