@@ -36,15 +36,27 @@ impl Costs {
     }
 }
 
-/// The time that each thread of the daemon has been on a CPU.
+/// The time that each thread has been on a CPU.
 #[derive(Debug)]
-struct Cpu(BTreeMap<String, Duration>);
+pub(super) struct Cpu(BTreeMap<String, Duration>);
 
 impl Cpu {
     /// Reads it from `schedstat`, which counts nanoseconds: one prompt costs a fraction of the ticks of `stat`.
     fn of_daemon(home: &Home) -> Fallible<Self> {
+        Self::of(&[home.daemon_pid()])
+    }
+
+    /// The same of any processes.
+    pub(super) fn of(pids: &[u32]) -> Fallible<Self> {
         let mut threads = BTreeMap::new();
-        for entry in fs::read_dir(format!("/proc/{}/task", home.daemon_pid()))? {
+        for pid in pids {
+            Self::add(&mut threads, *pid)?;
+        }
+        Ok(Self(threads))
+    }
+
+    fn add(threads: &mut BTreeMap<String, Duration>, pid: u32) -> Fallible {
+        for entry in fs::read_dir(format!("/proc/{pid}/task"))? {
             let entry = entry?;
             let text = match fs::read_to_string(entry.path().join("schedstat")) {
                 Ok(text) => text,
@@ -58,11 +70,11 @@ impl Cpu {
             threads
                 .insert(entry.file_name().to_string_lossy().into_owned(), Duration::from_nanos(nanoseconds));
         }
-        Ok(Self(threads))
+        Ok(())
     }
 
     /// What came since then. Of threads that have ended the last of it is not known.
-    fn since(&self, earlier: &Self) -> Duration {
+    pub(super) fn since(&self, earlier: &Self) -> Duration {
         let before = |thread| earlier.0.get(thread).copied().unwrap_or_default();
         self.0.iter().map(|(thread, now)| now.saturating_sub(before(thread))).sum()
     }

@@ -1,12 +1,18 @@
 //! The benchmarks, one file each, and what they measure with.
 
 mod cost;
+mod crowd;
+mod floor;
 mod gates;
+mod ingest;
+mod latency;
 mod many;
 mod preempt;
 mod queue;
+mod reader;
 mod report;
 mod slots;
+mod stamp;
 mod table;
 
 pub(crate) use report::Report;
@@ -24,6 +30,21 @@ pub(crate) struct Benchmark {
 
 /// All of them.
 pub(crate) const ALL: &[Benchmark] = &[
+    Benchmark {
+        name: "ingest",
+        about: "lines on their whole way beside a program that only stores them, and with readers that do not read",
+        measure: ingest::measure,
+    },
+    Benchmark {
+        name: "latency",
+        about: "from an agent's write to a subscriber at 1,000 lines a second, and interrupts",
+        measure: latency::measure,
+    },
+    Benchmark {
+        name: "crowd",
+        about: "idle sessions: their memory, and a restart of the daemon with all of them; starts",
+        measure: crowd::measure,
+    },
     Benchmark {
         name: "gates",
         about: "a decision on its way to the agent, and lists and decisions by the gates that are open",

@@ -20,17 +20,21 @@ pub(crate) struct Measure {
     pub(crate) samples: usize,
     pub(crate) median_us: f64,
     pub(crate) p95_us: f64,
+    pub(crate) p99_us: f64,
     pub(crate) mean_us: f64,
 }
 
-/// A comparison of two things that were measured in the same run. Rare and dear things show in the mean alone.
+/// A comparison of two things that were measured in the same run, or a figure of its own. Rare and dear things show in the mean
+/// alone.
 #[derive(Debug, Serialize)]
 pub(crate) struct Finding {
     pub(crate) what: String,
     pub(crate) unit: Unit,
+    /// What the target is for: the median, unless `what` says otherwise.
     pub(crate) median: f64,
-    pub(crate) mean: f64,
-    /// The target for the median, where there is one.
+    /// Absent for what is measured once.
+    pub(crate) mean: Option<f64>,
+    /// The target, where there is one.
     pub(crate) at_most: Option<f64>,
 }
 
@@ -40,6 +44,7 @@ pub(crate) struct Finding {
 pub(crate) enum Unit {
     Microseconds,
     Times,
+    Kilobytes,
 }
 
 impl Report {
@@ -49,6 +54,7 @@ impl Report {
             samples: samples.0.len(),
             median_us: samples.percentile(50),
             p95_us: samples.percentile(95),
+            p99_us: samples.percentile(99),
             mean_us: samples.mean(),
         });
     }
@@ -69,20 +75,54 @@ impl Report {
             what: what.to_owned(),
             unit: Unit::Microseconds,
             median: long.percentile(50) - short.percentile(50),
-            mean: long.mean() - short.mean(),
+            mean: Some(long.mean() - short.mean()),
             at_most: Some(microseconds(at_most)),
         });
     }
 
+    /// How much longer the slowest of a hundred take.
+    pub(crate) fn difference_p99(&mut self, what: &str, long: &Samples, short: &Samples, at_most: Duration) {
+        let beyond = long.percentile(99) - short.percentile(99);
+        self.figure(&format!("{what}, 99 of 100"), Unit::Microseconds, beyond, Some(microseconds(at_most)));
+    }
+
     /// How many times as long one thing takes as another.
     pub(crate) fn ratio(&mut self, what: &str, long: &Samples, short: &Samples) {
+        self.ratio_at_most(what, long, short, None);
+    }
+
+    /// The same with a target.
+    pub(crate) fn ratio_at_most(
+        &mut self,
+        what: &str,
+        long: &Samples,
+        short: &Samples,
+        at_most: Option<f64>,
+    ) {
         self.findings.push(Finding {
             what: what.to_owned(),
             unit: Unit::Times,
             median: long.percentile(50) / short.percentile(50),
-            mean: long.mean() / short.mean(),
-            at_most: None,
+            mean: Some(long.mean() / short.mean()),
+            at_most,
         });
+    }
+
+    /// The slowest of a hundred, and its target in microseconds.
+    pub(crate) fn p99(&mut self, what: &str, samples: &Samples, at_most: f64) {
+        self.figure(&format!("{what}, 99 of 100"), Unit::Microseconds, samples.percentile(99), Some(at_most));
+    }
+
+    /// What something takes, and its target in microseconds.
+    pub(crate) fn at_most(&mut self, what: &str, samples: &Samples, at_most: f64) {
+        let (median, mean) = (samples.percentile(50), Some(samples.mean()));
+        let (what, unit) = (what.to_owned(), Unit::Microseconds);
+        self.findings.push(Finding { what, unit, median, mean, at_most: Some(at_most) });
+    }
+
+    /// Something that is measured once.
+    pub(crate) fn figure(&mut self, what: &str, unit: Unit, value: f64, at_most: Option<f64>) {
+        self.findings.push(Finding { what: what.to_owned(), unit, median: value, mean: None, at_most });
     }
 }
 

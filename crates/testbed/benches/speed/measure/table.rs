@@ -9,16 +9,16 @@ use super::report::{Finding, Report, Unit};
 pub(super) fn of(benchmark: &Benchmark, report: &Report) -> String {
     let width = report.measures.iter().map(|measure| measure.what.chars().count()).max().unwrap_or(0);
     let mut text = format!("{}: {}\n", benchmark.name, benchmark.about);
-    let mut line = |what: &str, cells: [&str; 4]| {
-        let [samples, median, p95, mean] = cells;
+    let mut line = |what: &str, cells: [&str; 5]| {
+        let [samples, median, p95, p99, mean] = cells;
         // Writing to a text cannot fail.
-        let _ = writeln!(text, "  {what:width$}  {samples:>7}  {median:>9}  {p95:>9}  {mean:>9}");
+        let _ = writeln!(text, "  {what:width$}  {samples:>7}  {median:>9}  {p95:>9}  {p99:>9}  {mean:>9}");
     };
-    line("", ["SAMPLES", "MEDIAN", "P95", "MEAN"]);
+    line("", ["SAMPLES", "MEDIAN", "P95", "P99", "MEAN"]);
     for measure in &report.measures {
-        let cells = [measure.median_us, measure.p95_us, measure.mean_us].map(duration);
-        let [median, p95, mean] = &cells;
-        line(&measure.what, [&measure.samples.to_string(), median, p95, mean]);
+        let cells = [measure.median_us, measure.p95_us, measure.p99_us, measure.mean_us].map(duration);
+        let [median, p95, p99, mean] = &cells;
+        line(&measure.what, [&measure.samples.to_string(), median, p95, p99, mean]);
     }
     for finding in &report.findings {
         // As above.
@@ -31,13 +31,17 @@ fn sentence(finding: &Finding) -> String {
     let show = |value: f64| match finding.unit {
         Unit::Microseconds => duration(value),
         Unit::Times => format!("{value:.2} ×"),
+        Unit::Kilobytes => format!("{value:.0} kB"),
     };
     let target = finding.at_most.map(|most| {
         let word = if finding.median <= most { "met" } else { "MISSED" };
         format!(" (target: at most {}; {word})", show(most))
     });
-    let (median, mean) = (show(finding.median), show(finding.mean));
-    format!("{}: {median} at the median{}, {mean} in the mean", finding.what, target.unwrap_or_default())
+    let (value, target) = (show(finding.median), target.unwrap_or_default());
+    match finding.mean {
+        Some(mean) => format!("{}: {value} at the median{target}, {} in the mean", finding.what, show(mean)),
+        None => format!("{}: {value}{target}", finding.what),
+    }
 }
 
 /// With three digits or so, in the unit that suits it.

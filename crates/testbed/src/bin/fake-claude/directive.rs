@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 pub(crate) enum Step {
     Say(String),
     Slow { deltas: u32, pause: Duration },
-    Lines { count: u32, pause: Duration, bytes: usize },
+    Lines { count: u32, pause: Duration, bytes: usize, stamped: bool },
     Tool { calls: u32, asks: bool, name: String, input: Value },
     Elicit { asked: Value, done: Option<PathBuf> },
     AskAtOnce { calls: u32, name: String, input: Value },
@@ -76,10 +76,11 @@ fn step(text: &str) -> Option<Step> {
     Some(match word {
         "SAY" => Step::Say(rest.to_owned()),
         "SLOW" => Step::Slow { deltas: words.next()?.parse().ok()?, pause: milliseconds(words.next()?)? },
-        "LINES" => Step::Lines {
+        "LINES" | "STAMPS" => Step::Lines {
             count: words.next()?.parse().ok().filter(|count| *count <= MOST_LINES)?,
             pause: milliseconds(words.next().unwrap_or("0"))?,
             bytes: words.next().unwrap_or("0").parse().ok()?,
+            stamped: word == "STAMPS",
         },
         "TOOL" => tool(rest, 1, false)?,
         "ASK" => tool(rest, 1, true)?,

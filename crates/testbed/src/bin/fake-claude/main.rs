@@ -16,6 +16,7 @@
 //! | `SAY x` | a message with the text x |
 //! | `SLOW n ms` | a message of n deltas, ms apart |
 //! | `LINES n [ms [bytes]]` | n messages `line 000001` …, as fast as it can or ms apart, padded to so many bytes |
+//! | `STAMPS n [ms [bytes]]` | the same, and each says at which nanosecond of the monotonic clock it was written |
 //! | `TOOL name {json}` | a tool call that nobody is asked about; `Write` really writes its file |
 //! | `ASK [name {json}]` | the same after a permission request |
 //! | `ASK2 [name {json}]` | two calls of the tool, asked about one after the other |

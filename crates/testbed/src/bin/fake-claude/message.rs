@@ -5,6 +5,7 @@ use crate::flags::Kind;
 use crate::play::may_die_at;
 use crate::shapes;
 use crate::wire::timestamp;
+use rustix::time::{ClockId, clock_gettime};
 use serde_json::{Value, json};
 use std::io;
 use std::time::Duration;
@@ -191,9 +192,16 @@ impl Agent {
         Ok(())
     }
 
-    /// Writes many `assistant` lines, fast: one is made and the others are cut from it.
-    pub(crate) fn lines(&mut self, count: u32, pause: Duration, bytes: usize) -> Result<(), Stop> {
+    /// Writes many `assistant` lines, fast: one is made and the others are cut from it. A stamped one says when it was written.
+    pub(crate) fn lines(
+        &mut self,
+        count: u32,
+        pause: Duration,
+        bytes: usize,
+        stamped: bool,
+    ) -> Result<(), Stop> {
         const PLACE: &str = "@@@@@@";
+        const STAMP: &str = "%%%%%%%%%%%%%%%%%%%%";
         const LOOK_AT_EVERY: u32 = 256;
         self.request()?;
         self.acknowledge_prompts()?;
@@ -203,10 +211,13 @@ impl Agent {
             turn.open = Some((format!("{message}{PLACE}"), String::new()));
         }
         let padding = "x".repeat(bytes);
-        let block = json!({"type": "text", "text": format!("line {PLACE}{padding}")});
+        let stamp = if stamped { format!(" at {STAMP} ") } else { String::new() };
+        let block = json!({"type": "text", "text": format!("line {PLACE}{stamp}{padding}")});
         let mut line = self.assistant_line(&block);
         line["uuid"] = format!("{PLACE}{}", &uuid[PLACE.len()..]).into();
         let text = line.to_string();
+        // A number is as long as its place.
+        let stamp_at = text.find(STAMP);
         let pieces: Vec<&str> = text.split(PLACE).collect();
         let mut buffer = Vec::with_capacity(text.len() + 1);
         for n in 1..=count {
@@ -219,6 +230,12 @@ impl Agent {
                 buffer.extend_from_slice(piece.as_bytes());
             }
             buffer.push(b'\n');
+            if let Some(at) = stamp_at {
+                let now = clock_gettime(ClockId::Monotonic);
+                let stamp =
+                    format!("{:020}", i128::from(now.tv_sec) * 1_000_000_000 + i128::from(now.tv_nsec));
+                buffer[at..at + STAMP.len()].copy_from_slice(stamp.as_bytes());
+            }
             if pause.is_zero() {
                 self.wire.buffered(&buffer)?;
                 if n % LOOK_AT_EVERY == 0 {

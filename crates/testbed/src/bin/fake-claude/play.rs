@@ -41,7 +41,7 @@ impl Agent {
                 self.end_text()?;
                 self.end_message("end_turn")?;
             }
-            Step::Lines { count, pause, bytes } => self.lines(count, pause, bytes)?,
+            Step::Lines { count, pause, bytes, stamped } => self.lines(count, pause, bytes, stamped)?,
             Step::Tool { calls, asks, name, input } => return self.tools(calls, asks, &name, &input),
             Step::Elicit { asked, done } => self.elicit(&asked, done.as_deref())?,
             Step::AskAtOnce { calls, name, input } => return self.ask_at_once(calls, &name, &input),

@@ -293,6 +293,11 @@ impl Home {
         self.kill_all_left();
     }
 
+    /// Takes a daemon that the caller has started.
+    pub(crate) fn adopt(&self, daemon: Child) {
+        *self.child() = Some(daemon);
+    }
+
     /// Leaves the daemon to the test, as if there were none here.
     pub(crate) fn release(&self) -> Option<Child> {
         self.child().take()
