@@ -16,6 +16,7 @@ mod cursor;
 mod error;
 pub mod limits;
 mod memory;
+mod ownership;
 mod prepare;
 mod query;
 mod row;

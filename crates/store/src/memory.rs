@@ -19,6 +19,7 @@ use crate::audit::{AuditEntry, AuditPage, AuditQuery, is_of, printed, removed};
 use crate::cursor::Cursor;
 use crate::error::StoreError;
 use crate::limits;
+use crate::ownership::{Stands, admits};
 use crate::prepare::{Change, Prepared, REMOVED, SNAPSHOT_FORMAT, kept, prepare, read_snapshot, tombstone};
 use crate::query::{
     EventQuery, Found, GateFilter, GatePage, GateRow, RawEvent, RawPage, View, ViewFilter, bounded,
@@ -188,16 +189,14 @@ impl Data {
     }
 
     fn append(&mut self, append: &Prepared) -> Appended {
-        if append.epoch.0 != self.epoch {
-            return Appended::Fenced;
-        }
         let found = self.session(&append.session);
-        if found.is_some_and(|session| session.row.is_none()) {
-            return Appended::Refused { why: format!("session {} was removed", append.session) };
-        }
-        let seq = found.map_or(0, |session| session.seq);
-        if seq != append.expected {
-            return Appended::Conflict { found: seq };
+        let stands = Stands {
+            epoch: Epoch(self.epoch),
+            seq: found.map_or(0, |session| session.seq),
+            removed: found.is_some_and(|session| session.row.is_none()),
+        };
+        if let Err(refusal) = admits(stands, append.epoch, append.expected) {
+            return refusal.of(&append.session);
         }
         let taken =
             append.keys.iter().find_map(|entry| self.keys.get(&(entry.scope.clone(), entry.key.clone())));

@@ -11,21 +11,18 @@ use crate::append::{Appended, KeyEntry, Removal};
 use crate::audit::{printed, removed};
 use crate::cursor::Cursor;
 use crate::limits;
+use crate::ownership::{Stands, admits};
 use crate::prepare::{Prepared, REMOVED, SNAPSHOT_FORMAT, tombstone};
 use crate::row::ROW_FORMAT;
 use crate::sqlite::read::{self, signed};
 
 impl SqliteEngine {
     pub(super) fn append(&mut self, append: &Prepared) -> rusqlite::Result<Appended> {
-        if append.epoch != self.epoch {
-            return Ok(Appended::Fenced);
-        }
         let found = self.session(&append.session)?;
-        if found.removed {
-            return Ok(Appended::Refused { why: format!("session {} was removed", append.session) });
-        }
-        if found.seq != append.expected {
-            return Ok(Appended::Conflict { found: found.seq });
+        // The transaction has begun with a look at the epoch: it is ours.
+        let stands = Stands { epoch: self.epoch, seq: found.seq, removed: found.removed };
+        if let Err(refusal) = admits(stands, append.epoch, append.expected) {
+            return Ok(refusal.of(&append.session));
         }
         for entry in &append.keys {
             if let Some(taken) = read::key(&self.conn, &entry.scope, &entry.key)? {
