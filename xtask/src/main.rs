@@ -8,6 +8,7 @@ mod ci;
 mod command;
 mod crash;
 mod edges;
+mod mutants;
 mod report;
 mod scenarios;
 mod sim;
@@ -40,6 +41,8 @@ enum Chore {
     Sim(sim::Options),
     /// End or fail the daemon and the holder at each of their operations
     Crash(crash::Options),
+    /// Change the core in small ways, each of which has to break a test
+    Mutants(mutants::Options),
     /// Run everything that CI runs
     Ci,
 }
@@ -53,6 +56,7 @@ fn main() -> ExitCode {
         Chore::Scenarios => scenarios::run(),
         Chore::Sim(options) => sim::run(&options),
         Chore::Crash(options) => crash::run(&options),
+        Chore::Mutants(options) => mutants::run(&options),
         Chore::Ci => ci::run(),
     };
     match outcome {

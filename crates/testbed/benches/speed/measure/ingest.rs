@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::Size;
 use super::cost::Cpu;
 use super::floor::Floor;
-use super::reader::Reader;
+use super::reader::{ENDED, Reader};
 use super::report::{Report, Samples};
 use crate::support::{Fallible, Home, Session, Spec, with_daemon};
 
@@ -51,7 +51,7 @@ pub(crate) fn measure(size: Size) -> Fallible<Report> {
         // The first turn launches the agent.
         for (session, stream) in [&session, &other].into_iter().zip(&mut streams) {
             session.prompt("SAY ready")?;
-            stream.until(b"turn.ended", 1, None)?;
+            stream.until(ENDED, 1, None)?;
         }
         for _ in 0..rounds {
             let cost = alone.turn(&prompt, None)?;
@@ -103,7 +103,7 @@ fn turn(
     let processes = [home.daemon_pid(), home.holder_of(&session.id)?];
     let (cpu, start) = (Cpu::of(&processes)?, Instant::now());
     session.prompt(prompt)?;
-    stream.until(b"turn.ended", 1, None)?;
+    stream.until(ENDED, 1, None)?;
     costs.push(lines, start.elapsed(), Cpu::of(&processes)?.since(&cpu));
     Ok(())
 }

@@ -7,7 +7,7 @@ use super::Size;
 use super::cost::Cpu;
 use super::floor::Floor;
 use super::many;
-use super::reader::Reader;
+use super::reader::{ENDED, Reader};
 use super::report::{Report, Samples};
 use crate::support::{Fallible, Home, Session, Spec, Stream, with_daemon};
 
@@ -98,7 +98,7 @@ impl<'a> Host<'a> {
         let mut sessions = Vec::new();
         for _ in 0..busy {
             sessions.push(home.session(&Spec::kept().prompt("SAY ready"))?);
-            stream.until(b"turn.ended", 1, None)?;
+            stream.until(ENDED, 1, None)?;
         }
         let mut processes = vec![home.daemon_pid()];
         for session in &sessions {
@@ -115,7 +115,7 @@ impl<'a> Host<'a> {
         for session in &self.sessions {
             session.prompt(&format!("STAMPS {each} {} 600", self.busy))?;
         }
-        self.stream.until(b"turn.ended", self.sessions.len(), Some(&mut self.latency))?;
+        self.stream.until(ENDED, self.sessions.len(), Some(&mut self.latency))?;
         self.cpu.push(Cpu::of(&self.processes)?.since(&before) / (each * self.busy));
         Ok(())
     }

@@ -8,6 +8,9 @@ use super::report::Samples;
 use super::stamp;
 use crate::support::{Failure, Fallible, Home, PATIENCE};
 
+/// The kind of the event that ends a turn.
+pub(super) const ENDED: &str = "turn.ended";
+
 /// A stream of events as bytes.
 pub(super) struct Reader {
     stream: UnixStream,
@@ -22,17 +25,24 @@ impl Reader {
         stream.set_read_timeout(Some(PATIENCE))?;
         write!(stream, "GET {path} HTTP/1.1\r\nHost: lk\r\nAccept: text/event-stream\r\n\r\n")?;
         let mut reader = Self { stream, rest: Vec::new() };
-        reader.until(b"event: ready", 1, None)?;
+        reader.frames(1, &mut |frame| contains(frame, b"event: ready"))?;
         Ok(reader)
     }
 
-    /// Reads until so many frames with this text have come. Notes the age of each stamp on the way.
-    pub(super) fn until(
-        &mut self,
-        wanted: &[u8],
-        count: usize,
-        mut stamps: Option<&mut Samples>,
-    ) -> Fallible {
+    /// Reads until so many events of this kind have come. Notes the age of each stamp on the way.
+    pub(super) fn until(&mut self, kind: &str, count: usize, mut stamps: Option<&mut Samples>) -> Fallible {
+        self.frames(count, &mut |frame| {
+            if let Some(stamps) = &mut stamps
+                && let Some(stamp) = stamp::find(frame)
+            {
+                stamps.push(stamp::age(stamp));
+            }
+            is_of_kind(frame, kind)
+        })
+    }
+
+    /// Reads until so many frames were those that are looked for.
+    fn frames(&mut self, count: usize, is_one: &mut dyn FnMut(&[u8]) -> bool) -> Fallible {
         let mut missing = count;
         let mut buffer = vec![0; 1 << 16];
         while missing > 0 {
@@ -43,15 +53,7 @@ impl Reader {
             self.rest.extend_from_slice(&buffer[..read]);
             let mut from = 0;
             while let Some(length) = self.rest[from..].windows(2).position(|pair| pair == b"\n\n") {
-                let frame = &self.rest[from..from + length];
-                if let Some(stamps) = &mut stamps
-                    && let Some(stamp) = stamp::find(frame)
-                {
-                    stamps.push(stamp::age(stamp));
-                }
-                // Its kind stands at its beginning.
-                let head = &frame[..frame.len().min(256)];
-                if head.windows(wanted.len()).any(|part| part == wanted) {
+                if is_one(&self.rest[from..from + length]) {
                     missing = missing.saturating_sub(1);
                 }
                 from += length + 2;
@@ -60,4 +62,16 @@ impl Reader {
         }
         Ok(())
     }
+}
+
+/// Whether a frame is an event of this kind. What caused it stands behind that, and has a kind too.
+fn is_of_kind(frame: &[u8], kind: &str) -> bool {
+    const KIND: &[u8] = b"\"kind\":\"";
+    let head = &frame[..frame.len().min(256)];
+    let at = head.windows(KIND.len()).position(|part| part == KIND);
+    at.is_some_and(|at| head[at + KIND.len()..].starts_with(kind.as_bytes()))
+}
+
+fn contains(bytes: &[u8], wanted: &[u8]) -> bool {
+    bytes.windows(wanted.len()).any(|part| part == wanted)
 }
