@@ -84,6 +84,11 @@ impl LineFramer {
         !self.half.is_empty() || self.oversized.is_some()
     }
 
+    /// The memory that it holds for a line whose end has not come, in bytes: about the limit at most, however long the line is.
+    pub fn held_bytes(&self) -> usize {
+        self.half.capacity() + self.oversized.as_ref().map_or(0, |oversized| oversized.start.capacity())
+    }
+
     /// The end of the stream: hands out the line that was never ended, if there is one. It may be half a line.
     pub fn finish(&mut self, mut each: impl FnMut(Frame<'_>, u64)) {
         self.flush(&mut each);

@@ -1,9 +1,12 @@
-//! What the tests of the real thing need: scripted agents, a fake model server, and the way to the real agents.
+//! What the tests of the real thing need: scripted agents, a fake model server, the way to the real agents, and what must hold of
+//! inputs that nobody meant.
 //!
 //! Nothing here is published or used by the product.
 
 pub mod built;
 pub mod driver;
+#[cfg(feature = "fuzz")]
+pub mod fuzz;
 pub mod model;
 pub mod real;
 pub mod sim;

@@ -96,6 +96,14 @@ pub(super) fn text_of(path: &Path) -> io::Result<Option<String>> {
 #[error("rules have at most {} bytes", limits::RULES_FILE_BYTES)]
 pub(crate) struct TooLong;
 
+/// Reads the text of a file of rules as a daemon does that has no home directory: for those who hold rules against steps of
+/// their own, such as the fuzzer.
+pub fn read_rules(text: &str, layer: Layer) -> Result<(Vec<Arc<Rule>>, Vec<Arc<Rating>>), RulesError> {
+    let RuleFile { rules, ratings } = parse(text, Path::new("rules.toml"), layer, None)?;
+    let rules = rules.into_iter().flat_map(|rule| rule.made).collect();
+    Ok((rules, ratings.into_iter().flat_map(|rating| rating.made).collect()))
+}
+
 /// Reads the text of a file.
 pub(crate) fn parse(
     text: &str,
