@@ -27,7 +27,7 @@ pub struct Item {
     /// The text of a message, reasoning, notice or tool result.
     pub text: Option<String>,
     /// Whether a message or reasoning is all of it.
-    #[schema(schema_with = schema::extent)]
+    #[schema(schema_with = schema::or_null::extent)]
     pub extent: Option<Extent>,
     /// The tool of a tool call.
     pub tool: Option<String>,
@@ -38,7 +38,7 @@ pub struct Item {
     #[schema(value_type = Option<String>)]
     pub call: Option<ItemKey>,
     /// How a tool call ended.
-    #[schema(schema_with = schema::tool_outcome)]
+    #[schema(schema_with = schema::or_null::tool_outcome)]
     pub outcome: Option<ToolOutcome>,
 }
 

@@ -57,7 +57,7 @@ pub struct NewSession {
     pub prompt: Option<String>,
     /// How urgent that prompt is. Required with a prompt, refused without.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(schema_with = schema::class)]
+    #[schema(schema_with = schema::or_null::class)]
     pub class: Option<Class>,
 }
 

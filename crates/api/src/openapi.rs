@@ -1,6 +1,8 @@
 //! The `OpenAPI` document. The handlers live in the daemon, so the paths are described here by functions that are never
 //! called; a test of the daemon compares its router with [`routes`].
 
+mod links;
+
 use utoipa::OpenApi;
 
 use crate::{
@@ -105,6 +107,7 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
             .into_iter()
             .flatten();
         for operation in operations {
+            links::add(operation);
             operation.responses.responses.entry("default".to_owned()).or_insert_with(problem);
         }
     }
@@ -428,7 +431,7 @@ paths! {
     version;
 
     /// Tells this document.
-    #[utoipa::path(get, path = "/openapi.json", tag = "daemon", responses((status = 200, body = String, content_type = "application/json")))]
+    #[utoipa::path(get, path = "/openapi.json", tag = "daemon", responses((status = 200, body = Value, content_type = "application/json")))]
     document;
 }
 
@@ -449,6 +452,32 @@ mod tests {
             committed == generated,
             "run LK_UPDATE_OPENAPI=1 cargo test -p lockkeeper-api, and look at the change"
         );
+        Ok(())
+    }
+
+    #[test]
+    fn a_member_that_may_be_null_is_told_so() -> Result<(), Box<dyn std::error::Error>> {
+        let document: serde_json::Value = serde_json::from_str(&openapi_json()?)?;
+        for (schema, member) in [
+            ("Session", "unasked"),
+            ("TurnNow", "class"),
+            ("TurnNow", "stage"),
+            ("Turn", "class"),
+            ("Item", "extent"),
+            ("Item", "outcome"),
+            ("QueuedPrompt", "parked"),
+            ("Ruling", "effect"),
+            ("RulingPart", "effect"),
+            ("NewSession", "class"),
+            ("PromptEdit", "class"),
+        ] {
+            let member = document.pointer(&format!("/components/schemas/{schema}/properties/{member}"));
+            let words = member.and_then(|member| member["enum"].as_array());
+            assert!(
+                words.is_some_and(|words| words.contains(&serde_json::Value::Null)),
+                "{schema}: {member:?}"
+            );
+        }
         Ok(())
     }
 

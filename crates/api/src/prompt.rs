@@ -44,7 +44,7 @@ pub struct PromptEdit {
     pub text: Option<String>,
     /// Another class; it is the last there, unless `to` says otherwise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(schema_with = schema::class)]
+    #[schema(schema_with = schema::or_null::class)]
     pub class: Option<Class>,
     /// Another place within its class.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -127,7 +127,7 @@ pub struct QueuedPrompt {
     /// The turn that was cut short and that it goes on with: `SESSION.t1`.
     pub continues: Option<String>,
     /// Why it waits until somebody lets it go.
-    #[schema(schema_with = schema::parked)]
+    #[schema(schema_with = schema::or_null::parked)]
     pub parked: Option<Parked>,
     /// Its text.
     pub text: String,

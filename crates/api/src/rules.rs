@@ -177,7 +177,7 @@ pub struct RuleTest {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Ruling {
     /// What would be done; none is what the agent's own rules say.
-    #[schema(schema_with = schema::effect)]
+    #[schema(schema_with = schema::or_null::effect)]
     pub effect: Option<Effect>,
     /// The rule that says so.
     pub rule: Option<String>,
@@ -201,7 +201,7 @@ pub struct RulingPart {
     /// The rating that says so; none is the built-in one.
     pub rating: Option<String>,
     /// What would be done with it.
-    #[schema(schema_with = schema::effect)]
+    #[schema(schema_with = schema::or_null::effect)]
     pub effect: Option<Effect>,
     /// The rules that are about it, the strictest first.
     pub rules: Vec<RuleSays>,

@@ -13,6 +13,27 @@ fn words<'a>(description: &str, words: impl IntoIterator<Item = &'a str>) -> Obj
         .build()
 }
 
+/// The same words for members that are null where there is nothing to say.
+pub(crate) mod or_null {
+    use utoipa::openapi::schema::{Object, SchemaType, Type};
+
+    macro_rules! or_null {
+        ($($name:ident)*) => { $(
+            pub(crate) fn $name() -> Object {
+                or_null(super::$name())
+            }
+        )* };
+    }
+
+    or_null! { class parked stage extent tool_outcome effect unasked }
+
+    fn or_null(mut words: Object) -> Object {
+        words.schema_type = SchemaType::from_iter([Type::String, Type::Null]);
+        words.enum_values.get_or_insert_default().push(serde_json::Value::Null);
+        words
+    }
+}
+
 pub(crate) fn status() -> Object {
     words("The status, derived from the session's state.", Status::ALL.map(Status::word))
 }

@@ -54,7 +54,7 @@ pub struct Session {
     pub mode: Option<String>,
     /// What the agent does without asking in that mode; none if that is not known. Rules hold steps up in any mode.
     #[serde(default)]
-    #[schema(schema_with = schema::unasked)]
+    #[schema(schema_with = schema::or_null::unasked)]
     pub unasked: Option<Unasked>,
     /// The limit of a turn in milliseconds.
     pub turn_timeout_ms: Option<u64>,
@@ -276,7 +276,7 @@ pub struct SettingsReceipt {
     #[serde(flatten)]
     pub session: Session,
     /// What the agent does without asking in the mode that was asked for; none without one, or if that is not known.
-    #[schema(schema_with = schema::unasked)]
+    #[schema(schema_with = schema::or_null::unasked)]
     pub wanted_unasked: Option<Unasked>,
 }
 

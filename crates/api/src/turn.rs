@@ -27,13 +27,13 @@ pub struct TurnNow {
     /// Who sent that prompt, and so holds the session.
     pub caller: Option<String>,
     /// How urgent it is.
-    #[schema(schema_with = schema::class)]
+    #[schema(schema_with = schema::or_null::class)]
     pub class: Option<Class>,
     /// When it was decided.
     #[schema(value_type = String, format = DateTime)]
     pub started: Time,
     /// How far it came, if it works on a prompt.
-    #[schema(schema_with = schema::stage)]
+    #[schema(schema_with = schema::or_null::stage)]
     pub stage: Option<Stage>,
 }
 
@@ -138,7 +138,7 @@ pub struct Turn {
     /// Who sent it.
     pub caller: Option<String>,
     /// How urgent it was.
-    #[schema(schema_with = schema::class)]
+    #[schema(schema_with = schema::or_null::class)]
     pub class: Option<Class>,
     /// When it was decided.
     #[schema(value_type = String, format = DateTime)]
