@@ -8,9 +8,11 @@ mod ci;
 mod command;
 mod crash;
 mod edges;
+mod fuzz;
 mod mutants;
 mod report;
 mod scenarios;
+mod schema;
 mod sim;
 mod test;
 
@@ -43,6 +45,10 @@ enum Chore {
     Crash(crash::Options),
     /// Change the core in small ways, each of which has to break a test
     Mutants(mutants::Options),
+    /// Look for inputs that break a law of what is read (needs a nightly toolchain and cargo-fuzz)
+    Fuzz(fuzz::Options),
+    /// Hold the daemon against its OpenAPI document, by requests that nobody has thought of (needs Python)
+    Schema(schema::Options),
     /// Run everything that CI runs
     Ci,
 }
@@ -57,6 +63,8 @@ fn main() -> ExitCode {
         Chore::Sim(options) => sim::run(&options),
         Chore::Crash(options) => crash::run(&options),
         Chore::Mutants(options) => mutants::run(&options),
+        Chore::Fuzz(options) => fuzz::run(&options),
+        Chore::Schema(options) => schema::run(&options),
         Chore::Ci => ci::run(),
     };
     match outcome {

@@ -98,6 +98,8 @@ impl LineFramer {
         if let Some(oversized) = &mut self.oversized {
             oversized.bytes += count(part.len());
             oversized.hash.update(part);
+            let room = START_BYTES - oversized.start.len();
+            oversized.start.extend_from_slice(&part[..part.len().min(room)]);
         } else if self.half.len() + part.len() <= self.limit {
             self.half.extend_from_slice(part);
         } else {

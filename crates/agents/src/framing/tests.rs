@@ -53,6 +53,21 @@ fn only_a_line_feed_ends_a_line() {
 }
 
 #[test]
+fn the_start_of_a_line_beyond_the_limit_is_the_same_however_it_comes() {
+    for chunk in [1, 3, 100] {
+        let mut framer = LineFramer::new(4);
+        let mut starts = Vec::new();
+        for chunk in b"0123456789\n".chunks(chunk) {
+            framer.push(chunk, |frame, _| match frame {
+                Frame::Line(_) => unreachable!("the line is longer than that"),
+                Frame::Oversized { start, .. } => starts.push(start.to_vec()),
+            });
+        }
+        assert_eq!(starts, [b"0123456789"], "{chunk} bytes at a time");
+    }
+}
+
+#[test]
 fn a_line_within_one_chunk_is_not_copied() {
     let chunk = b"first\nsecond\n";
     LineFramer::new(100).push(chunk, |frame, _| match frame {

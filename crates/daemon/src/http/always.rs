@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{Path as Name, State};
+use axum::extract::State;
 use lockkeeper_agents::registry;
 use lockkeeper_api::{AlwaysRequest, ErrorCode, RuleOffer, RuleOfferQuery};
 use lockkeeper_core::gate::{Gate, GateKind};
@@ -14,7 +14,7 @@ use lockkeeper_core::policy::{Effect, Policy, RuleScope, RuleSpec, ToolUse};
 use lockkeeper_core::session::{Always, Event, State as SessionState};
 use tokio::sync::broadcast::Receiver;
 
-use super::answer::{self, Answer, Failure, Query};
+use super::answer::{self, Answer, Failure, Path as Name, Query};
 use super::{gates, resolve, rules, waiting};
 use crate::host::Host;
 use crate::hub::Told;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{ConnectInfo, Path, State};
+use axum::extract::{ConnectInfo, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use lockkeeper_api::{Claim, ClaimQuery, ClaimRenewal, ClaimRequest, ErrorCode, List, Time};
@@ -15,7 +15,7 @@ use lockkeeper_core::session::{Command, Envelope, Event, NewClaim, Rejection, Re
 use lockkeeper_core::turn::Preemptor;
 use lockkeeper_store::Cursor;
 
-use super::answer::{self, Answer, Failure, Json, Query, wire_cursor};
+use super::answer::{self, Answer, Failure, Json, Path, Query, wire_cursor};
 use super::{Peer, prompts, resolve, waiting};
 use crate::host::Host;
 use crate::session::{KeyIntent, Refused};

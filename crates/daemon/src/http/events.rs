@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::{ConnectInfo, Path, State};
+use axum::extract::{ConnectInfo, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use lockkeeper_agents::DeltaKind;
@@ -20,7 +20,7 @@ use lockkeeper_store::{Cursor, EventQuery as StoreQuery, GateFilter, View, ViewF
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
 
-use super::answer::{self, Answer, Failure, Query, wire_cursor};
+use super::answer::{self, Answer, Failure, Path, Query, wire_cursor};
 use super::{Peer, convert, resolve, waiting};
 use crate::host::Host;
 use crate::hub::Told;

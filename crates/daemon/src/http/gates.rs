@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use axum::extract::{ConnectInfo, Path, State};
+use axum::extract::{ConnectInfo, State};
 use futures_util::FutureExt as _;
 use lockkeeper_api::{DecisionRequest, ErrorCode, Gate, GateFilter, GateQuery, Problem};
 use lockkeeper_core::gate::{Decision, GateState, Withdrawal};
@@ -13,7 +13,7 @@ use lockkeeper_store::{Cursor, GateFilter as StoreFilter, GateRow, SessionRow};
 use tokio::sync::broadcast::Receiver;
 
 use super::always::Unwritten;
-use super::answer::{self, Answer, Failure, Json, Query};
+use super::answer::{self, Answer, Failure, Json, Path, Query};
 use super::pieces::{self, Page};
 use super::{Peer, always, convert, resolve};
 use crate::host::Host;

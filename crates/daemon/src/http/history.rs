@@ -3,12 +3,12 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::Response;
 use lockkeeper_api::{ErrorCode, ItemQuery};
 use lockkeeper_store::{Cursor, EventQuery, SessionRow};
 
-use super::answer::{self, Answer, Failure, Query, wire_cursor};
+use super::answer::{self, Answer, Failure, Path, Query, wire_cursor};
 use super::folds::{Attempts, Events, Fold, Gates, Items, Turns};
 use super::pieces::{self, Array, Cut, Pieces};
 use super::{convert, resolve};

@@ -5,13 +5,13 @@ use std::io;
 use std::path::Path as FilePath;
 use std::sync::Arc;
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::Response;
 use lockkeeper_api::{ErrorCode, JournalQuery, JournalStream};
 use lockkeeper_core::id::AttemptNo;
 use lockkeeper_holder::journal::{FILE_NAME, HeaderError, Reader, Record, Step, Stream};
 
-use super::answer::{Failure, Query};
+use super::answer::{Failure, Path, Query};
 use super::pieces::{self, Pieces};
 use super::resolve;
 use crate::host::Host;

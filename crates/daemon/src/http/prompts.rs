@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::{ConnectInfo, Path, State};
+use axum::extract::{ConnectInfo, State};
 use axum::http::{HeaderMap, StatusCode};
 use lockkeeper_api::{
     ErrorCode, List, OutcomeWord, PromptEdit, PromptMove, PromptReceipt, PromptRequest, PromptState,
@@ -18,7 +18,7 @@ use lockkeeper_core::session::{
 use lockkeeper_core::turn::Preemptor;
 use serde::Deserialize;
 
-use super::answer::{self, Answer, Failure, Json, wire_cursor};
+use super::answer::{self, Answer, Failure, Json, Path, wire_cursor};
 use super::{Peer, resolve};
 use crate::host::Host;
 use crate::session::{KeyIntent, Refused};

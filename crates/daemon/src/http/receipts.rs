@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use lockkeeper_api::{ErrorCode, OutcomeWord, PromptReceipt, PromptState};
 use lockkeeper_core::id::{PromptNo, SessionId};
 use lockkeeper_core::session::{Envelope, Event};
 use lockkeeper_store::{EventQuery, Store, StoreError};
 
-use super::answer::{self, Answer, Failure};
+use super::answer::{self, Answer, Failure, Path};
 use super::{convert, prompts, resolve};
 use crate::host::Host;
 use crate::limits;

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use axum::extract::{ConnectInfo, Path as Name, State};
+use axum::extract::{ConnectInfo, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use lockkeeper_agents::registry;
@@ -16,7 +16,7 @@ use lockkeeper_core::policy::{self, Effect, Layer, RuleSpec, Subject};
 use lockkeeper_core::session::{Command, Event, Request, State as SessionState};
 
 use super::always::Unwritten;
-use super::answer::{self, Answer, Failure, Json, Query};
+use super::answer::{self, Answer, Failure, Json, Path as Name, Query};
 use super::{Peer, always, resolve};
 use crate::host::Host;
 use crate::rules::{self, Change, RuleFileState, Unchanged, Workspace};

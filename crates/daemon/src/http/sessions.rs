@@ -6,7 +6,7 @@ use std::path::Path as FilePath;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{ConnectInfo, Path, State};
+use axum::extract::{ConnectInfo, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use lockkeeper_agents::{Program, registry};
@@ -22,7 +22,7 @@ use lockkeeper_core::session::{
 };
 use lockkeeper_store::{SessionRow, ViewFilter};
 
-use super::answer::{self, Answer, Failure, Json, Query, wire_cursor};
+use super::answer::{self, Answer, Failure, Json, Path, Query, wire_cursor};
 use super::{Peer, convert, prompts, resolve, taken_over, waiting};
 use crate::host::Host;
 use crate::rules;

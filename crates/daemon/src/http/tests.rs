@@ -67,6 +67,21 @@ async fn every_route_of_the_document_is_served() -> Outcome {
 }
 
 #[tokio::test]
+async fn a_path_that_is_no_text_is_a_problem_as_any_other() -> Outcome {
+    let (_home, host) = host()?;
+    host.booted.send_replace(true);
+    for (method, path) in lockkeeper_api::routes() {
+        let Some((before, behind)) = path.split_once('{') else { continue };
+        let behind = behind.split_once('}').map_or("", |(_, behind)| behind).replace("{claim}", "k1");
+        let response = send(&host, method, &format!("{before}%FF{behind}")).await?;
+        let media = response.headers().get(header::CONTENT_TYPE).cloned();
+        assert!(media.is_some_and(|media| media == headers::PROBLEM_JSON), "{method} {path}");
+        assert!(response.status().is_client_error(), "{method} {path}: {}", response.status());
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn lists_that_are_written_piece_by_piece_are_what_their_types_say() -> Outcome {
     let (_home, host) = host()?;
     host.booted.send_replace(true);

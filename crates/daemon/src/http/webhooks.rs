@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use futures_util::StreamExt as _;
 use lockkeeper_api::{
@@ -19,7 +19,7 @@ use lockkeeper_api::{
 use lockkeeper_core::time::AwakeMs;
 use lockkeeper_store::StoreError;
 
-use super::answer::{self, Answer, Failure, JSON, Json, Query, wire_cursor};
+use super::answer::{self, Answer, Failure, JSON, Json, Path, Query, wire_cursor};
 use super::resolve;
 use crate::host::Host;
 use crate::limits;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use lockkeeper_api::{Evidence, OutcomeWord, SessionEnd, Time, Why, WhyLine};
 use lockkeeper_core::admission::Wait;
 use lockkeeper_core::claim::ClaimState;
@@ -18,7 +18,7 @@ use lockkeeper_core::session::{
 use lockkeeper_core::turn::Outcome;
 use lockkeeper_store::EventQuery;
 
-use super::answer::{self, Answer, wire_cursor};
+use super::answer::{self, Answer, Path, wire_cursor};
 use super::{convert, resolve, waiting};
 use crate::host::Host;
 use crate::limits;

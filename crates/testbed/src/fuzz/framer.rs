@@ -35,8 +35,8 @@ fn cut(chunks: &[&[u8]], limit: usize) -> Vec<Seen> {
     };
     for chunk in chunks {
         framer.push(chunk, &mut see);
-        // A vector doubles, and begins with a few bytes.
-        let most = 2 * limit.max(8) + START_BYTES;
+        // Vectors double, and begin with a few bytes.
+        let most = 2 * limit.max(8) + 2 * START_BYTES;
         assert!(framer.held_bytes() <= most, "{} bytes are held", framer.held_bytes());
     }
     framer.finish(&mut see);
