@@ -26,6 +26,6 @@ mod webhook;
 
 pub use config::{Config, ConfigError};
 pub use paths::{PathError, Paths};
-pub use rules::{RulesError, check_rules, read_rules};
+pub use rules::{ReadRules, RulesError, check_rules, read_rules};
 pub use run::{Options, RunError, run};
 pub use webhook::{CoalesceConfig, WebhookConfig, WebhooksConfig};

@@ -98,10 +98,22 @@ pub(crate) struct TooLong;
 
 /// Reads the text of a file of rules as a daemon does that has no home directory: for those who hold rules against steps of
 /// their own, such as the fuzzer.
-pub fn read_rules(text: &str, layer: Layer) -> Result<(Vec<Arc<Rule>>, Vec<Arc<Rating>>), RulesError> {
+///
+/// # Errors
+/// The text is no file of rules; the path in the error is `rules.toml`.
+pub fn read_rules(text: &str, layer: Layer) -> Result<ReadRules, RulesError> {
     let RuleFile { rules, ratings } = parse(text, Path::new("rules.toml"), layer, None)?;
     let rules = rules.into_iter().flat_map(|rule| rule.made).collect();
-    Ok((rules, ratings.into_iter().flat_map(|rating| rating.made).collect()))
+    Ok(ReadRules { rules, ratings: ratings.into_iter().flat_map(|rating| rating.made).collect() })
+}
+
+/// What a file of rules says.
+#[derive(Debug, Clone, Default)]
+pub struct ReadRules {
+    /// Its rules, in order.
+    pub rules: Vec<Arc<Rule>>,
+    /// Its ratings, in order.
+    pub ratings: Vec<Arc<Rating>>,
 }
 
 /// Reads the text of a file.

@@ -9,7 +9,7 @@ mod leads;
 mod project;
 
 pub(crate) use changes::Unchanged;
-pub use file::{RulesError, read_rules};
+pub use file::{ReadRules, RulesError, read_rules};
 pub use kept::check_rules;
 pub(crate) use kept::{Change, RuleFileState, Rules};
 pub(crate) use leads::{Workspace, lead};

@@ -7,7 +7,7 @@ use lockkeeper_core::policy::command::{CommandLine, Word};
 use lockkeeper_core::policy::{
     Effect, Layer, PathUse, Policy, Rule, RuleScope, RuleSpec, Ruling, Subject, ToolKind, ToolUse,
 };
-use lockkeeper_daemon::read_rules;
+use lockkeeper_daemon::{ReadRules, read_rules};
 
 const WORKSPACE: &str = "/home/ada/project";
 
@@ -43,11 +43,11 @@ pub fn rules(bytes: &[u8]) {
 
 /// The policy of a file; an empty one if it cannot be read.
 fn read(text: &str, layer: Layer) -> Policy {
-    let (mut rules, mut ratings) = match read_rules(text, layer) {
+    let ReadRules { mut rules, mut ratings } = match read_rules(text, layer) {
         Ok(read) => read,
         Err(error) => {
             assert!((1..=text.matches('\n').count() + 1).contains(&error.line), "{error}");
-            Default::default()
+            ReadRules::default()
         }
     };
     rules.truncate(RULES);
