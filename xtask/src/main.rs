@@ -47,7 +47,7 @@ enum Chore {
     Mutants(mutants::Options),
     /// Look for inputs that break a law of what is read (needs a nightly toolchain and cargo-fuzz)
     Fuzz(fuzz::Options),
-    /// Hold the daemon against its OpenAPI document, by requests that nobody has thought of (needs Python)
+    /// Hold the daemon against the document of its API, by requests that nobody has thought of (needs Python)
     Schema(schema::Options),
     /// Run everything that CI runs
     Ci,

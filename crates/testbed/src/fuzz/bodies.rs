@@ -1,6 +1,6 @@
 //! Bodies and queries of requests, and the names in their paths.
 
-use std::fmt::{Debug, Display};
+use std::fmt::{Debug, Display, Write as _};
 use std::str::FromStr;
 
 use axum::extract::Query;
@@ -94,7 +94,11 @@ fn asked<T: DeserializeOwned>(text: &str) -> Option<T> {
 
 fn plain(value: &serde_json::Value) -> String {
     let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-    text.bytes().map(|byte| format!("%{byte:02X}")).collect()
+    text.bytes().fold(String::new(), |mut encoded, byte| {
+        // Writing to a text cannot fail.
+        let _ = write!(encoded, "%{byte:02X}");
+        encoded
+    })
 }
 
 fn word<T: FromStr + Display + PartialEq + Debug>(text: &str) {

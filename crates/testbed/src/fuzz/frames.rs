@@ -7,22 +7,12 @@ use lockkeeper_holder::frames::{FrameError, Reply, Request, frame_len};
 /// The bytes are a stream. Whatever is a frame in it can be written again, takes as many bytes as its head said, and is none
 /// before all of it is there.
 pub fn frames(bytes: &[u8]) {
-    walk(
-        bytes,
-        |buf| Request::decode(buf),
-        Request::encode,
-        |buf, request| {
-            assert_eq!(Request::decode(buf), Ok(Some((*request, buf.len()))), "it reads back");
-        },
-    );
-    walk(
-        bytes,
-        |buf| Reply::decode(buf),
-        Reply::encode,
-        |buf, reply| {
-            assert_eq!(Reply::decode(buf), Ok(Some((*reply, buf.len()))), "it reads back");
-        },
-    );
+    walk(bytes, Request::decode, Request::encode, |buf, request| {
+        assert_eq!(Request::decode(buf), Ok(Some((*request, buf.len()))), "it reads back");
+    });
+    walk(bytes, Reply::decode, Reply::encode, |buf, reply| {
+        assert_eq!(Reply::decode(buf), Ok(Some((*reply, buf.len()))), "it reads back");
+    });
 }
 
 fn walk<'a, T: Debug>(

@@ -4,6 +4,8 @@
 //! (`cargo xtask fuzz`); the tests replay those of `corpus/` on every run, and those that broke a law once among them. See
 //! `docs/reliability.md`.
 
+#![expect(clippy::missing_panics_doc, reason = "they are all about that")]
+
 mod bodies;
 mod framer;
 mod frames;

@@ -25,7 +25,7 @@ pub fn rules(bytes: &[u8]) {
     let path = PathUse { given: first.to_owned(), real: None };
     let real = PathUse { given: first.to_owned(), real: first.starts_with('/').then(|| first.to_owned()) };
     let shell = ToolUse { command: Some(step.into()), ..ToolUse::of("Bash", ToolKind::Execute) };
-    let uses = [
+    let steps = [
         shell,
         ToolUse { paths: vec![path], ..ToolUse::of("Read", ToolKind::Read) },
         ToolUse { paths: vec![real], ..ToolUse::of("Write", ToolKind::Edit) },
@@ -33,7 +33,7 @@ pub fn rules(bytes: &[u8]) {
         ToolUse::of(first, ToolKind::Other),
     ];
     line_is_read(step);
-    for tool_use in &uses {
+    for tool_use in &steps {
         no_rule_loosens(&user, tool_use);
         a_project_tightens(&user, &project, tool_use);
         what_is_opaque_waits(tool_use, step);

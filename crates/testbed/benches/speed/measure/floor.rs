@@ -1,4 +1,4 @@
-//! The floor: a program of one thread that only pipes an agent's lines into SQLite, under the same settings and beside the same
+//! The floor: a program of one thread that only pipes an agent's lines into `SQLite`, under the same settings and beside the same
 //! agent. What is beyond it is what supervision costs.
 
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -92,7 +92,9 @@ impl Floor {
             }
             self.database.execute_batch("COMMIT")?;
             if let Some(stamps) = &mut stamps {
-                found.into_iter().for_each(|stamp| stamps.push(stamp::age(stamp)));
+                for stamp in found {
+                    stamps.push(stamp::age(stamp));
+                }
             }
             self.stdout.consume(length);
         }
