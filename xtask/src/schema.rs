@@ -9,7 +9,7 @@ use std::io::Write as _;
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::{Path, PathBuf, absolute};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 use std::{io, net, thread};
@@ -96,9 +96,12 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     fs::write(&config, WALKS_CONFIG).context("failed to write schemathesis.toml")?;
     let mut daemon = Daemon::start(&home)?;
     let url = format!("http://127.0.0.1:{}", pipe(home.socket())?);
+    let (document, hooks) = (absolute("crates/api/openapi.json")?, absolute("xtask/schema")?);
     let mut schemathesis = |phases: &str, seed: u64| {
         let mut command = Command::new(&program);
-        command.arg("--config-file").arg(&config).args(["run", "crates/api/openapi.json", "--url", &url]);
+        // It leaves what it has seen where it runs.
+        command.current_dir(&home.0);
+        command.arg("--config-file").arg(&config).arg("run").arg(&document).args(["--url", &url]);
         command
             .args(["--checks", CHECKS, "--phases", phases, "--mode", "all", "--seed"])
             .arg(seed.to_string());
@@ -110,7 +113,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         for (option, value) in LEFT_OUT {
             command.args([option, value]);
         }
-        command.env("SCHEMATHESIS_HOOKS", "lk_hooks").env("PYTHONPATH", "xtask/schema");
+        command.env("SCHEMATHESIS_HOOKS", "lk_hooks").env("PYTHONPATH", &hooks);
         command.env("PYTHONDONTWRITEBYTECODE", "1").env("LK_SCHEMA_WORKSPACE", home.workspace());
         command.env("LK_SCHEMA_URL", &url).stdin(Stdio::null());
         step(&format!("schemathesis {phases}, seed {seed}"), &mut command)?;
@@ -131,7 +134,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
 
 /// Installs schemathesis into an environment of its own, once.
 fn schemathesis() -> Result<PathBuf> {
-    let place = target().join(format!("schemathesis-{SCHEMATHESIS}"));
+    let place = absolute(target().join(format!("schemathesis-{SCHEMATHESIS}")))?;
     let program = place.join("bin/schemathesis");
     // What pip has put there last, so a folder that has it is whole.
     let whole = place.join("whole");
@@ -247,9 +250,11 @@ struct Daemon<'a> {
 
 impl<'a> Daemon<'a> {
     fn start(home: &'a Home) -> Result<Self> {
-        let program = std::path::absolute(target().join("debug/lk"))?;
+        let program = absolute(target().join("debug/lk"))?;
         let err = home.0.join("daemon.err");
         let mut command = Command::new(&program);
+        // It leaves what it has seen where it runs.
+        command.current_dir(&home.0);
         command.args(["daemon", "run"]).current_dir(&home.0).stdin(Stdio::null()).stdout(Stdio::null());
         command.env("LK_HOME", home.data()).env("LK_ADMIN_RULES", home.0.join("admin.toml"));
         command.env("HOME", &home.0).env_remove("LK_LOG").stderr(fs::File::create(&err)?);

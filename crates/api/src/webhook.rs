@@ -170,3 +170,18 @@ pub struct WebhookTrial {
     /// What it is about, if prompts about the same become one.
     pub coalesce: Option<String>,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_of_a_body_is_the_same_when_it_is_read_again() -> Result<(), serde_json::Error> {
+        for number in ["0.11486231814862317", "2.0019448954156958", "1.797567890123456789e-308"] {
+            let read: WebhookTest = serde_json::from_str(&format!("{{\"body\":{number}}}"))?;
+            let again: WebhookTest = serde_json::from_str(&serde_json::to_string(&read)?)?;
+            assert_eq!(again, read, "{number}");
+        }
+        Ok(())
+    }
+}
