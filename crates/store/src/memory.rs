@@ -188,14 +188,17 @@ impl Data {
         self.rows().find(|row| !row.ended() && row.name.as_ref().is_some_and(|own| own.as_str() == name))
     }
 
-    fn append(&mut self, append: &Prepared) -> Appended {
-        let found = self.session(&append.session);
-        let stands = Stands {
+    fn stands(&self, id: &SessionId) -> Stands {
+        let found = self.session(id);
+        Stands {
             epoch: Epoch(self.epoch),
             seq: found.map_or(0, |session| session.seq),
             removed: found.is_some_and(|session| session.row.is_none()),
-        };
-        if let Err(refusal) = admits(stands, append.epoch, append.expected) {
+        }
+    }
+
+    fn append(&mut self, append: &Prepared) -> Appended {
+        if let Err(refusal) = admits(self.stands(&append.session), append.epoch, append.expected) {
             return refusal.of(&append.session);
         }
         let taken =
@@ -276,16 +279,13 @@ impl Data {
     }
 
     fn remove(&mut self, removal: &Removal) -> Appended {
-        if removal.epoch.0 != self.epoch {
-            return Appended::Fenced;
+        if let Err(refusal) = admits(self.stands(&removal.session), removal.epoch, removal.expected) {
+            return refusal.of_removal(&removal.session);
         }
         let Some(at) = self.index.get(&removal.session).copied() else {
             return Appended::Conflict { found: 0 };
         };
         let session = &mut self.sessions[at];
-        if session.row.is_none() || session.seq != removal.expected {
-            return Appended::Conflict { found: session.row.as_ref().map_or(0, |_| session.seq) };
-        }
         session.seq += 1;
         let seq = session.seq;
         (session.row, session.ingested, session.snapshot) = (None, None, None);

@@ -54,6 +54,14 @@ impl Refusal {
             Self::Conflict { found } => Appended::Conflict { found },
         }
     }
+
+    /// The answer to a removal of this session: one that was removed is one that is not there.
+    pub(crate) fn of_removal(self, session: &SessionId) -> Appended {
+        match self {
+            Self::Removed => Appended::Conflict { found: 0 },
+            Self::Fenced | Self::Conflict { .. } => self.of(session),
+        }
+    }
 }
 
 #[cfg(test)]

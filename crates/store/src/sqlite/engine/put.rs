@@ -19,9 +19,7 @@ use crate::sqlite::read::{self, signed};
 impl SqliteEngine {
     pub(super) fn append(&mut self, append: &Prepared) -> rusqlite::Result<Appended> {
         let found = self.session(&append.session)?;
-        // The transaction has begun with a look at the epoch: it is ours.
-        let stands = Stands { epoch: self.epoch, seq: found.seq, removed: found.removed };
-        if let Err(refusal) = admits(stands, append.epoch, append.expected) {
+        if let Err(refusal) = admits(self.stands(&found), append.epoch, append.expected) {
             return Ok(refusal.of(&append.session));
         }
         for entry in &append.keys {
@@ -43,6 +41,11 @@ impl SqliteEngine {
         }
         self.put_rest(pk, append)?;
         Ok(Appended::Ok { last: Cursor(self.head), seq: append.seq() })
+    }
+
+    /// The transaction has begun with a look at the epoch: it is ours.
+    fn stands(&self, found: &FoundSession) -> Stands {
+        Stands { epoch: self.epoch, seq: found.seq, removed: found.removed }
     }
 
     fn session(&self, id: &SessionId) -> rusqlite::Result<FoundSession> {
@@ -191,13 +194,11 @@ impl SqliteEngine {
     }
 
     pub(super) fn remove(&mut self, removal: &Removal) -> rusqlite::Result<Appended> {
-        if removal.epoch != self.epoch {
-            return Ok(Appended::Fenced);
-        }
         let found = self.session(&removal.session)?;
-        let Some(pk) = found.pk.filter(|_| !found.removed && found.seq == removal.expected) else {
-            return Ok(Appended::Conflict { found: if found.removed { 0 } else { found.seq } });
-        };
+        if let Err(refusal) = admits(self.stands(&found), removal.epoch, removal.expected) {
+            return Ok(refusal.of_removal(&removal.session));
+        }
+        let Some(pk) = found.pk else { return Ok(Appended::Conflict { found: 0 }) };
         let seq = found.seq + 1;
         let sql = "UPDATE sessions SET seq = ?2, name = NULL, ended = 1, live = 0, open_gates = 0, removed = 1, body = ''
                    WHERE pk = ?1";
