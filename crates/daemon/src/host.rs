@@ -480,7 +480,9 @@ pub(crate) fn end_if_last(ending: &CancellationToken, result: &Result<Vec<Append
         Err(error) => matches!(error, StoreError::Poisoned { .. }),
     };
     if is_last && !ending.is_cancelled() {
-        tracing::error!(?result, "another daemon writes, or the disk failed; this one ends");
+        // What was to be stored is nobody's to read in a log.
+        let error = result.as_ref().err();
+        tracing::error!(?error, "another daemon writes, or the disk failed; this one ends");
         ending.cancel();
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use lockkeeper_core::id::TurnNo;
 use lockkeeper_core::session::{Envelope, Event, State, laws};
@@ -34,16 +35,17 @@ pub(super) fn all(home: &Home, told: &Told, is_strict: bool) -> Fallible {
     }
     let id = query.session.ok_or_else(|| Failure::new("no session"))?;
 
-    // The rows are the fold of the log, and the log is legal from its first event to its last.
+    // The log is legal from its first step to its last, and the rows are its fold.
     let mut state = State::fold(&id, &events[..1])?;
-    let mut from = 1;
-    while from < events.len() {
+    let mut upto = 1;
+    while upto < events.len() {
         // What was committed together is one step: its events have one time.
-        let same = events[from..].iter().take_while(|event| event.at == events[from].at).count();
-        state = State::fold(&id, &events[..from + same])?;
-        from += same;
+        upto += events[upto..].iter().take_while(|event| event.at == events[upto].at).count();
+        state = State::fold(&id, &events[..upto])?;
+        // It says by a panic which law is broken.
+        let stands = catch_unwind(AssertUnwindSafe(|| laws::stands(&state)));
+        ensure!(stands.is_ok(), "a law is broken after event {upto}");
     }
-    laws::stands(&state);
     ensure!(store.load(&id)?.as_ref() == Some(&state), "the snapshot is not the fold of the log");
     ensure!(
         store.session_row(&id)?.as_ref() == Some(&SessionRow::of(&state)),

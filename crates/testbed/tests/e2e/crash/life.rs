@@ -4,7 +4,6 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
 use std::{fs, thread};
 
 use serde_json::{Value, json};
@@ -12,12 +11,11 @@ use serde_json::{Value, json};
 use super::check;
 use super::shim::{Call, Disk, Mode, Point, Role, Shim};
 use crate::support::{
-    Answer, Api, Failure, Fallible, Home, PATIENCE, Spec, Stream, ensure, number_of, wait_until, with_home,
+    Answer, Api, Failure, Fallible, Home, Spec, Stream, ensure, number_of, wait_until, with_home,
 };
 
 /// Steps of a ladder follow soon, and nothing else is hurried.
 const CONFIG: &str = "[deadlines]\nrung_ms = 200\ndrain_ms = 500\n";
-const LOOK_EVERY: std::time::Duration = std::time::Duration::from_millis(2);
 const ASKED: &str = "ASK Bash {\"command\":\"x\"} ;; SAY one";
 
 /// What a client was told, which has to stay true.
@@ -31,8 +29,6 @@ pub(super) struct Told {
     pub(super) decided: Vec<String>,
     /// The turn that is being interrupted.
     pub(super) interrupted: Option<u64>,
-    /// The rule that was added.
-    pub(super) rule: Option<String>,
     /// The events that a subscriber was told, by their number in the session, and their kinds.
     pub(super) events: Vec<(u64, String)>,
 }
@@ -200,20 +196,25 @@ impl<'a> Life<'a> {
 
     /// Looks until it is there; what goes wrong meanwhile is mended.
     fn until<T>(&mut self, what: &str, mut look: impl FnMut(&Home) -> Fallible<Option<T>>) -> Fallible<T> {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            let failure = match look(self.home) {
-                Ok(Some(found)) => return Ok(found),
-                Ok(None) => None,
+        let (mut found, mut failed) = (None, None);
+        let waited = wait_until(what, || {
+            match look(self.home) {
+                Ok(thing) => found = thing.map(Ok),
                 // What was acknowledged and is not there will not come.
-                Err(failure) if format!("{failure:?}").contains("_not_found") => {
-                    return Err(failure.within(what));
-                }
-                Err(failure) => Some(failure),
-            };
-            ensure!(Instant::now() < deadline, "{what} did not come about: {failure:?}");
-            self.mend()?;
-            thread::sleep(LOOK_EVERY);
+                Err(failure) if format!("{failure:?}").contains("_not_found") => found = Some(Err(failure)),
+                Err(failure) => failed = Some(failure),
+            }
+            if found.is_none()
+                && let Err(failure) = self.mend()
+            {
+                found = Some(Err(failure));
+            }
+            found.is_some()
+        });
+        match (found, waited) {
+            (Some(found), _) => found.map_err(|failure| failure.within(what)),
+            (None, Err(failure)) => Err(failure.within(&format!("the last that failed is {failed:?}"))),
+            (None, Ok(())) => Err(Failure::new(what)),
         }
     }
 
@@ -245,9 +246,6 @@ impl<'a> Life<'a> {
         let rule = json!({"name": "no", "effect": "deny", "tool": "WebFetch", "reason": "because"});
         let answer = self.ask("a rule", |api| api.json("POST", "/v1/rules", &rule))?;
         ensure!(answer.status == 201 || answer.status == 409, "a rule: {}", answer.text());
-        if answer.status == 201 {
-            self.told.rule = answer.good()?["id"].as_str().map(str::to_owned);
-        }
 
         let third = self.prompt("third", "SAY three")?;
         self.turn_of(third)?;
@@ -373,7 +371,8 @@ impl Watch {
                 (Err(failure), _) => failure,
             };
             *lock(&self.broke) = Some(broke);
-            thread::sleep(LOOK_EVERY);
+            // Where none comes, it is told what broke.
+            let _ = wait_until("a daemon", || self.is_over.load(Ordering::Relaxed) || api.connect().is_ok());
         }
     }
 
