@@ -261,8 +261,13 @@ impl Host {
         if let Some(handle) = self.sessions.get(id) {
             return Ok(handle);
         }
+        // What a task that died has handed to the store may still be on its way.
+        let died = self.sessions.is_abandoned(id);
         let (store, id) = (self.store.clone(), id.clone());
         let loaded = tokio::task::spawn_blocking(move || {
+            if died {
+                store.flush()?;
+            }
             let state = store.load(&id)?;
             let ingested = store.ingested(&id)?;
             Ok::<_, StoreError>(state.map(|state| (state, ingested)))

@@ -108,9 +108,8 @@ pub(crate) async fn find(session: SessionId, dir: PathBuf, attempt: AttemptNo, t
     loop {
         let state = tokio::task::spawn_blocking({
             let dir = dir.clone();
-            // Sealing an attempt that never ran makes sure that it never will.
             move || match lockkeeper_holder::probe(&dir) {
-                Ok(HolderState::NeverRan) if dir.exists() => lockkeeper_holder::seal(&dir),
+                Ok(HolderState::NeverRan) => seal(&dir),
                 other => other,
             }
         })
@@ -143,6 +142,17 @@ pub(crate) async fn find(session: SessionId, dir: PathBuf, attempt: AttemptNo, t
     }
 }
 
+/// Makes sure that an attempt which never ran never will, also where its directory was still to be made: a daemon that slept
+/// may be about to make it.
+fn seal(dir: &Path) -> io::Result<HolderState> {
+    match fs::create_dir(dir) {
+        // The session was removed, and nothing can begin where there is no directory.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(HolderState::NeverRan),
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        Ok(()) | Err(_) => lockkeeper_holder::seal(dir),
+    }
+}
+
 /// Ends an agent whose holder lives and has lost its socket, so that nobody will ever reach it: without its agent the
 /// holder records the end, and ends.
 async fn give_up(session: &SessionId, attempt: AttemptNo) {
@@ -159,15 +169,10 @@ pub(crate) async fn discard(dir: PathBuf, tasks: TaskTracker) {
     while waited < limits::DISCARD_MS {
         let sealed = tokio::task::spawn_blocking({
             let dir = dir.clone();
-            move || match fs::create_dir(&dir) {
-                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
-                Ok(()) | Err(_) => lockkeeper_holder::seal(&dir),
-            }
+            move || seal(&dir)
         });
         match sealed.await {
             Ok(Ok(HolderState::NeverRan | HolderState::Gone)) => return,
-            // The session was removed meanwhile, and nothing can begin where there is no directory.
-            Ok(Err(error)) if error.kind() == io::ErrorKind::NotFound => return,
             // It has just begun, or is about to end; each connection asks it to.
             Ok(Ok(HolderState::Alive)) => {
                 if let Ok(link) = Link::connect(&dir, &tasks).await {
@@ -186,4 +191,27 @@ pub(crate) async fn discard(dir: PathBuf, tasks: TaskTracker) {
         waited += limits::DISCARD_STEP_MS;
     }
     tracing::error!(dir = %dir.display(), "a launch that was given up could not be ended");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_attempt_that_never_ran_never_will_also_where_its_directory_was_still_to_be_made() -> io::Result<()>
+    {
+        let place = tempfile::tempdir()?;
+        let dir = place.path().join("a1");
+        assert_eq!(seal(&dir)?, HolderState::NeverRan);
+        assert_eq!(
+            lockkeeper_holder::probe(&dir)?,
+            HolderState::Gone,
+            "whoever comes to begin it finds it over"
+        );
+        assert_eq!(seal(&dir)?, HolderState::Gone);
+        let removed = place.path().join("removed/a1");
+        assert_eq!(seal(&removed)?, HolderState::NeverRan);
+        assert!(!removed.exists());
+        Ok(())
+    }
 }

@@ -96,7 +96,8 @@ pub(crate) fn is_executable(path: &Path) -> bool {
 
 const ENVIRONMENT_FILE: &str = "environment";
 
-/// Keeps the environment of a session beside its attempts, readable by its owner alone.
+/// Keeps the environment of a session beside its attempts, readable by its owner alone. Once it returns the file has reached the
+/// disk under its name, also where that is no part of what a later sync of another file brings there.
 pub(crate) fn keep_environment(session_dir: &Path, environment: &Environment) -> io::Result<()> {
     use io::Write as _;
     let mut bytes = Vec::new();
@@ -110,7 +111,11 @@ pub(crate) fn keep_environment(session_dir: &Path, environment: &Environment) ->
     let mut file = fs::OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&part)?;
     file.write_all(&bytes)?;
     file.sync_all()?;
-    fs::rename(part, session_dir.join(ENVIRONMENT_FILE))
+    fs::rename(part, session_dir.join(ENVIRONMENT_FILE))?;
+    [Some(session_dir), session_dir.parent()]
+        .into_iter()
+        .flatten()
+        .try_for_each(|dir| fs::File::open(dir)?.sync_all())
 }
 
 /// Reads it back.

@@ -370,11 +370,11 @@ fn o43_o45_a_database_of_a_later_lk_is_refused_and_left_alone_and_its_agents_go_
 }
 
 /// Somebody else who holds the write lock of the database until told to let go.
-struct Locker(std::process::Child);
+pub(crate) struct Locker(std::process::Child);
 
 impl Locker {
     /// None, loudly, where there is no Python.
-    fn lock(home: &Home) -> Fallible<Option<Self>> {
+    pub(crate) fn lock(home: &Home) -> Fallible<Option<Self>> {
         use std::io::{BufRead as _, BufReader};
         use std::process::Stdio;
         const PROGRAM: &str = "import sqlite3,sys\n\
@@ -396,7 +396,7 @@ impl Locker {
         Ok(Some(Self(other)))
     }
 
-    fn let_go(mut self) -> Fallible {
+    pub(crate) fn let_go(mut self) -> Fallible {
         // The end of its input is the word.
         drop(self.0.stdin.take());
         self.0.wait()?;

@@ -97,8 +97,7 @@ impl Task {
         let error = Arc::new(error);
         self.host.names.settle(&self.state);
         self.host.admitted(self.host.slots.settle(&self.state, decided.admits));
-        // What they came to may have been in it.
-        self.in_flight.retain(|duty| !is_beside_process(duty));
+        self.unsaid.extend(decided.beside);
         self.feed = None;
         // A look after a pause may have been in it; one more does no harm.
         self.unpaused = true;

@@ -44,6 +44,8 @@ pub(super) struct Decided {
     pub(super) admits: bool,
     /// Whether somebody asked for something that must go through on a full disk too.
     pub(super) essential: bool,
+    /// What came of duties beside the process.
+    pub(super) beside: Vec<Observation>,
 }
 
 impl Task {
@@ -57,6 +59,7 @@ impl Task {
             looks: Vec::new(),
             admits,
             essential: false,
+            beside: Vec::new(),
         };
         self.take_wakes(&mut messages);
         let manner = self.host.manner(self.adapter);
@@ -88,7 +91,12 @@ impl Task {
                     self.command(&mut decided, request, key, reply, &mut env);
                 }
                 Message::Look { reply } => decided.looks.push(reply),
-                Message::Observed(observation) => decided.step(Input::Observation(observation), &env),
+                Message::Observed(observation) => {
+                    if is_of_beside(&observation) {
+                        decided.beside.push(observation.clone());
+                    }
+                    decided.step(Input::Observation(observation), &env);
+                }
                 Message::Wake { .. } | Message::Remove { .. } | Message::Admitted | Message::Unpaused => {}
             }
         }
@@ -216,6 +224,11 @@ fn in_place<T>(act: impl FnOnce() -> T) -> T {
         RuntimeFlavor::MultiThread => tokio::task::block_in_place(act),
         RuntimeFlavor::CurrentThread | _ => act(),
     }
+}
+
+/// Whether something came of a duty beside the process: it was done, and is not done again because it could not be stored.
+fn is_of_beside(observation: &Observation) -> bool {
+    matches!(observation, Observation::Told { .. } | Observation::RuleWritten { .. })
 }
 
 /// What a tool is about to do that an input asks about.

@@ -43,6 +43,8 @@ pub(crate) struct Task {
     ingested: Option<Ingested>,
     journal: Journal,
     in_flight: BTreeSet<DutyId>,
+    /// What came of duties beside the process and could not be committed.
+    unsaid: Vec<Observation>,
     /// Something failed: nothing is read and no duty begun before then.
     retry_at: Option<AwakeMs>,
     /// It has a process, and how that stands is not known: this is committed before anything else is done.
@@ -117,6 +119,7 @@ impl Task {
             ingested,
             journal: Journal::default(),
             in_flight: BTreeSet::new(),
+            unsaid: Vec::new(),
             retry_at: None,
             unknown,
             wakes: Vec::new(),
@@ -308,6 +311,9 @@ impl Task {
         let mut read = if self.retry_at.is_none() { self.read() } else { Read::default() };
         let tick = self.retry_at.is_none() && self.is_due(&read);
         let mut taken = std::mem::take(messages);
+        if self.retry_at.is_none() {
+            taken.extend(self.unsaid.drain(..).map(Message::Observed));
+        }
         // Before the holder has said how long the journal is, its end is not known.
         let told = self.journal.gone || self.link.as_ref().is_some_and(Link::was_heard);
         let at_its_end = !read.more && told;

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 
 use super::{VERSIONS, asked, asking, kept};
+use crate::ingest::Locker;
 use crate::support::{Failure, Fallible, Home, SHORT, ensure, wait_until, with_home};
 
 /// A program that writes down what it is told, a file for each notice, and the directory of these.
@@ -111,6 +112,33 @@ fn a_notice_that_was_under_way_when_the_daemon_was_killed_is_told_by_the_next() 
         let mut watch = session.watch()?;
         watch.event("notice.told")?;
         ensure!(notices(&told)?.iter().any(|(text, _)| text.contains("asks: Bash")), "somebody was told");
+        Ok(())
+    })
+}
+
+#[test]
+fn a_notice_is_not_told_again_because_the_store_did_not_take_that_it_was() -> Fallible {
+    with_home(|home| {
+        home.expect_error("could not commit");
+        let (begun, go) = (home.path("begun"), home.path("go"));
+        let wait = format!("touch {}\nwhile [ ! -e {} ]; do sleep 0.05; done", begun.display(), go.display());
+        let (program, told) = told(home, &wait)?;
+        start(home, &json!([program, ""]), "")?;
+        let (session, _) = asking(home, VERSIONS[1], &format!("{} ;; SAY end", asked("make x")))?;
+        wait_until("the program", || begun.exists())?;
+        let mut watch = session.watch()?;
+        let Some(locker) = Locker::lock(home)? else { return Ok(()) };
+        fs::write(&go, "")?;
+        wait_until("a store that says so", || {
+            home.api().get("/v1/status").is_ok_and(|status| status["store"]["problem"].is_string())
+        })?;
+        locker.let_go()?;
+        watch.event("notice.told")?;
+        // Whatever was begun a second time has ended by then.
+        session.allow()?;
+        watch.status("idle")?;
+        let all = notices(&told)?;
+        ensure!(all.len() == 1, "{all:?}");
         Ok(())
     })
 }
