@@ -19,7 +19,7 @@ use crate::audit::{AuditEntry, AuditPage, AuditQuery, is_of, printed, removed};
 use crate::cursor::Cursor;
 use crate::error::StoreError;
 use crate::limits;
-use crate::ownership::{Stands, admits};
+use crate::ownership::{Stands, admits, is_last};
 use crate::prepare::{Change, Prepared, REMOVED, SNAPSHOT_FORMAT, kept, prepare, read_snapshot, tombstone};
 use crate::query::{
     EventQuery, Found, GateFilter, GatePage, GateRow, RawEvent, RawPage, View, ViewFilter, bounded,
@@ -131,7 +131,7 @@ impl MemoryStore {
 impl Engine for MemoryEngine {
     fn commit(&mut self, changes: &[Change]) -> Result<Vec<Appended>, StoreError> {
         let mut data = lock(&self.data);
-        if data.epoch != self.epoch.0 {
+        if !is_last(Epoch(data.epoch), self.epoch) {
             return Ok(changes.iter().map(|_| Appended::Fenced).collect());
         }
         let answers = changes.iter().map(|change| match change {

@@ -29,12 +29,17 @@ pub(crate) enum Refusal {
     },
 }
 
+/// Whether this opening of the store is the last one: no other writes anything.
+pub(crate) fn is_last(opened: Epoch, epoch: Epoch) -> bool {
+    opened == epoch
+}
+
 /// Whether an item of this opening, which goes on behind this event, may be stored.
 ///
 /// The epoch is asked for even where the numbers fit: an item may have no events, and what has been done by an older opening is
 /// not told to anybody.
 pub(crate) fn admits(stands: Stands, epoch: Epoch, expected: u64) -> Result<(), Refusal> {
-    if epoch != stands.epoch {
+    if !is_last(stands.epoch, epoch) {
         Err(Refusal::Fenced)
     } else if stands.removed {
         Err(Refusal::Removed)

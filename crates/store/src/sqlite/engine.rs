@@ -21,6 +21,7 @@ use crate::append::{Appended, Epoch};
 use crate::cursor::Cursor;
 use crate::error::StoreError;
 use crate::limits;
+use crate::ownership::is_last;
 use crate::prepare::Change;
 use crate::writer::Engine;
 
@@ -311,7 +312,8 @@ impl SqliteEngine {
         spoilers: &BTreeMap<usize, String>,
     ) -> Result<Vec<Appended>, Failure> {
         self.conn.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
-        if !self.is_ours()? {
+        let opened = self.opened()?;
+        if !is_last(opened, self.epoch) {
             self.condition.fenced.store(true, Ordering::Relaxed);
             self.roll_back();
             return Ok(changes.iter().map(|_| Appended::Fenced).collect());
@@ -322,8 +324,8 @@ impl SqliteEngine {
                 Change::Refused(why) => Ok(Appended::Refused { why: why.clone() }),
                 change if take == Take::Essential && !change.essential() => Ok(Appended::Full),
                 _ if let Some(why) = spoilers.get(&at) => Ok(Appended::Refused { why: why.clone() }),
-                Change::Append(append) => self.append(append),
-                Change::Remove(removal) => self.remove(removal),
+                Change::Append(append) => self.append(append, opened),
+                Change::Remove(removal) => self.remove(removal, opened),
                 Change::ForgetKeys { before_wall_ms } => self.forget_keys(*before_wall_ms),
                 Change::KeepFact { name, value, records } => self.keep_fact(name, value.as_deref(), records),
             };
@@ -338,9 +340,10 @@ impl SqliteEngine {
         Ok(answers)
     }
 
-    fn is_ours(&self) -> rusqlite::Result<bool> {
+    /// The last opening of the store.
+    fn opened(&self) -> rusqlite::Result<Epoch> {
         let mut epoch = self.conn.prepare_cached("SELECT value FROM meta WHERE key = 'epoch'")?;
-        epoch.query_row([], |row| row.get::<_, i64>(0)).map(|epoch| epoch == signed(self.epoch.0))
+        epoch.query_row([], |row| Ok(Epoch(row.get::<_, i64>(0)?.unsigned_abs())))
     }
 }
 

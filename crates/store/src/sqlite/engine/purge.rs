@@ -7,6 +7,7 @@ use rusqlite::{OptionalExtension, params};
 use super::{Purge, SqliteEngine};
 use crate::error::StoreError;
 use crate::limits;
+use crate::ownership::is_last;
 use crate::sqlite::fault::Fault;
 use crate::sqlite::read::signed;
 
@@ -32,7 +33,7 @@ impl SqliteEngine {
 
     fn purge_some(&mut self) -> Result<Purge, Fault> {
         self.conn.execute_batch("BEGIN IMMEDIATE")?;
-        if !self.is_ours()? {
+        if !is_last(self.opened()?, self.epoch) {
             self.roll_back();
             return Ok(Purge::Done);
         }

@@ -7,7 +7,7 @@ use rusqlite::{ErrorCode, OptionalExtension, params};
 use sha2::{Digest, Sha256};
 
 use super::{Purge, SqliteEngine};
-use crate::append::{Appended, KeyEntry, Removal};
+use crate::append::{Appended, Epoch, KeyEntry, Removal};
 use crate::audit::{printed, removed};
 use crate::cursor::Cursor;
 use crate::limits;
@@ -17,9 +17,10 @@ use crate::row::ROW_FORMAT;
 use crate::sqlite::read::{self, signed};
 
 impl SqliteEngine {
-    pub(super) fn append(&mut self, append: &Prepared) -> rusqlite::Result<Appended> {
+    /// Stores an item, in a transaction that has found which opening of the store is the last.
+    pub(super) fn append(&mut self, append: &Prepared, opened: Epoch) -> rusqlite::Result<Appended> {
         let found = self.session(&append.session)?;
-        if let Err(refusal) = admits(self.stands(&found), append.epoch, append.expected) {
+        if let Err(refusal) = admits(found.stands(opened), append.epoch, append.expected) {
             return Ok(refusal.of(&append.session));
         }
         for entry in &append.keys {
@@ -43,11 +44,6 @@ impl SqliteEngine {
         Ok(Appended::Ok { last: Cursor(self.head), seq: append.seq() })
     }
 
-    /// The transaction has begun with a look at the epoch: it is ours.
-    fn stands(&self, found: &FoundSession) -> Stands {
-        Stands { epoch: self.epoch, seq: found.seq, removed: found.removed }
-    }
-
     fn session(&self, id: &SessionId) -> rusqlite::Result<FoundSession> {
         let mut select = self.conn.prepare_cached("SELECT pk, seq, removed FROM sessions WHERE id = ?")?;
         let found = select
@@ -64,11 +60,7 @@ impl SqliteEngine {
         let (name, agent) = (row.name.as_ref().map(SessionName::as_str), row.agent.as_str());
         let (status, seq, gates) = (row.status.word(), signed(row.seq), signed(row.open_gates as u64));
         if let Some(pk) = pk {
-            let sql =
-                "UPDATE sessions SET seq = ?2, name = ?3, agent = ?4, status = ?5, ended = ?6, live = ?7,
-                       open_gates = ?8, format = ?9, body = ?10 WHERE pk = ?1";
-            let mut update = self.conn.prepare_cached(sql)?;
-            update.execute(params![
+            let values = params![
                 pk,
                 seq,
                 name,
@@ -79,7 +71,17 @@ impl SqliteEngine {
                 gates,
                 ROW_FORMAT,
                 append.row_json
-            ])?;
+            ];
+            // Most items change nothing that an index holds, and an index that is named is written, whether it changes or not.
+            let same = "UPDATE sessions SET seq = ?2, format = ?9, body = ?10
+                        WHERE pk = ?1 AND name IS ?3 AND agent = ?4 AND status = ?5 AND ended = ?6 AND live = ?7
+                        AND open_gates = ?8";
+            if self.conn.prepare_cached(same)?.execute(values)? == 0 {
+                let all =
+                    "UPDATE sessions SET seq = ?2, name = ?3, agent = ?4, status = ?5, ended = ?6, live = ?7,
+                           open_gates = ?8, format = ?9, body = ?10 WHERE pk = ?1";
+                self.conn.prepare_cached(all)?.execute(values)?;
+            }
             return Ok(pk);
         }
         let sql = "INSERT INTO sessions(id, seq, name, agent, status, ended, live, open_gates, format, body)
@@ -193,9 +195,9 @@ impl SqliteEngine {
         Ok(())
     }
 
-    pub(super) fn remove(&mut self, removal: &Removal) -> rusqlite::Result<Appended> {
+    pub(super) fn remove(&mut self, removal: &Removal, opened: Epoch) -> rusqlite::Result<Appended> {
         let found = self.session(&removal.session)?;
-        if let Err(refusal) = admits(self.stands(&found), removal.epoch, removal.expected) {
+        if let Err(refusal) = admits(found.stands(opened), removal.epoch, removal.expected) {
             return Ok(refusal.of_removal(&removal.session));
         }
         let Some(pk) = found.pk else { return Ok(Appended::Conflict { found: 0 }) };
@@ -256,4 +258,10 @@ struct FoundSession {
     pk: Option<i64>,
     seq: u64,
     removed: bool,
+}
+
+impl FoundSession {
+    fn stands(&self, epoch: Epoch) -> Stands {
+        Stands { epoch, seq: self.seq, removed: self.removed }
+    }
 }
