@@ -1,5 +1,6 @@
-//! The floor: a program of one thread that only pipes an agent's lines into `SQLite`, under the same settings and beside the same
-//! agent. What is beyond it is what supervision costs.
+//! The floor: a program of one thread that only pipes an agent's lines into `SQLite`, as durably and beside the same agent. It moves
+//! the write-ahead log into the database when `SQLite` does by itself, within its commits. What is beyond it is what supervision
+//! costs.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
@@ -7,6 +8,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use lockkeeper_testbed::{built, driver};
+use memchr::memmem;
 use rusqlite::Connection;
 use serde_json::json;
 
@@ -83,8 +85,7 @@ impl Floor {
                     half.extend_from_slice(piece);
                     if half.last() == Some(&b'\n') {
                         insert.execute([&half])?;
-                        ended |= half.starts_with(b"{\"type\":\"result\"")
-                            || contains(&half, b"\"type\":\"result\"");
+                        ended |= memmem::find(&half, b"\"type\":\"result\"").is_some();
                         found.extend(stamps.is_some().then(|| stamp::find(&half)).flatten());
                         half.clear();
                     }
@@ -130,7 +131,7 @@ impl Drop for Floor {
     }
 }
 
-/// With the settings of the store.
+/// As durable as the store.
 fn open(file: &Path) -> Fallible<Connection> {
     let database = Connection::open(file)?;
     database.execute_batch(
@@ -138,9 +139,4 @@ fn open(file: &Path) -> Fallible<Connection> {
          CREATE TABLE events (pos INTEGER PRIMARY KEY, data BLOB NOT NULL);",
     )?;
     Ok(database)
-}
-
-fn contains(line: &[u8], wanted: &[u8]) -> bool {
-    // What is looked for stands in a short line; a long one is no result.
-    line.len() < 8192 && line.windows(wanted.len()).any(|part| part == wanted)
 }

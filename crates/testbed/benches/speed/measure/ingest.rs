@@ -9,7 +9,7 @@ use super::cost::Cpu;
 use super::floor::Floor;
 use super::reader::{ENDED, Reader};
 use super::report::{Report, Samples};
-use crate::support::{Fallible, Home, Session, Spec, with_daemon};
+use crate::support::{Fallible, Home, Session, Spec, ensure, with_daemon};
 
 /// The target for the throughput of the whole way, as a part of the floor's.
 const PART_OF_FLOOR: f64 = 0.8;
@@ -103,7 +103,8 @@ fn turn(
     let processes = [home.daemon_pid(), home.holder_of(&session.id)?];
     let (cpu, start) = (Cpu::of(&processes)?, Instant::now());
     session.prompt(prompt)?;
-    stream.until(ENDED, 1, None)?;
+    let told = stream.until(ENDED, 1, None)?;
+    ensure!(told == lines as usize, "{told} lines were told of {lines}");
     costs.push(lines, start.elapsed(), Cpu::of(&processes)?.since(&cpu));
     Ok(())
 }

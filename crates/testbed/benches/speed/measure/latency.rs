@@ -1,15 +1,16 @@
 //! The time from an agent's write to a subscriber, at a thousand lines a second from one busy session, from ten and from a hundred,
 //! beside the floor; and an interrupt beside the agent's own answer.
 
+use std::fs;
 use std::time::Duration;
 
 use super::Size;
 use super::cost::Cpu;
 use super::floor::Floor;
 use super::many;
-use super::reader::{ENDED, Reader};
+use super::reader::{ENDED, Reader, TAKEN};
 use super::report::{Report, Samples};
-use crate::support::{Fallible, Home, Session, Spec, Stream, with_daemon};
+use crate::support::{Fallible, Home, Session, Spec, Stream, ensure, with_daemon};
 
 /// Beyond the floor, for one busy session.
 const MEDIAN: Duration = Duration::from_micros(300);
@@ -84,6 +85,7 @@ pub(crate) fn measure(size: Size) -> Fallible<Report> {
 
 /// A daemon with so many busy sessions.
 struct Host<'a> {
+    home: &'a Home,
     busy: u32,
     sessions: Vec<Session<'a>>,
     stream: Reader,
@@ -105,17 +107,24 @@ impl<'a> Host<'a> {
             processes.push(home.holder_of(&session.id)?);
         }
         let (latency, cpu) = (Samples::default(), Samples::default());
-        Ok(Self { busy, sessions, stream, processes, latency, cpu })
+        Ok(Self { home, busy, sessions, stream, processes, latency, cpu })
     }
 
-    /// Has all of them write, together a line every millisecond.
+    /// Has all of them write, together a line every millisecond. They begin once all have been asked to, so that the lines are all
+    /// that goes on.
     fn round(&mut self, lines: u32) -> Fallible {
         let each = (lines / self.busy).max(1);
-        let before = Cpu::of(&self.processes)?;
+        let go = self.home.path("go");
         for session in &self.sessions {
-            session.prompt(&format!("STAMPS {each} {} 600", self.busy))?;
+            session.prompt(&format!("WAITFILE {} ;; STAMPS {each} {} 600", go.display(), self.busy))?;
         }
+        self.stream.until(TAKEN, self.sessions.len(), None)?;
+        let (before, known) = (Cpu::of(&self.processes)?, self.latency.count());
+        fs::write(&go, "")?;
         self.stream.until(ENDED, self.sessions.len(), Some(&mut self.latency))?;
+        fs::remove_file(&go)?;
+        let (told, all) = (self.latency.count() - known, (each * self.busy) as usize);
+        ensure!(told == all, "{told} lines were told of {all}");
         self.cpu.push(Cpu::of(&self.processes)?.since(&before) / (each * self.busy));
         Ok(())
     }

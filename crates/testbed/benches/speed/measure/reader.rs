@@ -4,12 +4,18 @@
 use std::io::{Read as _, Write as _};
 use std::os::unix::net::UnixStream;
 
+use memchr::memmem;
+
 use super::report::Samples;
 use super::stamp;
 use crate::support::{Failure, Fallible, Home, PATIENCE};
 
 /// The kind of the event that ends a turn.
 pub(super) const ENDED: &str = "turn.ended";
+/// The kind of the event that an agent has taken a prompt.
+pub(super) const TAKEN: &str = "turn.taken";
+/// The kind of the event that a line leads to.
+const LINE: &str = "item.added";
 
 /// A stream of events as bytes.
 pub(super) struct Reader {
@@ -25,20 +31,28 @@ impl Reader {
         stream.set_read_timeout(Some(PATIENCE))?;
         write!(stream, "GET {path} HTTP/1.1\r\nHost: lk\r\nAccept: text/event-stream\r\n\r\n")?;
         let mut reader = Self { stream, rest: Vec::new() };
-        reader.frames(1, &mut |frame| contains(frame, b"event: ready"))?;
+        reader.frames(1, &mut |frame| memmem::find(frame, b"event: ready").is_some())?;
         Ok(reader)
     }
 
-    /// Reads until so many events of this kind have come. Notes the age of each stamp on the way.
-    pub(super) fn until(&mut self, kind: &str, count: usize, mut stamps: Option<&mut Samples>) -> Fallible {
+    /// Reads until so many events of this kind have come, and tells how many were lines. Notes the age of each stamp on the way.
+    pub(super) fn until(
+        &mut self,
+        kind: &str,
+        count: usize,
+        mut stamps: Option<&mut Samples>,
+    ) -> Fallible<usize> {
+        let mut lines = 0;
         self.frames(count, &mut |frame| {
+            lines += usize::from(is_of_kind(frame, LINE));
             if let Some(stamps) = &mut stamps
                 && let Some(stamp) = stamp::find(frame)
             {
                 stamps.push(stamp::age(stamp));
             }
             is_of_kind(frame, kind)
-        })
+        })?;
+        Ok(lines)
     }
 
     /// Reads until so many frames were those that are looked for.
@@ -52,7 +66,7 @@ impl Reader {
             }
             self.rest.extend_from_slice(&buffer[..read]);
             let mut from = 0;
-            while let Some(length) = self.rest[from..].windows(2).position(|pair| pair == b"\n\n") {
+            while let Some(length) = memmem::find(&self.rest[from..], b"\n\n") {
                 if is_one(&self.rest[from..from + length]) {
                     missing = missing.saturating_sub(1);
                 }
@@ -68,10 +82,6 @@ impl Reader {
 fn is_of_kind(frame: &[u8], kind: &str) -> bool {
     const KIND: &[u8] = b"\"kind\":\"";
     let head = &frame[..frame.len().min(256)];
-    let at = head.windows(KIND.len()).position(|part| part == KIND);
+    let at = memmem::find(head, KIND);
     at.is_some_and(|at| head[at + KIND.len()..].starts_with(kind.as_bytes()))
-}
-
-fn contains(bytes: &[u8], wanted: &[u8]) -> bool {
-    bytes.windows(wanted.len()).any(|part| part == wanted)
 }

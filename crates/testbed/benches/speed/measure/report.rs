@@ -135,6 +135,11 @@ impl Samples {
         self.0.push(sample);
     }
 
+    /// How many there are.
+    pub(crate) fn count(&self) -> usize {
+        self.0.len()
+    }
+
     /// The sample that so many of a hundred do not exceed, in microseconds; of none it is 0.
     fn percentile(&self, percent: usize) -> f64 {
         let mut sorted = self.0.clone();

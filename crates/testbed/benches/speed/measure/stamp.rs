@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use memchr::memmem;
 use rustix::time::{ClockId, clock_gettime};
 
 const DIGITS: usize = 20;
@@ -9,7 +10,7 @@ const BEFORE: &[u8] = b" at 0";
 
 /// The stamp in a text, if it has one: it begins with zeros for some centuries to come.
 pub(super) fn find(text: &[u8]) -> Option<u64> {
-    let at = text.windows(BEFORE.len()).position(|part| part == BEFORE)? + BEFORE.len() - 1;
+    let at = memmem::find(text, BEFORE)? + BEFORE.len() - 1;
     std::str::from_utf8(text.get(at..at + DIGITS)?).ok()?.parse().ok()
 }
 
