@@ -4,7 +4,7 @@ use anyhow::Result;
 use std::process::Command;
 
 use crate::command::{cargo, step};
-use crate::{edges, scenarios, test};
+use crate::{edges, scenarios, schema, test};
 
 /// Runs all of it; stops at the first step that fails.
 pub(crate) fn run() -> Result<()> {
@@ -21,5 +21,6 @@ pub(crate) fn run() -> Result<()> {
         cargo(&["doc", "--workspace", "--no-deps", "--document-private-items"])
             .env("RUSTDOCFLAGS", "-D warnings"),
     )?;
+    schema::run(&schema::Options::default())?;
     test::run(&test::Options::default())
 }

@@ -6,6 +6,7 @@ mod agents;
 mod bench;
 mod ci;
 mod command;
+mod coverage;
 mod crash;
 mod edges;
 mod fuzz;
@@ -45,6 +46,8 @@ enum Chore {
     Crash(crash::Options),
     /// Change the core in small ways, each of which has to break a test
     Mutants(mutants::Options),
+    /// Count the lines of the core that its tests run
+    Coverage,
     /// Look for inputs that break a law of what is read (needs a nightly toolchain and cargo-fuzz)
     Fuzz(fuzz::Options),
     /// Hold the daemon against the document of its API, by requests that nobody has thought of (needs Python)
@@ -63,6 +66,7 @@ fn main() -> ExitCode {
         Chore::Sim(options) => sim::run(&options),
         Chore::Crash(options) => crash::run(&options),
         Chore::Mutants(options) => mutants::run(&options),
+        Chore::Coverage => coverage::run(),
         Chore::Fuzz(options) => fuzz::run(&options),
         Chore::Schema(options) => schema::run(&options),
         Chore::Ci => ci::run(),

@@ -105,18 +105,30 @@ fn references(line: &str) -> Vec<Reference<'_>> {
     found
 }
 
-/// Whether a text in a line is the path of a test rather than a word of code: tests have sentences for names.
+/// Whether a text in a line is the path of a test rather than a word of code: tests have sentences for names, or stand in a module.
 fn is_test(text: &str) -> bool {
     let sentence = text.rsplit("::").next().unwrap_or(text);
     let plain = text.chars().all(|character| {
         character.is_ascii_lowercase() || character.is_ascii_digit() || "_:*".contains(character)
     });
-    plain && (sentence.matches('_').count() >= 3 || sentence.ends_with("_*"))
+    plain
+        && !sentence.is_empty()
+        && (text.contains("::") || sentence.matches('_').count() >= 3 || sentence.ends_with("_*"))
 }
 
-/// The functions in the files of a suite, with the path of the file.
+/// The files of a suite.
 #[derive(Debug, Default)]
-struct Tests(Vec<(String, String)>);
+struct Tests(Vec<File>);
+
+#[derive(Debug)]
+struct File {
+    path: String,
+    functions: Vec<String>,
+    /// Those that are marked as tests.
+    marked: Vec<String>,
+    /// What stands alone in a line, as a test does in the list of a macro.
+    listed: Vec<String>,
+}
 
 impl Tests {
     fn read(&mut self, folder: &Path) -> Result<()> {
@@ -125,27 +137,60 @@ impl Tests {
             if path.is_dir() {
                 self.read(&path)?;
             } else if path.extension().is_some_and(|extension| extension == "rs") {
-                let file = path.with_extension("").display().to_string();
                 let text = fs::read_to_string(&path)?;
-                let names =
-                    text.lines().filter_map(|line| line.trim().split_once("fn ")?.1.split(['(', '<']).next());
-                self.0.extend(names.map(|name| (file.clone(), name.to_owned())));
+                self.0.push(File::of(&path.with_extension("").display().to_string(), &text));
             }
         }
         Ok(())
     }
 
-    /// Whether a test is there, in a file that the path leads to.
+    /// Whether a test is there, in a file that the path leads to; or what its name says, where that is no sentence.
     fn has(&self, path: &str) -> bool {
         let mut parts: Vec<&str> = path.split("::").collect();
         let name = parts.pop().unwrap_or_default();
+        let is_sentence = name.contains('*') || name.matches('_').count() >= 3;
         let fits = |known: &str| match name.strip_suffix('*') {
             Some(beginning) => known.starts_with(beginning),
             None => known == name,
         };
-        self.0.iter().any(|(file, known)| {
-            fits(known) && parts.iter().all(|part| is_inline(part) || file.contains(part))
+        self.0.iter().filter(|file| parts.iter().all(|part| file.is_below(part))).any(|file| {
+            if !is_sentence {
+                return file.is_below(name) || file.functions.iter().any(|known| known == name);
+            }
+            let is_listed = |name: &String| self.0.iter().any(|file| file.listed.contains(name));
+            file.marked.iter().any(|known| fits(known))
+                || file.functions.iter().any(|known| fits(known) && is_listed(known))
         })
+    }
+}
+
+impl File {
+    fn of(path: &str, text: &str) -> Self {
+        let mut file =
+            Self { path: path.to_owned(), functions: Vec::new(), marked: Vec::new(), listed: Vec::new() };
+        let mut marked = false;
+        for line in text.lines().map(str::trim) {
+            if line.starts_with("#[") {
+                marked |= line.ends_with("test]");
+                continue;
+            }
+            let is_test = std::mem::take(&mut marked);
+            let alone = line.strip_suffix(',').unwrap_or(line);
+            if let Some(name) = line.split_once("fn ").and_then(|(_, rest)| rest.split(['(', '<']).next()) {
+                file.functions.push(name.to_owned());
+                file.marked.extend(is_test.then(|| name.to_owned()));
+            } else if alone.contains('_')
+                && alone.chars().all(|character| character.is_alphanumeric() || character == '_')
+            {
+                file.listed.push(alone.to_owned());
+            }
+        }
+        file
+    }
+
+    /// Whether a part of a path leads to it.
+    fn is_below(&self, part: &str) -> bool {
+        is_inline(part) || self.path.split('/').any(|place| place == part)
     }
 }
 
@@ -181,8 +226,12 @@ mod tests {
 
     #[test]
     fn a_test_that_is_not_there_is_told() {
-        let tests = Tests(vec![("crates/x/tests/e2e/gates".to_owned(), "o22_a_gate_is_one".to_owned())]);
+        let text = "#[test]\nfn o22_a_gate_is_one() {}\nfn o22_this_one_helps_it() {}\nfn in_a_list_of_some() {}\nlist!(\n    in_a_list_of_some,\n);\n";
+        let tests = Tests(vec![File::of("crates/x/tests/e2e/gates", text)]);
         assert!(tests.has("gates::o22_*") && tests.has("o22_a_gate_is_one"));
         assert!(!tests.has("gates::o23_*") && !tests.has("boot::o22_*") && !tests.has("o22_a_gate"));
+        assert!(tests.has("gates::*") && !tests.has("gate::*"), "a part of a name is no module");
+        assert!(!tests.has("o22_this_one_helps_it"), "it is no test");
+        assert!(tests.has("gates::*::in_a_list_of_some") && tests.has("e2e::gates"));
     }
 }

@@ -48,16 +48,21 @@ session = "nobody"
 /// From how many seeds walks begin that go from answer to request.
 const WALKS: u64 = 4;
 
-/// Walks go along the links of the document, and not along those that could be guessed.
+/// Walks go along the links of the document, and not along those that could be guessed. One that fails is told as it was: looking
+/// for a shorter one takes minutes where the daemon answers otherwise than before.
 const WALKS_CONFIG: &str = "
 [phases.stateful]
 generation.max-examples = 100
+generation.no-shrink = true
 max-steps = 10
 inference.algorithms = []
 ";
 
 /// Until the daemon listens.
 const START: Duration = Duration::from_secs(30);
+
+/// Until a run is over; the longest that was seen on a busy machine took a minute.
+const RUN: Duration = Duration::from_mins(5);
 
 /// Until a request is answered. A stream would be none.
 const ANSWER_S: &str = "20";
@@ -115,13 +120,13 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         }
         command.env("SCHEMATHESIS_HOOKS", "lk_hooks").env("PYTHONPATH", &hooks);
         command.env("PYTHONDONTWRITEBYTECODE", "1").env("LK_SCHEMA_WORKSPACE", home.workspace());
-        command.env("LK_SCHEMA_URL", &url).stdin(Stdio::null());
-        step(&format!("schemathesis {phases}, seed {seed}"), &mut command)?;
+        command.env("LK_SCHEMA_URL", &url).env("PYTHONFAULTHANDLER", "1").stdin(Stdio::null());
+        within(RUN, &format!("schemathesis {phases}, seed {seed}"), &mut command)?;
         ensure!(daemon.is_there(), "the daemon ended meanwhile");
         Ok(())
     };
     let mut ran = schemathesis("coverage,fuzzing", options.seed);
-    // A walk ends the others of its seed if the daemon answers otherwise than before, which it may.
+    // Some walks end early, where the daemon answers otherwise than before, which it may.
     for walk in 0..WALKS {
         ran = ran.and_then(|()| schemathesis("stateful", options.seed + walk));
     }
@@ -130,6 +135,29 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     ran.with_context(|| format!("what the daemon logged at the level ERROR: {log}"))?;
     ensure!(log.is_empty(), "the daemon logged errors:\n{log}");
     Ok(())
+}
+
+/// Runs a step that is aborted at a time, and tells then where it was.
+fn within(time: Duration, name: &str, command: &mut Command) -> Result<()> {
+    report::line(&format!("==> {name}"));
+    let mut child = command.spawn().with_context(|| format!("{name}: could not be started"))?;
+    let (mut waited, pause) = (Duration::ZERO, Duration::from_millis(50));
+    loop {
+        if let Some(status) = child.try_wait()? {
+            ensure!(status.success(), "{name}: {status}");
+            return Ok(());
+        }
+        if waited > time {
+            let abort = Command::new("kill").arg("-ABRT").arg(child.id().to_string()).status();
+            if !abort.is_ok_and(|status| status.success()) {
+                child.kill()?;
+            }
+            child.wait()?;
+            bail!("{name}: not done within {} seconds; what it was at stands above", time.as_secs());
+        }
+        thread::sleep(pause);
+        waited += pause;
+    }
 }
 
 /// Installs schemathesis into an environment of its own, once.
@@ -219,7 +247,7 @@ impl Home {
 
     /// Processes that have its path in their command line: holders, and agents in their environment.
     fn processes(&self) -> Vec<u32> {
-        let path = self.0.as_os_str().as_encoded_bytes();
+        let path = [self.0.as_os_str().as_encoded_bytes(), b"/"].concat();
         let has = |file: PathBuf| {
             fs::read(file).is_ok_and(|bytes| bytes.windows(path.len()).any(|window| window == path))
         };
@@ -253,8 +281,6 @@ impl<'a> Daemon<'a> {
         let program = absolute(target().join("debug/lk"))?;
         let err = home.0.join("daemon.err");
         let mut command = Command::new(&program);
-        // It leaves what it has seen where it runs.
-        command.current_dir(&home.0);
         command.args(["daemon", "run"]).current_dir(&home.0).stdin(Stdio::null()).stdout(Stdio::null());
         command.env("LK_HOME", home.data()).env("LK_ADMIN_RULES", home.0.join("admin.toml"));
         command.env("HOME", &home.0).env_remove("LK_LOG").stderr(fs::File::create(&err)?);
