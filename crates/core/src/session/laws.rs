@@ -20,7 +20,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::agent::Action;
 use crate::claim::{Claim, ClaimState};
-use crate::gate::GateState;
+use crate::gate::{Decision, GateState};
 use crate::id::{GateNo, PromptNo, TurnNo};
 use crate::limits;
 use crate::prompt::{OnPreempt, Prompt};
@@ -46,6 +46,7 @@ pub struct Laws {
     accepted: BTreeSet<PromptNo>,
     started: BTreeMap<PromptNo, TurnNo>,
     written: BTreeSet<PromptNo>,
+    answered: BTreeMap<GateNo, Decision>,
     ended_prompts: BTreeSet<PromptNo>,
     dropped: BTreeSet<PromptNo>,
     turns: BTreeSet<TurnNo>,
@@ -69,6 +70,7 @@ impl Laws {
         self.moves("(new)", label(state));
         self.lasts(state, &state.created);
         stands(state);
+        self.adds_up(state);
         snapshot_stands(state);
     }
 
@@ -116,11 +118,12 @@ impl Laws {
         if !self.brief {
             snapshot_stands(after);
         }
-        self.waits_are_named(after, env);
+        self.adds_up(after);
+        waits_are_named(after, env);
         ticks_lead_on(after, env);
     }
 
-    fn lasts(&mut self, state: &State, now: &Stamp) {
+    pub(super) fn lasts(&mut self, state: &State, now: &Stamp) {
         let known = status(&State { settled_since_boot: true, ..state.clone() });
         if self.lasting.as_ref().is_none_or(|(lasting, _)| *lasting != known) {
             // What was over in the same moment, and told to nobody, may count as if it had not been.
@@ -146,7 +149,7 @@ impl Laws {
         self.transitions.insert((from, to));
     }
 
-    fn note(&mut self, event: &Event) {
+    pub(super) fn note(&mut self, event: &Event) {
         match event {
             Event::PromptAccepted { prompt } => {
                 assert!(self.accepted.insert(prompt.no), "a prompt is accepted once");
@@ -175,10 +178,17 @@ impl Laws {
                 assert!(self.written.insert(*prompt), "a prompt is written once");
                 assert_eq!(self.started.get(prompt), Some(turn), "a prompt is written for its turn");
             }
+            Event::OutboxIntended { op: Op::Write(Action::Answer { gate, decision, .. }), .. } => {
+                assert_eq!(self.gates.get(gate), Some(&"open"), "an open gate is answered");
+                assert_eq!(self.answered.insert(*gate, decision.clone()), None, "a gate is answered once");
+            }
             Event::GateOpened { gate } => {
                 assert_eq!(self.gates.insert(gate.no, "open"), None, "a gate's number is never used again");
             }
-            Event::GateDecided { gate, .. } => {
+            Event::GateDecided { gate, verdict, .. } => {
+                let answered = self.answered.get(gate);
+                let as_decided = answered.is_none_or(|answer| *answer == verdict.decision);
+                assert!(as_decided, "{gate} is answered as it is decided");
                 assert_eq!(self.gates.insert(*gate, "decided"), Some("open"), "an open gate is decided");
             }
             Event::GateDelivered { gate } => {
@@ -191,46 +201,60 @@ impl Laws {
         }
     }
 
-    /// Every wait has a name, and a bound or a visible reason.
-    fn waits_are_named(&self, state: &State, env: &Env) {
-        if !state.settled_since_boot || matches!(state.life, Life::Ended { .. }) {
-            return;
-        }
-        let due = deadline(state, &env.now.boot);
-        let work = duties(state).len() > 1;
-        let climbed = |climb: &crate::session::Climb| climb.taken == climb.rungs.len();
-        let exit_awaited = state.closing.as_ref().map(|c| &c.climb).is_some_and(climbed)
-            || state.interrupt.as_ref().map(|i| &i.climb).is_some_and(climbed);
-        let tool_runs = !state.open_tools.is_empty();
-        let delegated = !state.settled();
-        let reason = due.is_some() || work || exit_awaited || tool_runs || state.has_open_gate();
-        let closing = state.closing.is_some();
-        let opening = matches!(state.process, Process::Launching(_) | Process::Opening(_));
-        if state.turn.is_some() || state.own_turn.is_some() || state.interrupt.is_some() || opening {
-            assert!(reason, "nothing leads on from {}: {state:#?}", status(state));
-        }
-        if closing {
-            assert!(reason || delegated, "nothing leads on from {}: {state:#?}", status(state));
-        }
-        let waits = state.next_prompt_to_serve().is_some() || state.launch_wanted;
-        if waits && state.settled() {
-            let busy = state.process.attempt().is_some();
-            let slot = matches!(slot_use(state), SlotUse::Wants { .. });
-            assert!(reason || slot || (busy && closing), "a prompt waits for nothing: {state:#?}");
-        }
+    /// What has begun and not come to its end is what the state has, in whatever state that is.
+    pub(super) fn adds_up(&self, state: &State) {
         let in_flight: BTreeSet<&TurnNo> = self.turns.difference(&self.ended_turns).collect();
         let known: BTreeSet<&TurnNo> =
             state.turn.iter().map(|t| &t.no).chain(state.own_turn.iter().map(|t| &t.no)).collect();
         assert_eq!(in_flight, known, "the turns that have begun and not ended");
-        let open: BTreeSet<GateNo> =
-            self.gates.iter().filter(|(_, how)| **how == "open").map(|(no, _)| *no).collect();
-        let shown: BTreeSet<GateNo> = state
-            .gates
-            .values()
-            .filter(|gate| matches!(gate.state, GateState::Open))
-            .map(|gate| gate.no)
-            .collect();
+        let is_open = |(no, how): (&GateNo, &&'static str)| (*how == "open").then_some(*no);
+        let open: BTreeSet<GateNo> = self.gates.iter().filter_map(is_open).collect();
+        let shown = state.gates.values().filter(|gate| matches!(gate.state, GateState::Open));
+        let shown: BTreeSet<GateNo> = shown.map(|gate| gate.no).collect();
         assert_eq!(open, shown, "the gates that have opened and not closed");
+        let settled = |prompt: &&PromptNo| self.dropped.contains(prompt) || self.started.contains_key(prompt);
+        let waiting: BTreeSet<PromptNo> =
+            self.accepted.iter().filter(|prompt| !settled(prompt)).copied().collect();
+        let queued: BTreeSet<PromptNo> = state.queue.iter().map(|prompt| prompt.no).collect();
+        assert_eq!(waiting, queued, "the prompts that were accepted, and neither dropped nor begun");
+    }
+}
+
+/// Every wait has a name, and a bound or a visible reason.
+pub(super) fn waits_are_named(state: &State, env: &Env) {
+    if !state.settled_since_boot || matches!(state.life, Life::Ended { .. }) {
+        return;
+    }
+    let due = deadline(state, &env.now.boot);
+    // The process is watched all the time: that leads nowhere by itself.
+    let work = duties(state).iter().filter(|duty| is_of_process(duty)).count() > 1;
+    let climbed = |climb: &crate::session::Climb| climb.taken == climb.rungs.len();
+    let exit_awaited = state.closing.as_ref().map(|c| &c.climb).is_some_and(climbed)
+        || state.interrupt.as_ref().map(|i| &i.climb).is_some_and(climbed);
+    let tool_runs = !state.open_tools.is_empty();
+    let delegated = !state.settled();
+    let reason = due.is_some() || work || exit_awaited || tool_runs || state.has_open_gate();
+    let closing = state.closing.is_some();
+    let opening = matches!(state.process, Process::Launching(_) | Process::Opening(_));
+    if state.turn.is_some() || state.own_turn.is_some() || state.interrupt.is_some() || opening {
+        assert!(reason, "nothing leads on from {}: {state:#?}", status(state));
+    }
+    if closing {
+        assert!(reason || delegated, "nothing leads on from {}: {state:#?}", status(state));
+    }
+    let waits = state.next_prompt_to_serve().is_some() || state.launch_wanted;
+    if waits && state.settled() {
+        let busy = state.process.attempt().is_some();
+        let slot = matches!(slot_use(state), SlotUse::Wants { .. });
+        assert!(reason || slot || (busy && closing), "a prompt waits for nothing: {state:#?}");
+    }
+}
+
+/// Whether a duty is about the session's process, and not about what people are told or rules are written to.
+fn is_of_process(duty: &Duty) -> bool {
+    match duty {
+        Duty::Launch(_) | Duty::Watch { .. } | Duty::Write { .. } | Duty::Signal { .. } => true,
+        Duty::Tell { .. } | Duty::WriteRule { .. } => false,
     }
 }
 
@@ -329,7 +353,7 @@ fn round_trip(envelope: &Envelope) {
 }
 
 /// The status that is told is the status that is.
-fn honest(before: &State, events: &[Envelope], after: &State) {
+pub(super) fn honest(before: &State, events: &[Envelope], after: &State) {
     assert_eq!(after.status.status, status(after), "the status told last");
     let told: Vec<_> = events.iter().filter(|e| e.event.kind() == "session.status_changed").collect();
     if status(before) == status(after) {
@@ -379,8 +403,7 @@ pub fn stands(state: &State) {
             "a wish waits for a process that is gone"
         );
         assert!(state.open_tools.is_empty() && state.tasks.is_empty());
-        let tells = |duty: &Duty| matches!(duty, Duty::Tell { .. } | Duty::WriteRule { .. });
-        assert!(state.settled_since_boot && duties(state).iter().all(tells));
+        assert!(state.settled_since_boot && !duties(state).iter().any(is_of_process));
     }
     if state.turn.is_some() {
         assert!(matches!(state.process, Process::Live(_)), "a turn in a process that is not ready");

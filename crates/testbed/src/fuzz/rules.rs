@@ -59,7 +59,6 @@ fn read(text: &str, layer: Layer) -> Policy {
 fn line_is_read(step: &str) {
     let line = CommandLine::read(step);
     assert!(line.commands.iter().all(|command| !command.words.is_empty()), "a command has a name");
-    assert_eq!(line, CommandLine::read(step), "a line means the same each time");
     // What is known of a command was written somewhere, or stands for what was written there.
     let known = |word: &Word| word.literal().is_none_or(|text| text.len() <= step.len() + 64);
     assert!(

@@ -1,54 +1,31 @@
-//! A holder with its agent, which does as Claude Code does, and now and then as no agent should.
+//! An agent, which does as Claude Code does, and now and then as no agent should.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use lockkeeper_core::agent::{Action, AgentSays, ControlAnswer, TaskKind};
-use lockkeeper_core::gate::{Ask, GateKind};
-use lockkeeper_core::id::{AgentSessionId, ItemKey, TaskKey};
+use lockkeeper_core::gate::{Ask, Decision, GateKind};
+use lockkeeper_core::id::{AgentSessionId, ControlNo, GateNo, ItemKey, PromptNo, TaskKey};
 use lockkeeper_core::item::{Extent, Item, ItemBody, ToolOutcome};
 use lockkeeper_core::json::Json;
 use lockkeeper_core::policy::{ToolKind, ToolUse};
-use lockkeeper_core::session::{Exit, ExitStatus, Observation, Op, ProcessIdentity, Signal};
-use lockkeeper_core::time::Stamp;
+use lockkeeper_core::session::{ExitStatus, Observation, Op};
 use lockkeeper_core::turn::{Ending, FailureKind, TurnBy, Usage};
 
-use super::fault::Fault;
-use super::store::{Intent, Stored};
+use super::look_back::once;
 use super::world::{Happening, Key, Sim, broken};
-
-/// A holder, what it has written down, and its agent.
-#[derive(Debug)]
-pub(super) struct Holder {
-    pub(super) journal: Vec<(Stamp, Observation)>,
-    /// Whether it runs.
-    pub(super) alive: bool,
-    next_write: u64,
-    next_signal: u64,
-    agent: Agent,
-    /// When what was last sent to it arrives: a socket keeps the order.
-    pub(super) last_arrival: u64,
-}
-
-/// What a daemon asks of a holder.
-#[derive(Debug, Clone)]
-pub(super) enum Request {
-    Write { number: u64, op: Op },
-    Signal { number: u64, signal: Signal },
-    Quit,
-}
 
 #[derive(Debug, Default)]
 #[expect(clippy::struct_excessive_bools, reason = "they are independent of each other")]
-struct Agent {
+pub(super) struct Agent {
     /// What it is about to say.
     plan: VecDeque<Say>,
     /// Plans that were given up: what was scheduled for them does not happen.
     plans: u64,
     is_guarded: bool,
-    dead: bool,
+    pub(super) dead: bool,
     /// It heeds neither interrupts nor the end of its input nor SIGINT.
-    deaf: bool,
+    pub(super) deaf: bool,
     /// Whose turn it works on.
     work: Option<TurnBy>,
     /// The request that it waits for an answer to.
@@ -61,7 +38,7 @@ struct Agent {
 }
 
 #[derive(Debug, Clone)]
-enum Say {
+pub(super) enum Say {
     Ready,
     Conversation,
     Taken,
@@ -77,106 +54,15 @@ enum Say {
     Exits(ExitStatus),
 }
 
+impl Agent {
+    pub(super) fn new(deaf: bool) -> Self {
+        Self { deaf, ..Self::default() }
+    }
+}
+
 impl Sim {
-    /// A holder is started, unless one ran there.
-    pub(super) fn start_holder(&mut self, key: &Key) {
-        self.allowed(key, &Intent::Launch(key.1));
-        if self.holders.contains_key(key) {
-            return;
-        }
-        let deaf = self.mischief(8);
-        let holder = Holder {
-            journal: Vec::new(),
-            alive: true,
-            next_write: 1,
-            next_signal: 1,
-            agent: Agent { deaf, ..Agent::default() },
-            last_arrival: 0,
-        };
-        self.holders.insert(key.clone(), holder);
-        let boot = self.now().boot;
-        let process = ProcessIdentity { pid: 1000 + key.1.0, start_ticks: 5, boot };
-        self.write_down(key, Observation::Spawned { attempt: key.1, process });
-        if self.mischief(12) {
-            self.plan(key, [Say::Exits(ExitStatus::Code(1))]);
-        }
-    }
-
-    /// A holder and its agent are gone in an instant, and nothing tells why.
-    pub(super) fn kill_holder(&mut self, key: &Key) {
-        if let Some(holder) = self.holders.get_mut(key).filter(|holder| holder.alive) {
-            (holder.alive, holder.agent.dead) = (false, true);
-            self.link_breaks(key);
-        }
-    }
-
-    /// What does not come back from a power loss.
-    pub(super) fn lose_tail(&mut self, key: &Key) {
-        let lost = self.choices.below(6) as usize;
-        if let Some(holder) = self.holders.get_mut(key) {
-            let kept = holder.journal.len().saturating_sub(lost);
-            holder.journal.truncate(kept);
-        }
-    }
-
-    /// A request arrives.
-    pub(super) fn takes(&mut self, key: &Key, request: Request) {
-        let Some(holder) = self.holders.get_mut(key).filter(|holder| holder.alive) else { return };
-        match request {
-            Request::Write { number, op } => {
-                if number != holder.next_write && self.fault != Some(Fault::HolderRepeats) {
-                    return self.refuse(key);
-                }
-                holder.next_write = number + 1;
-                self.allowed(key, &Intent::write(key.1, number, &op));
-                if !self.taken.insert((key.clone(), number)) {
-                    broken(&format!(
-                        "what has the number {number} is written to {} of {} twice",
-                        key.1, key.0
-                    ));
-                }
-                self.write_down(key, Observation::Accepted { attempt: key.1, number });
-                if self.holders[key].agent.dead {
-                    let error = "Broken pipe".to_owned();
-                    return self.write_down(key, Observation::WriteFailed { attempt: key.1, number, error });
-                }
-                self.write_down(key, Observation::Written { attempt: key.1, number });
-                self.hears(key, &op);
-            }
-            Request::Signal { number, signal } => {
-                if number != holder.next_signal {
-                    return self.refuse(key);
-                }
-                holder.next_signal = number + 1;
-                let delivered = u32::from(!holder.agent.dead);
-                self.allowed(key, &Intent::Signal(key.1, number, signal.number()));
-                self.write_down(key, Observation::Signalled { attempt: key.1, number, delivered });
-                let deaf = self.holders[key].agent.deaf;
-                match signal {
-                    Signal::Kill => self.exits(key, ExitStatus::Signal(9)),
-                    Signal::Int | Signal::Term if !deaf => self.exits(key, ExitStatus::Code(130)),
-                    Signal::Int | Signal::Term => {}
-                }
-            }
-            Request::Quit => self.exits(key, ExitStatus::Signal(9)),
-        }
-    }
-
-    /// Nothing is done that was not stored before.
-    fn allowed(&self, key: &Key, intent: &Intent) {
-        let intended = self.store.sessions.get(&key.0).is_some_and(|stored| stored.intended.contains(intent));
-        if !intended {
-            broken(&format!("{intent:?} of {} happens, and no event allows it", key.0));
-        }
-    }
-
     /// Something is in the agent's pipe.
-    fn hears(&mut self, key: &Key, op: &Op) {
-        if let Some(prompt) = Stored::prompt_of(op)
-            && !self.given.insert((key.0.clone(), prompt))
-        {
-            broken(&format!("{prompt} of {} is given to an agent twice", key.0));
-        }
+    pub(super) fn hears(&mut self, key: &Key, op: &Op) {
         self.note(|| format!("{} hears {op:?}", key.1));
         let Op::Write(action) = op else {
             if !self.holders[key].agent.deaf {
@@ -187,66 +73,76 @@ impl Sim {
         match action {
             Action::Initialize | Action::InitializeGuarded => {
                 self.agent(key).is_guarded = matches!(action, Action::InitializeGuarded);
-                let plan: &[Say] = match self.mischief_below(12) {
-                    0 => &[Say::Exits(ExitStatus::Code(1))],
-                    1 => &[],
-                    2 => &[Say::Garbage, Say::Ready, Say::Conversation],
-                    _ => &[Say::Ready, Say::Conversation],
-                };
-                self.plan(key, plan.iter().cloned());
+                self.shakes_hands(key);
             }
-            Action::Prompt { .. } => {
-                if self.agent(key).work == Some(TurnBy::Prompt) {
-                    broken(&format!("a prompt of {} is written while another one has its turn", key.0));
-                }
-                if self.agent(key).work.is_some() {
-                    // It goes on with that once what it began by itself is over.
-                    self.agent(key).has_waiting_prompt = true;
-                    return;
-                }
-                self.works(key);
-            }
-            Action::Interrupt { control } => {
-                let control = *control;
-                if self.agent(key).deaf {
-                    return;
-                }
-                self.say(
-                    key,
-                    AgentSays::ControlAnswered { control, answer: ControlAnswer::Done { value: None } },
-                );
-                if self.agent(key).work.is_some() {
-                    self.give_up(key);
-                    let ending = self.choices.one_of(&[Ends::Aborted, Ends::Completed]);
-                    self.plan(key, [Say::Ends(ending.ending())]);
-                }
-            }
+            Action::Prompt { prompt, .. } => self.is_given(key, *prompt),
+            Action::Interrupt { control } => self.is_interrupted(key, *control),
             Action::Answer { gate, request, decision, .. } => {
-                let stored = self.store.sessions.get(&key.0).and_then(|stored| stored.decided.get(gate));
-                if stored != Some(decision) {
-                    broken(&format!("{gate} of {} is answered otherwise than it was decided", key.0));
-                }
-                if !self.answered.insert((key.0.clone(), *gate)) {
-                    broken(&format!("{gate} of {} is answered twice", key.0));
-                }
+                self.is_decided(key, *gate, decision);
                 self.is_answered(key, request);
             }
             Action::Pass { request }
             | Action::Stay { request, .. }
             | Action::Dismiss { request }
-            | Action::Refuse { request, .. } => {
-                self.is_answered(key, request);
-            }
+            | Action::Refuse { request, .. } => self.is_answered(key, request),
             Action::SetModel { control, .. } | Action::SetMode { control, .. } => {
-                let control = *control;
                 let answer = match self.mischief_below(4) {
                     0 => return,
                     1 => ControlAnswer::Refused { code: None, message: "no".to_owned() },
                     _ => ControlAnswer::Done { value: None },
                 };
-                self.say(key, AgentSays::ControlAnswered { control, answer });
+                self.say(key, AgentSays::ControlAnswered { control: *control, answer });
             }
         }
+    }
+
+    fn shakes_hands(&mut self, key: &Key) {
+        let plan: &[Say] = match self.mischief_below(12) {
+            0 => &[Say::Exits(ExitStatus::Code(1))],
+            1 => &[],
+            2 => &[Say::Garbage, Say::Ready, Say::Conversation],
+            _ => &[Say::Ready, Say::Conversation],
+        };
+        self.plan(key, plan.iter().cloned());
+    }
+
+    fn is_given(&mut self, key: &Key, prompt: PromptNo) {
+        once(self.given.insert((key.0.clone(), prompt)), || {
+            format!("{prompt} of {} is given to an agent twice", key.0)
+        });
+        let work = self.agent(key).work;
+        once(work != Some(TurnBy::Prompt), || {
+            format!("a prompt of {} is written while another one has its turn", key.0)
+        });
+        if work.is_some() {
+            // It goes on with that once what it began by itself is over.
+            self.agent(key).has_waiting_prompt = true;
+            return;
+        }
+        self.works(key);
+    }
+
+    fn is_interrupted(&mut self, key: &Key, control: ControlNo) {
+        if self.agent(key).deaf {
+            return;
+        }
+        self.say(key, AgentSays::ControlAnswered { control, answer: ControlAnswer::Done { value: None } });
+        if self.agent(key).work.is_some() {
+            self.give_up(key);
+            let ending = self.choices.one_of(&[Ends::Aborted, Ends::Completed]);
+            self.plan(key, [Say::Ends(ending.ending())]);
+        }
+    }
+
+    /// An answer is given once, as it was decided.
+    fn is_decided(&mut self, key: &Key, gate: GateNo, decision: &Decision) {
+        let stored = self.store.sessions.get(&key.0).and_then(|stored| stored.decided.get(&gate));
+        once(stored == Some(decision), || {
+            format!("{gate} of {} is answered otherwise than it was decided", key.0)
+        });
+        once(self.answered.insert((key.0.clone(), gate)), || {
+            format!("{gate} of {} is answered twice", key.0)
+        });
     }
 
     fn is_answered(&mut self, key: &Key, request: &Json) {
@@ -301,7 +197,7 @@ impl Sim {
     }
 
     /// What an agent is about to say, instead of what it was.
-    fn plan(&mut self, key: &Key, plan: impl IntoIterator<Item = Say>) {
+    pub(super) fn plan(&mut self, key: &Key, plan: impl IntoIterator<Item = Say>) {
         let agent = self.agent(key);
         agent.plan = plan.into_iter().collect();
         agent.plans += 1;
@@ -323,8 +219,11 @@ impl Sim {
         }
         let Some(say) = agent.plan.pop_front() else { return };
         agent.count += 1;
-        let count = agent.count;
-        let name = format!("{}-{count}", key.1);
+        self.comes_to(key, say);
+        self.goes_on(key);
+    }
+
+    fn comes_to(&mut self, key: &Key, say: Say) {
         match say {
             Say::Ready => self.say(key, AgentSays::Ready { version: None }),
             Say::Conversation => {
@@ -340,44 +239,14 @@ impl Sim {
             }
             Say::Message => {
                 let body = ItemBody::Message { text: "hello".into(), extent: Extent::Whole };
-                if let Some(item) = item(&format!("m{name}"), body) {
+                if let Some(item) = item(&format!("m{}", self.name(key)), body) {
                     self.say(key, AgentSays::Item { item });
                 }
             }
-            Say::ToolStarts => {
-                let body = ItemBody::ToolCall { tool: "Bash".to_owned(), input: json("{}") };
-                if let Some(item) = item(&format!("t{name}"), body) {
-                    self.agent(key).tool = Some(item.key.clone());
-                    self.say(key, AgentSays::ToolStarted { item });
-                }
-            }
+            Say::ToolStarts => self.tool_starts(key),
             Say::ToolEnds(outcome) => self.tool_ends(key, outcome),
-            Say::Asks(kind, what) => {
-                let request = json(&format!("\"r{name}\""));
-                let agent = self.agent(key);
-                agent.waits = Some(request.clone());
-                let announced = agent.is_guarded && kind == GateKind::Permission && count % 2 == 0;
-                let call = agent.tool.clone();
-                let ask = Ask {
-                    request,
-                    kind,
-                    tool: "Bash".to_owned(),
-                    input: json(&format!("{{\"command\":\"{what}\"}}")),
-                    title: None,
-                    call,
-                    reason: None,
-                    beside_turn: false,
-                    announced,
-                    suggestions: None,
-                };
-                self.say(key, AgentSays::Asked { ask, tool_use: Box::new(to_run(what)) });
-            }
-            Say::TaskStarts(kind) => {
-                self.agent(key).tasks.insert(name.clone());
-                if let Ok(task) = name.parse::<TaskKey>() {
-                    self.say(key, AgentSays::TaskStarted { task, kind, title: "work".to_owned() });
-                }
-            }
+            Say::Asks(kind, what) => self.wants_to_know(key, kind, what),
+            Say::TaskStarts(kind) => self.task_starts(key, kind),
             Say::TaskEnds => self.task_ends(key),
             Say::Garbage => {
                 self.say(key, AgentSays::Malformed { why: "no JSON".to_owned(), bytes: 7 });
@@ -385,7 +254,47 @@ impl Sim {
             Say::Ends(ending) => self.turn_ends(key, ending),
             Say::Exits(status) => self.exits(key, status),
         }
-        self.goes_on(key);
+    }
+
+    /// A name for what comes next, which nothing else of the session has.
+    fn name(&mut self, key: &Key) -> String {
+        format!("{}-{}", key.1, self.agent(key).count)
+    }
+
+    fn tool_starts(&mut self, key: &Key) {
+        let body = ItemBody::ToolCall { tool: "Bash".to_owned(), input: json("{}") };
+        if let Some(item) = item(&format!("t{}", self.name(key)), body) {
+            self.agent(key).tool = Some(item.key.clone());
+            self.say(key, AgentSays::ToolStarted { item });
+        }
+    }
+
+    fn wants_to_know(&mut self, key: &Key, kind: GateKind, what: &str) {
+        let request = json(&format!("\"r{}\"", self.name(key)));
+        let agent = self.agent(key);
+        agent.waits = Some(request.clone());
+        let announced = agent.is_guarded && kind == GateKind::Permission && agent.count.is_multiple_of(2);
+        let ask = Ask {
+            request,
+            kind,
+            tool: "Bash".to_owned(),
+            input: json(&format!("{{\"command\":\"{what}\"}}")),
+            title: None,
+            call: agent.tool.clone(),
+            reason: None,
+            beside_turn: false,
+            announced,
+            suggestions: None,
+        };
+        self.say(key, AgentSays::Asked { ask, tool_use: Box::new(to_run(what)) });
+    }
+
+    fn task_starts(&mut self, key: &Key, kind: TaskKind) {
+        let name = self.name(key);
+        if let Ok(task) = name.parse::<TaskKey>() {
+            self.agent(key).tasks.insert(name);
+            self.say(key, AgentSays::TaskStarted { task, kind, title: "work".to_owned() });
+        }
     }
 
     fn turn_ends(&mut self, key: &Key, ending: Ending) {
@@ -429,30 +338,7 @@ impl Sim {
         self.write_down(key, Observation::Agent { attempt: key.1, says });
     }
 
-    /// The end of an agent, and of its holder once that has written it down.
-    fn exits(&mut self, key: &Key, status: ExitStatus) {
-        if self.agent(key).dead {
-            return;
-        }
-        self.agent(key).dead = true;
-        let exit = Exit { status, stderr: Vec::new(), swept: 0, left: 0, hint: None };
-        self.write_down(key, Observation::Exited { attempt: key.1, exit });
-        if let Some(holder) = self.holders.get_mut(key) {
-            holder.alive = false;
-        }
-        self.link_breaks(key);
-    }
-
-    fn write_down(&mut self, key: &Key, observation: Observation) {
-        self.note(|| format!("{} of {}: {observation:?}", key.1, key.0));
-        let at = self.now();
-        if let Some(holder) = self.holders.get_mut(key) {
-            holder.journal.push((at, observation));
-        }
-        self.journal_grew(key);
-    }
-
-    fn agent(&mut self, key: &Key) -> &mut Agent {
+    pub(super) fn agent(&mut self, key: &Key) -> &mut Agent {
         match self.holders.get_mut(key) {
             Some(holder) => &mut holder.agent,
             None => broken("an agent without a holder"),

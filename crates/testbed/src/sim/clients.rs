@@ -1,20 +1,17 @@
 //! Whoever asks for something, what they were told, and whether that is true.
 
-use std::collections::{BTreeMap, BTreeSet};
-
-use lockkeeper_core::agent::AgentSays;
 use lockkeeper_core::gate::{Decision, GateKind};
-use lockkeeper_core::id::{ItemKey, PromptNo, SessionId, TurnNo};
+use lockkeeper_core::id::{SessionId, TurnNo};
 use lockkeeper_core::policy::{Effect, RuleSpec};
 use lockkeeper_core::prompt::{Class, OnPreempt};
 use lockkeeper_core::session::{
-    Always, Command, Event, Life, NewClaim, NewPrompt, Observation, Process, Request as Asked,
+    Always, Command, Envelope, Life, NewClaim, NewPrompt, Process, Request as Asked,
 };
 
 use super::agent::json;
 use super::store::Stored;
 use super::task::{Message, Task};
-use super::world::{Happening, Key, REST_MS, Sim, broken};
+use super::world::{Happening, Key, REST_MS, Sim};
 
 /// How often whoever means well looks.
 const HELP_MS: u64 = 5_000;
@@ -22,25 +19,29 @@ const HELP_MS: u64 = 5_000;
 /// Something that was asked for.
 #[derive(Debug)]
 pub(super) struct Op {
-    session: SessionId,
-    command: Command,
-    told: Told,
+    pub(super) session: SessionId,
+    pub(super) command: Command,
+    pub(super) told: Told,
 }
 
 impl Op {
     /// Whether it is a prompt of which nobody knows what became.
     fn is_lost_prompt(&self) -> bool {
-        self.told == Told::Lost && matches!(self.command, Command::Prompt(_))
+        self.told == Told::Lost && self.is_prompt()
+    }
+
+    pub(super) fn is_prompt(&self) -> bool {
+        matches!(self.command, Command::Prompt(_))
     }
 }
 
 /// What whoever asked knows of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Told {
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Told {
     /// Nothing yet.
     Nothing,
-    /// It is done: the numbers of the first event and of that behind the last.
-    Done(u64, u64),
+    /// It is done, and led to these events.
+    Done(Vec<Envelope>),
     /// The rules refuse it.
     Refused,
     /// Nothing happened, for the store could not.
@@ -78,6 +79,7 @@ impl Sim {
             }
             26 => self.with_a_holder("the link is cut to", Self::cut_link),
             28 => self.with_a_holder("killed is the holder of", Self::kill_holder),
+            23 => self.loses_a_task(),
             29 if self.choices.once_in(3) => self.loses_power(),
             _ => self.asks(),
         }
@@ -96,9 +98,23 @@ impl Sim {
         }
     }
 
-    fn asks(&mut self) {
+    /// A session's task dies alone, if there is one with a commit on its way.
+    fn loses_a_task(&mut self) {
+        let tasks = self.daemon.iter().flat_map(|daemon| daemon.tasks.values());
+        let committing =
+            tasks.filter(|task| task.committing.is_some()).map(|task| task.state.id.clone()).next();
+        let id = committing.unwrap_or_else(|| self.some_session());
+        self.note(|| format!("the task of {id} dies"));
+        self.reload(&id);
+    }
+
+    fn some_session(&mut self) -> SessionId {
         let ids: Vec<SessionId> = self.store.sessions.keys().cloned().collect();
-        let id = ids[self.choices.below(u32::try_from(ids.len()).unwrap_or(1)) as usize].clone();
+        ids[self.choices.below(u32::try_from(ids.len()).unwrap_or(1)) as usize].clone()
+    }
+
+    fn asks(&mut self) {
+        let id = self.some_session();
         let op = self.ops.len();
         let class = self.choices.one_of(&[Class::Normal, Class::Background, Class::Urgent]);
         let command = match self.choices.below(16) {
@@ -187,18 +203,15 @@ impl Sim {
     }
 
     /// Whoever asked hears what became of it.
-    pub(super) fn told(&mut self, op: usize, events: Option<(u64, u64)>, answered: bool) {
-        self.note(|| format!("op {op} is answered: {events:?} {answered}"));
-        self.ops[op].told = match (answered, events) {
-            (false, _) => Told::Failed,
-            (true, None) => Told::Refused,
-            (true, Some((from, to))) => Told::Done(from, to),
-        };
+    pub(super) fn told(&mut self, op: usize, told: Told) {
+        self.note(|| format!("op {op} is answered: {told:?}"));
+        self.ops[op].told = told;
     }
 
     /// Whoever waits for an answer will have none.
-    pub(super) fn lose_replies(&mut self) {
-        self.ops.iter_mut().filter(|op| op.told == Told::Nothing).for_each(|op| op.told = Told::Lost);
+    pub(super) fn lose_replies(&mut self, of: impl Fn(&SessionId) -> bool) {
+        let waiting = self.ops.iter_mut().filter(|op| op.told == Told::Nothing && of(&op.session));
+        waiting.for_each(|op| op.told = Told::Lost);
     }
 
     /// Somebody who means well decides what waits, and asks again what was lost, until everything rests.
@@ -248,7 +261,17 @@ impl Sim {
     fn is_at_rest(&self) -> bool {
         let waits = self.ops.iter().any(|op| op.told == Told::Nothing);
         let busy = self.daemon.iter().flat_map(|daemon| daemon.tasks.values()).any(Task::is_busy);
-        !waits && !busy && self.store.sessions.values().all(rests)
+        let all_read = self.store.sessions.keys().all(|id| self.has_read_all(id));
+        !waits && !busy && all_read && self.late.is_empty() && self.store.sessions.values().all(rests)
+    }
+
+    /// Whether everything is taken in that a session's process has said.
+    fn has_read_all(&self, id: &SessionId) -> bool {
+        let process = |stored: &Stored| stored.row.process.attempt().map(|attempt| attempt.no);
+        let Some(attempt) = self.store.sessions.get(id).and_then(process) else { return true };
+        let written = self.holders.get(&(id.clone(), attempt)).map_or(0, |holder| holder.journal.len());
+        let task = self.daemon.as_ref().and_then(|daemon| daemon.tasks.get(id));
+        task.is_some_and(|task| task.read >= written)
     }
 
     /// Why it does not rest, for people.
@@ -271,84 +294,6 @@ impl Sim {
         let restless = self.store.sessions.iter().filter(|(_, stored)| !rests(stored));
         restless.map(told).collect::<Vec<_>>().join("\n")
     }
-
-    /// What was said of one turn was done to no other.
-    fn look_at_targets(&self) {
-        for op in &self.ops {
-            let (Command::Interrupt { turn: Some(meant) }, Told::Done(from, to)) = (&op.command, op.told)
-            else {
-                continue;
-            };
-            let log = &self.store.sessions[&op.session].log;
-            for envelope in log.iter().filter(|envelope| (from..to).contains(&envelope.seq)) {
-                if let Event::InterruptAsked { turn, .. } = &envelope.event {
-                    once(turn == meant, || format!("{turn} is interrupted, and {meant} was meant"));
-                }
-            }
-        }
-    }
-
-    /// What was taken in of a journal has led to its events.
-    fn look_at_journals(&self) {
-        for (id, stored) in &self.store.sessions {
-            let Some((attempt, read)) = stored.ingested else { continue };
-            let Some(holder) = self.holders.get(&(id.clone(), attempt)) else { continue };
-            let told = |key: &ItemKey| {
-                let is = |event: &Event| matches!(event, Event::ItemAdded { item, .. } if item.key == *key);
-                stored.log.iter().any(|envelope| is(&envelope.event))
-            };
-            for (_, observation) in holder.journal.iter().take(read) {
-                if let Observation::Agent { says: AgentSays::Item { item }, .. } = observation {
-                    once(told(&item.key), || format!("{} of {id} was taken in and is lost", item.key));
-                }
-            }
-        }
-    }
-
-    /// What was told is true, and nothing was lost or done twice.
-    pub(super) fn look_back(&self) {
-        let mut accepted: BTreeMap<String, (SessionId, u64)> = BTreeMap::new();
-        for (id, stored) in &self.store.sessions {
-            look_back_on(id, stored, &mut accepted);
-        }
-        for (no, op) in self.ops.iter().enumerate() {
-            let is_there = accepted.get(&*text(no));
-            let is_prompt = matches!(op.command, Command::Prompt(_));
-            match op.told {
-                Told::Done(from, to) => {
-                    let log = &self.store.sessions[&op.session].log;
-                    if to > log.len() as u64 + 1 {
-                        broken(&format!(
-                            "op {no} was told to be done with events {from} to {to}, which are not there"
-                        ));
-                    }
-                    if is_prompt
-                        && is_there
-                            .is_none_or(|(session, seq)| *session != op.session || !(from..to).contains(seq))
-                    {
-                        broken(&format!("the prompt of op {no} was acknowledged and is lost"));
-                    }
-                }
-                Told::Refused | Told::Failed if is_prompt && is_there.is_some() => {
-                    broken(&format!("the prompt of op {no} was refused, and it is there"));
-                }
-                Told::Lost if is_prompt => broken(&format!("nobody ever answered op {no}")),
-                Told::Refused | Told::Failed | Told::Lost | Told::Nothing => {}
-            }
-        }
-        self.look_at_targets();
-        self.look_at_journals();
-        for (key, holder) in self.holders.iter().filter(|(_, holder)| holder.alive) {
-            let row = &self.store.sessions[&key.0].row;
-            if row.process.attempt().is_none_or(|attempt| attempt.no != key.1) {
-                broken(&format!("{} of {} runs, and nobody knows: {holder:?}", key.1, key.0));
-            }
-        }
-        let taken = self.daemon.as_ref().map_or(0, |daemon| daemon.machine.taken());
-        if taken > 0 {
-            broken(&format!("{taken} slots are taken by nobody"));
-        }
-    }
 }
 
 fn rests(stored: &Stored) -> bool {
@@ -360,43 +305,6 @@ fn rests(stored: &Stored) -> bool {
     let up = row.process.attempt().is_none() || matches!(row.process, Process::Live(_));
     let ended = row.life != Life::Open;
     ended || (row.settled_since_boot && !works && !waits && up && row.claims.is_empty())
-}
-
-#[expect(clippy::wildcard_enum_match_arm, reason = "it looks for what has to be there once")]
-fn look_back_on(id: &SessionId, stored: &Stored, accepted: &mut BTreeMap<String, (SessionId, u64)>) {
-    let mut waits: BTreeSet<PromptNo> = BTreeSet::new();
-    let mut items = BTreeSet::new();
-    for envelope in &stored.log {
-        match &envelope.event {
-            Event::PromptAccepted { prompt } => {
-                waits.insert(prompt.no);
-                let first = prompt.continues.is_some()
-                    || accepted.insert(prompt.text.to_string(), (id.clone(), envelope.seq)).is_none();
-                if !first {
-                    broken(&format!("{:?} was taken twice", prompt.text));
-                }
-            }
-            Event::TurnEnded { prompt: Some(prompt), .. } | Event::PromptDropped { prompt, .. } => {
-                once(waits.remove(prompt), || format!("{prompt} of {id} has two outcomes"));
-            }
-            Event::ItemAdded { item, .. } => {
-                once(items.insert(item.key.clone()), || format!("{} of {id} is told twice", item.key));
-            }
-            _ => {}
-        }
-    }
-    // What waits in a session that has ended is still there when that is opened again.
-    let in_queue: BTreeSet<PromptNo> = stored.row.queue.iter().map(|prompt| prompt.no).collect();
-    if let Some(prompt) = waits.difference(&in_queue).next() {
-        broken(&format!("{prompt} of {id} has no outcome"));
-    }
-}
-
-/// Ends the schedule unless it holds.
-pub(super) fn once(holds: bool, law: impl FnOnce() -> String) {
-    if !holds {
-        broken(&law());
-    }
 }
 
 /// A text that no other prompt has.

@@ -7,8 +7,8 @@ use lockkeeper_core::id::SessionId;
 use lockkeeper_core::prompt::Class;
 use lockkeeper_core::session::{DutyId, Env, Observation, SlotUse, SpawnError, State, slot_use};
 
-use super::agent::Request;
 use super::fault::Fault;
+use super::holder::Request;
 use super::task::{Message, Task, commit, is_beside_process, rewind};
 use super::world::{Happening, Key, Sim, broken};
 
@@ -70,27 +70,72 @@ impl Sim {
         }
     }
 
-    /// The daemon is gone in an instant. What it had asked of the store and of holders may have got through or not.
+    /// The daemon is gone in an instant. What it had asked of the store and of holders may get through or not, and late.
     pub(super) fn crash(&mut self) {
         let Some(daemon) = self.daemon.take() else { return };
         self.note(|| format!("daemon {} dies", daemon.epoch));
         for (id, task) in daemon.tasks {
             let key = task.state.process.attempt().map(|attempt| (id.clone(), attempt.no));
-            if let Some(decided) = task.committing
-                && self.choices.once_in(2)
-            {
-                self.note(|| format!("what {id} was committing is stored"));
-                self.store.commit(commit(&id, daemon.epoch, &task.state, &decided, task.ingested));
-            }
+            self.leaves_a_commit(&task, daemon.epoch, [20, 100_000]);
             if let Some(key) = key
                 && self.choices.once_in(2)
             {
                 self.lost_links.insert((key, daemon.epoch));
             }
         }
-        self.lose_replies();
+        self.lose_replies(|_| true);
         let after = self.choices.one_of(&[0, 10, 3_000, 100_000]);
         self.later(after, Happening::Boots);
+    }
+
+    /// What a task was committing when it died is lost, or stored at once, or on its way for one of these times.
+    fn leaves_a_commit(&mut self, task: &Task, epoch: u64, later: [u64; 2]) {
+        let Some(decided) = &task.committing else { return };
+        let commit = commit(&task.state.id, epoch, &task.state, decided, task.ingested);
+        let [soon, late] = later.map(Some);
+        let Some(after) = self.choices.one_of(&[None, Some(0), soon, late]) else { return };
+        self.count += 1;
+        let no = self.count;
+        self.late.insert(no, commit);
+        if after == 0 {
+            return self.arrives(no);
+        }
+        self.later(after, Happening::Arrives { no });
+    }
+
+    /// Looks after a session whose task has died. One that began before all was stored that was on its way learns of that
+    /// when it commits, or here.
+    pub(super) fn looks_after(&mut self, id: &SessionId) {
+        let stored = self.store.sessions.get(id).map(|stored| stored.row.seq);
+        if self.task(id).is_some_and(|task| Some(task.state.seq) != stored && task.committing.is_none()) {
+            self.reload(id);
+        }
+        self.rouse(id);
+    }
+
+    /// A session's task is gone, and another one begins with what is stored.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "it looks for what is on its way to one task")]
+    pub(super) fn reload(&mut self, id: &SessionId) {
+        let Some(task) = self.take_task(id) else { return };
+        let Some(epoch) = self.daemon.as_ref().map(|daemon| daemon.epoch) else { return };
+        self.leaves_a_commit(&task, epoch, [1, RETRY_MS / 2]);
+        self.lose_replies(|of| of == id);
+        let key = task.state.process.attempt().map(|attempt| (id.clone(), attempt.no));
+        let cut = self.choices.once_in(2);
+        self.ahead.retain(|_, happening| match happening {
+            Happening::Committed { session, .. } => session != id,
+            Happening::Taken { key: of, .. } => !cut || Some(&*of) != key.as_ref(),
+            _ => true,
+        });
+        for happening in self.ahead.values_mut() {
+            // Nobody hears of what is found out, or of a launch that is under way.
+            if let Happening::Found { epoch, key, .. } = happening
+                && key.0 == *id
+            {
+                *epoch = 0;
+            }
+        }
+        self.later(RETRY_MS, Happening::Rouses { epoch, session: id.clone() });
     }
 
     /// Sends a session's task something, and starts it if it does not run.

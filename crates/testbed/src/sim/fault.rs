@@ -27,11 +27,33 @@ pub enum Fault {
     KeepsSlots,
     /// What was done under a key is done again.
     ForgetsKeys,
+    /// A commit that was refused is answered as if it had been stored.
+    AnswersRefused,
+    /// What a journal holds is not read once its holder is gone.
+    StopsReading,
+    /// A decision is turned round before it is decided.
+    FlipsDecisions,
+    /// An answer is turned round on its way to the agent.
+    FlipsAnswers,
+    /// An answer is intended twice.
+    IntendsTwice,
+    /// An agent is given its prompts twice.
+    PromptsTwice,
+    /// An agent is given its answers twice.
+    AnswersTwice,
+    /// The end of a turn is told twice.
+    EndsTwice,
+    /// A status is told before it is true.
+    TellsEarly,
+    /// A change of status is told to nobody.
+    TellsNothing,
+    /// The store takes what goes on behind another event than the last one.
+    ForgetsNumbers,
 }
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 23] = [
         Self::EffectsFirst,
         Self::AnswersFirst,
         Self::HolderRepeats,
@@ -44,5 +66,16 @@ impl Fault {
         Self::ForgetsLaunches,
         Self::KeepsSlots,
         Self::ForgetsKeys,
+        Self::AnswersRefused,
+        Self::StopsReading,
+        Self::FlipsDecisions,
+        Self::FlipsAnswers,
+        Self::IntendsTwice,
+        Self::PromptsTwice,
+        Self::AnswersTwice,
+        Self::EndsTwice,
+        Self::TellsEarly,
+        Self::TellsNothing,
+        Self::ForgetsNumbers,
     ];
 }

@@ -8,10 +8,12 @@ use lockkeeper_core::id::{AttemptNo, GateNo, SessionId};
 use lockkeeper_core::session::laws::Laws;
 use lockkeeper_core::session::{Envelope, Event, Op, State};
 
-use super::clients::once;
-use super::world::broken;
+use super::fault::Fault;
+use super::look_back::once;
+use super::world::{Sim, broken};
 
 /// A commit that is asked for.
+#[derive(Debug)]
 pub(super) struct Commit {
     pub(super) session: SessionId,
     pub(super) epoch: u64,
@@ -56,8 +58,18 @@ impl Intent {
     }
 }
 
+/// Why a commit is not stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Refusal {
+    /// Another daemon has begun since.
+    Fenced,
+    /// The session is not where the commit goes on.
+    Conflict,
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Store {
+    pub(super) fault: Option<Fault>,
     pub(super) sessions: BTreeMap<SessionId, Stored>,
     /// What a key led to: the numbers of the first event and of that behind the last.
     pub(super) keys: BTreeMap<usize, (u64, u64)>,
@@ -102,45 +114,65 @@ impl Store {
         self.sessions.iter().flat_map(of).collect()
     }
 
-    /// Makes a commit durable. False if its writer was fenced off.
-    pub(super) fn commit(&mut self, commit: Commit) -> bool {
-        if commit.epoch != self.epoch {
-            return false;
-        }
+    /// Makes a commit durable, by the rule of the engines about who may write (`crates/store/src/ownership.rs`).
+    pub(super) fn commit(&mut self, commit: Commit) -> Result<(), Refusal> {
         let Some(stored) = self.sessions.get_mut(&commit.session) else {
             broken(&format!("{} is not there", commit.session));
         };
-        if stored.log.len() as u64 != commit.expected {
-            broken(&format!(
-                "{} commits behind {}, and the log has {}",
-                commit.session,
-                commit.expected,
-                stored.log.len()
-            ));
+        if commit.epoch != self.epoch {
+            return Err(Refusal::Fenced);
         }
-        for envelope in commit.events {
-            if let Err(error) = stored.folded.fold_on([&envelope]) {
-                broken(&format!("the log of {} cannot be folded: {error}", commit.session));
-            }
-            stored.note(&envelope);
-            stored.log.push(envelope);
+        if stored.log.len() as u64 != commit.expected && self.fault != Some(Fault::ForgetsNumbers) {
+            return Err(Refusal::Conflict);
         }
-        if stored.folded != commit.row {
-            broken(&format!("the row of {} is not the fold of its log", commit.session));
+        for (key, events) in &commit.keys {
+            once(self.keys.insert(*key, *events).is_none(), || format!("the key {key} was used twice"));
         }
-        stored.row = commit.row;
-        stored.laws = commit.laws;
-        stored.ingested = commit.ingested.or(stored.ingested);
-        for (key, events) in commit.keys {
-            if self.keys.insert(key, events).is_some() {
-                broken(&format!("the key {key} was used twice"));
-            }
+        stored.take(commit);
+        Ok(())
+    }
+}
+
+impl Sim {
+    /// A commit of a session comes to the store, behind what was sent to it before by the same daemon: that has one writer.
+    pub(super) fn catch_up(&mut self, id: &SessionId, epoch: u64) {
+        let before = |late: &Commit| late.epoch == epoch && late.session == *id;
+        let sent: Vec<u64> = self.late.iter().filter(|(_, late)| before(late)).map(|(no, _)| *no).collect();
+        for no in sent {
+            self.arrives(no);
         }
-        true
+    }
+
+    /// What was on its way to the store, when whoever had sent it died, is there.
+    pub(super) fn arrives(&mut self, no: u64) {
+        let Some(commit) = self.late.remove(&no) else { return };
+        let (id, epoch) = (commit.session.clone(), commit.epoch);
+        let became = self.store.commit(commit);
+        self.note(|| format!("what daemon {epoch} was committing of {id} arrives: {became:?}"));
     }
 }
 
 impl Stored {
+    fn take(&mut self, commit: Commit) {
+        let id = &commit.session;
+        for envelope in commit.events {
+            if let Err(error) = self.folded.fold_on([&envelope]) {
+                broken(&format!("the log of {id} cannot be folded: {error}"));
+            }
+            self.note(&envelope);
+            self.log.push(envelope);
+        }
+        once(self.folded == commit.row, || format!("the row of {id} is not the fold of its log"));
+        if let (Some((of, before)), Some((attempt, read))) = (self.ingested, commit.ingested) {
+            once(of != attempt || before <= read, || {
+                format!("{id} goes back to {read} in the journal of {of}")
+            });
+        }
+        self.row = commit.row;
+        self.laws = commit.laws;
+        self.ingested = commit.ingested.or(self.ingested);
+    }
+
     #[expect(clippy::wildcard_enum_match_arm, reason = "it looks for intents; other events allow nothing")]
     fn note(&mut self, envelope: &Envelope) {
         match &envelope.event {

@@ -11,10 +11,12 @@ use lockkeeper_core::session::{
 };
 use lockkeeper_core::time::Stamp;
 
-use super::agent::{Request, to_run};
+use super::agent::to_run;
+use super::clients::Told;
 use super::daemon::RETRY_MS;
 use super::fault::Fault;
-use super::store::{Commit, Stored};
+use super::holder::Request;
+use super::store::{Commit, Refusal, Stored};
 use super::world::{Happening, Sim, broken};
 
 /// The owner of one session's state.
@@ -48,6 +50,7 @@ pub(super) enum Message {
 /// Inputs that were decided, and whose commit is under way.
 #[derive(Debug)]
 pub(super) struct Decided {
+    fault: Option<Fault>,
     scratch: State,
     laws: Laws,
     events: Vec<Envelope>,
@@ -100,7 +103,7 @@ impl Sim {
         }
         let keyed = decided.answers.iter().any(|answer| answer.events.is_some());
         if decided.events.is_empty() && !keyed {
-            self.answer(&decided.answers);
+            self.answer(id, &decided);
             self.adopt(&mut task, decided);
             self.do_duties(&mut task);
         } else {
@@ -110,7 +113,7 @@ impl Sim {
                 task.state = before;
             }
             if self.fault == Some(Fault::AnswersFirst) {
-                self.answer(&decided.answers);
+                self.answer(id, &decided);
             }
             let fate = match self.mischief_below(60) {
                 0 => Fate::Refused,
@@ -145,6 +148,10 @@ impl Sim {
         if (!task.linked && !task.gone) || task.retry_at.is_some() {
             return (Vec::new(), task.read, false);
         }
+        if task.gone && self.fault == Some(Fault::StopsReading) {
+            let lost = Observation::HolderLost { attempt, journal_whole: true, stderr: Vec::new() };
+            return (vec![(now, Input::Observation(lost))], task.read, false);
+        }
         let journal = self.holders.get(&(task.state.id.clone(), attempt)).map(|holder| &holder.journal[..]);
         let all = journal.unwrap_or_default();
         let from = task.read.min(all.len());
@@ -175,6 +182,7 @@ impl Sim {
         let mut messages = std::mem::take(&mut task.mailbox);
         let admits = self.admits(&task.state);
         let mut decided = Decided {
+            fault: self.fault,
             scratch: task.state.clone(),
             laws: task.laws.clone(),
             events: Vec::new(),
@@ -232,10 +240,7 @@ impl Sim {
                 input.get("command").and_then(|command| command.as_str()).unwrap_or_default().to_owned();
             *tool_use = Some(Box::new(to_run(&words)));
         }
-        if let (Some(Fault::ForgetsTheTarget), Command::Interrupt { turn }) = (self.fault, &mut asked.command)
-        {
-            *turn = None;
-        }
+        Fault::of_what_is_asked(self.fault, &mut asked.command);
         let from = decided.scratch.seq + 1;
         let done = decided.try_step(Input::Command(asked), env);
         let events = done.ok().map(|()| (from, decided.scratch.seq + 1));
@@ -247,44 +252,31 @@ impl Sim {
         let Some(mut task) = self.take_task(id) else { return };
         let Some(decided) = task.committing.take() else { return self.put_task(task) };
         let epoch = self.daemon.as_ref().map_or(0, |daemon| daemon.epoch);
-        let stored = matches!(fate, Fate::Stored | Fate::Unknown { stored: true });
-        if stored {
-            let mut commit = commit(id, epoch, &task.state, &decided, task.ingested);
-            match (self.fault, &mut commit.ingested) {
-                (Some(Fault::ForgetsWhatWasRead), ingested) => *ingested = None,
-                (Some(Fault::ReadsTooFar), Some((_, read))) => *read += 1,
-                _ => {}
+        self.catch_up(id, epoch);
+        let stored = match fate {
+            Fate::Stored | Fate::Unknown { stored: true } => self.store_step(epoch, &task, &decided),
+            Fate::Refused | Fate::Unknown { stored: false } => Ok(()),
+        };
+        match (stored, fate) {
+            (Err(Refusal::Conflict), _) => {
+                self.note(|| format!("the log of {id} is not where its task left it"));
+                self.put_task(task);
+                self.reload(id);
             }
-            if self.fault == Some(Fault::LosesEvents) && commit.events.len() > 2 {
-                commit.events.pop();
+            (Err(Refusal::Fenced), _) => {
+                broken(&format!("a daemon that nobody has replaced is fenced from {id}"))
             }
-            self.store.commit(commit);
-        }
-        match fate {
-            Fate::Stored => {
+            (Ok(()), Fate::Stored) => {
                 task.ingested = position(&task.state, &decided).or(task.ingested);
-                self.answer(&decided.answers);
+                self.answer(id, &decided);
                 self.adopt(&mut task, decided);
                 self.do_duties(&mut task);
                 self.put_task(task);
                 self.soon(id);
                 self.is_booted();
             }
-            Fate::Refused => {
-                self.note(|| format!("a commit of {id} is refused"));
-                for answer in &decided.answers {
-                    // What was done before stays done.
-                    let before = self.store.keys.get(&answer.op).copied();
-                    self.told(answer.op, before, before.is_some());
-                }
-                self.settle(&task.state, decided.admits);
-                task.in_flight.retain(|duty| !is_beside_process(duty));
-                rewind(&mut task);
-                task.retry_at = Some(self.awake + RETRY_MS);
-                self.put_task(task);
-                self.round_after(id, RETRY_MS);
-            }
-            Fate::Unknown { .. } => {
+            (Ok(()), Fate::Refused) => self.is_refused(task, &decided),
+            (Ok(()), Fate::Unknown { .. }) => {
                 self.note(|| format!("nobody knows about a commit of {id}"));
                 self.put_task(task);
                 self.crash();
@@ -292,10 +284,56 @@ impl Sim {
         }
     }
 
-    fn answer(&mut self, answers: &[Answer]) {
-        for answer in answers {
-            self.told(answer.op, answer.events, true);
+    fn store_step(&mut self, epoch: u64, task: &Task, decided: &Decided) -> Result<(), Refusal> {
+        let mut commit = commit(&task.state.id, epoch, &task.state, decided, task.ingested);
+        match (self.fault, &mut commit.ingested) {
+            (Some(Fault::ForgetsWhatWasRead), ingested) => *ingested = None,
+            (Some(Fault::ReadsTooFar), Some((_, read))) => *read += 1,
+            _ => {}
         }
+        if self.fault == Some(Fault::LosesEvents) && commit.events.len() > 2 {
+            commit.events.pop();
+        }
+        self.store.commit(commit)
+    }
+
+    /// Nothing of a step happened.
+    fn is_refused(&mut self, mut task: Task, decided: &Decided) {
+        let id = task.state.id.clone();
+        self.note(|| format!("a commit of {id} is refused"));
+        if self.fault == Some(Fault::AnswersRefused) {
+            self.answer(&id, decided);
+        } else {
+            for answer in &decided.answers {
+                // What was done before stays done.
+                let before = self.store.keys.get(&answer.op).copied();
+                let told = before.map_or(Told::Failed, |range| Told::Done(self.told_of(&id, &[], range)));
+                self.told(answer.op, told);
+            }
+        }
+        self.settle(&task.state, decided.admits);
+        task.in_flight.retain(|duty| !is_beside_process(duty));
+        rewind(&mut task);
+        task.retry_at = Some(self.awake + RETRY_MS);
+        self.put_task(task);
+        self.round_after(&id, RETRY_MS);
+    }
+
+    fn answer(&mut self, id: &SessionId, decided: &Decided) {
+        for answer in &decided.answers {
+            let told = answer
+                .events
+                .map_or(Told::Refused, |range| Told::Done(self.told_of(id, &decided.events, range)));
+            self.told(answer.op, told);
+        }
+    }
+
+    /// The events that somebody is told of: those that were decided, or what is stored of something that was done before.
+    fn told_of(&self, id: &SessionId, decided: &[Envelope], (from, to): (u64, u64)) -> Vec<Envelope> {
+        let log = self.store.sessions.get(id).map(|stored| &stored.log[..]).unwrap_or_default();
+        let begun = decided.first().map_or(u64::MAX, |first| first.seq);
+        let all = log.iter().take_while(|envelope| envelope.seq < begun).chain(decided);
+        all.filter(|envelope| (from..to).contains(&envelope.seq)).cloned().collect()
     }
 
     fn adopt(&mut self, task: &mut Task, decided: Decided) {
@@ -403,7 +441,15 @@ impl Decided {
 
     fn try_step(&mut self, input: Input, env: &Env) -> Result<(), Rejection> {
         let (before, told) = (self.scratch.clone(), input.clone());
-        let result = step(&mut self.scratch, input, env);
+        let mut result = step(&mut self.scratch, input, env);
+        if let Ok(events) = &mut result
+            && Fault::of_what_is_decided(self.fault, events)
+        {
+            self.scratch = before.clone();
+            for envelope in &*events {
+                self.scratch.evolve(envelope);
+            }
+        }
         self.laws.stepped(&before, &told, &result, &self.scratch, env);
         self.events.extend(result?);
         Ok(())

@@ -19,33 +19,51 @@ fn the_corpus_breaks_no_law() {
     }
 }
 
-/// What a planted fault is found by.
-fn law_against(fault: Fault) -> &'static [&'static str] {
+/// What a planted fault is found by: each of these laws.
+fn laws_against(fault: Fault) -> &'static [&'static str] {
     match fault {
         Fault::EffectsFirst => &["happens, and no event allows it"],
-        Fault::AnswersFirst => &["was acknowledged and is lost", "which are not there"],
+        Fault::AnswersFirst | Fault::AnswersRefused => &["events that the log has not"],
         Fault::HolderRepeats => &["twice"],
-        Fault::NoTicks => &["it goes round and round", "it never comes to rest"],
+        Fault::NoTicks => &["it goes round and round"],
         Fault::NoDuties => &["it never comes to rest"],
         Fault::LosesEvents => &["is not the fold of its log"],
-        Fault::ForgetsWhatWasRead => &["while another one has its turn", "is told twice"],
-        Fault::ReadsTooFar => &["was taken in and is lost", "it never comes to rest"],
+        Fault::ForgetsWhatWasRead => {
+            &["while another one has its turn", "is told twice", "was written down once"]
+        }
+        Fault::ReadsTooFar => &["was written down once, and is told 0 times", "goes back to"],
+        Fault::StopsReading => &["was written down once, and is told 0 times"],
         Fault::ForgetsTheTarget => &["was meant"],
         Fault::ForgetsLaunches => &["runs, and nobody knows"],
         Fault::KeepsSlots => &["slots are taken by nobody", "it never comes to rest"],
-        Fault::ForgetsKeys => &["was used twice", "was taken twice"],
+        Fault::ForgetsKeys => &["was used twice"],
+        Fault::FlipsDecisions => &["and that was not decided"],
+        Fault::FlipsAnswers => &["is answered otherwise than it was decided"],
+        Fault::IntendsTwice => &["a gate is answered once"],
+        Fault::PromptsTwice => &["is given to an agent twice"],
+        Fault::AnswersTwice => &["is answered twice"],
+        Fault::EndsTwice => &["a turn ends once"],
+        Fault::TellsEarly | Fault::TellsNothing => &["the status told last"],
+        Fault::ForgetsNumbers => &["cannot be folded"],
     }
 }
 
 #[test]
-fn each_planted_fault_is_found_by_the_law_that_it_breaks() {
+fn each_planted_fault_is_found_by_the_laws_that_it_breaks() {
     for fault in Fault::ALL {
+        let mut expected = laws_against(fault).to_vec();
         let mut seeds = 0..10_000;
-        let Some(found) = seeds.find_map(|seed| run(seed, Some(fault)).err()) else {
-            broken(&format!("{fault:?} is not found"))
-        };
-        let expected = law_against(fault);
-        assert!(expected.iter().any(|law| found.law.contains(law)), "{fault:?}: {}", found.law);
+        while !expected.is_empty() {
+            let Some(found) = seeds.find_map(|seed| run(seed, Some(fault)).err()) else {
+                broken(&format!("{fault:?} is not found by {expected:?}"))
+            };
+            let known = laws_against(fault).iter().any(|law| found.law.contains(law));
+            if !known {
+                let Failure { law, numbers, trace } = smallest(*found, Some(fault), 2_000);
+                broken(&format!("{fault:?}: {law}\n{}\nits numbers: {numbers:?}", trace.join("\n")));
+            }
+            expected.retain(|law| !found.law.contains(law));
+        }
     }
 }
 

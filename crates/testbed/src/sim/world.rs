@@ -11,13 +11,13 @@ use lockkeeper_core::prompt::Class;
 use lockkeeper_core::session::{Lifetime, NewPrompt, NewSession, Observation, create};
 use lockkeeper_core::time::{AwakeMs, BootId, Stamp};
 
-use super::agent::{Holder, Request};
 use super::choices::Choices;
 use super::clients::Op;
 use super::daemon::Daemon;
 use super::fault::Fault;
+use super::holder::{Holder, Request};
 use super::run::Report;
-use super::store::{Store, Stored};
+use super::store::{Commit, Store, Stored};
 use super::task::{Fate, Message};
 
 /// An attempt of a session.
@@ -43,10 +43,12 @@ pub(super) enum Happening {
     Helper,
     Round { epoch: u64, session: SessionId },
     Granted { epoch: u64, session: SessionId },
+    Rouses { epoch: u64, session: SessionId },
     Committed { epoch: u64, session: SessionId, fate: Fate },
     Found { epoch: u64, key: Key, launch: bool },
     Taken { epoch: u64, key: Key, request: Request },
     Told { epoch: u64, session: SessionId, observation: Observation },
+    Arrives { no: u64 },
     Agent { key: Key, plans: u64 },
 }
 
@@ -61,6 +63,8 @@ pub(super) struct Sim {
     pub(super) wall_offset: i64,
     pub(super) boot: u32,
     pub(super) store: Store,
+    /// What was on its way to the store when whoever had sent it died, in that order.
+    pub(super) late: BTreeMap<u64, Commit>,
     pub(super) daemon: Option<Daemon>,
     pub(super) holders: BTreeMap<Key, Holder>,
     /// Launches that can no longer begin.
@@ -114,7 +118,8 @@ impl Sim {
             awake: 100_000,
             wall_offset: 1_700_000_000_000,
             boot: 1,
-            store: Store::default(),
+            store: Store { fault, ..Store::default() },
+            late: BTreeMap::new(),
             daemon: None,
             holders: BTreeMap::new(),
             sealed: BTreeSet::new(),
@@ -234,9 +239,12 @@ impl Sim {
             Happening::Told { epoch, session, observation } if lives(epoch) => {
                 self.send(&session, Message::Observed(observation));
             }
+            Happening::Rouses { epoch, session } if lives(epoch) => self.looks_after(&session),
+            Happening::Arrives { no } => self.arrives(no),
             Happening::Agent { key, plans } => self.agent_acts(&key, plans),
             Happening::Round { .. }
             | Happening::Granted { .. }
+            | Happening::Rouses { .. }
             | Happening::Committed { .. }
             | Happening::Found { .. }
             | Happening::Taken { .. }
@@ -250,11 +258,10 @@ impl Sim {
         self.crash();
         let keys: Vec<Key> = self.holders.keys().cloned().collect();
         for key in keys {
-            if self.holders[&key].alive {
-                self.kill_holder(&key);
-                self.lose_tail(&key);
-            }
+            self.kill_holder(&key);
+            self.lose_tail(&key);
         }
+        self.late.clear();
         // What ran, runs no more.
         self.ahead.retain(|_, happening| {
             matches!(happening, Happening::Boots | Happening::Client | Happening::Helper)

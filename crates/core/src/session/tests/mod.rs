@@ -20,6 +20,7 @@ mod explore;
 mod gates;
 mod interrupt;
 mod launch;
+mod laws_fire;
 mod limited;
 mod logins;
 mod lost;
