@@ -139,14 +139,13 @@ fn to_file(
     bytes: &[u8],
     real: impl FnOnce() -> ssize_t,
 ) -> ssize_t {
-    let verdict = plan.comes(name, Kind::Writes, &|line| line.path_of(fd));
+    // Of one byte there is no half.
+    let kind = if bytes.len() > 1 { Kind::Writes } else { Kind::Grows };
+    let verdict = plan.comes(name, kind, &|line| line.path_of(fd));
     let mut files = Files::lock();
     let before = if plan.remembers() { files.before_write(fd, at, bytes.len()) } else { None };
-    let result = if verdict == Verdict::Short && bytes.len() > 1 {
-        first(fd, at, &bytes[..bytes.len() / 2])
-    } else {
-        by(verdict, real)
-    };
+    let result =
+        if verdict == Verdict::Short { first(fd, at, &bytes[..bytes.len() / 2]) } else { by(verdict, real) };
     files.wrote(before, &bytes[..usize::try_from(result).unwrap_or(0)]);
     result
 }

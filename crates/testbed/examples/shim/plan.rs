@@ -5,10 +5,10 @@
 //! | word | what it says |
 //! |---|---|
 //! | `role` | the processes that count: `daemon` or `hold`, or both with a comma, by the first argument; all others only hand the plan on |
-//! | `at` | the number of the operation at which it happens, from 1; 0 is never |
+//! | `at` | the number of the operation at which it happens, from 1, among those of the process to which it can; 0 is never |
 //! | `mode` | `kill`, `power`, `eio`, `enospc` (from there on eight that need space), `short` (half of it is written) |
 //! | `seed` | which of the unsynced writes a power cut takes |
-//! | `trace` | a file for a line for each operation: its number, `file` or `outside`, the function, what it is done to; `trace`.hit is there once it happened, and it happens once |
+//! | `trace` | a file for a line for each operation: its number, its kind, the function, what it is done to; `trace`.hit is there once it happened, and it happens once |
 //! | `boot` | a file that is read in place of the id of this boot |
 //! | `lie` | syncs do nothing, and say that they did |
 
@@ -25,7 +25,9 @@ use crate::unsynced;
 const FULL_FOR: u32 = 8;
 
 static PLAN: OnceLock<Plan> = OnceLock::new();
+/// How many operations there were, and how many of those to which it can happen.
 static COUNT: AtomicU32 = AtomicU32::new(0);
+static POSSIBLE: AtomicU32 = AtomicU32::new(0);
 static FULL: AtomicU32 = AtomicU32::new(0);
 /// In a child between fork and exec, which is the same program with the same count.
 static IS_CHILD: AtomicBool = AtomicBool::new(false);
@@ -53,12 +55,12 @@ enum Mode {
     Short,
 }
 
-/// What an operation does.
+/// What an operation does. The tests know the words, and what can happen to which (`tests/e2e/crash/shim.rs`).
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// It may need space.
     Grows,
-    /// It writes bytes to a file, of which half can be too.
+    /// It writes bytes to a file, and could write half of them.
     Writes,
     /// It says that what was written is to last.
     Syncs,
@@ -66,6 +68,34 @@ pub(crate) enum Kind {
     Changes,
     /// It is seen outside: bytes to a socket or a pipe, a signal, a process.
     Tells,
+}
+
+impl Kind {
+    fn word(self) -> &'static [u8] {
+        match self {
+            Self::Grows => b"grows",
+            Self::Writes => b"writes",
+            Self::Syncs => b"syncs",
+            Self::Changes => b"changes",
+            Self::Tells => b"tells",
+        }
+    }
+
+    fn needs_space(self) -> bool {
+        matches!(self, Self::Grows | Self::Writes)
+    }
+}
+
+impl Mode {
+    /// Whether it can happen to such an operation. What is seen outside can only be cut off.
+    fn can_hit(self, kind: Kind) -> bool {
+        match self {
+            Self::Kill => true,
+            Self::Power | Self::Eio => kind != Kind::Tells,
+            Self::Enospc => kind.needs_space(),
+            Self::Short => kind == Kind::Writes,
+        }
+    }
 }
 
 /// How an operation goes.
@@ -151,36 +181,35 @@ impl Plan {
 
     /// Counts an operation, and says how it goes. It may be the last one of this process.
     pub(crate) fn comes(&self, name: &str, kind: Kind, target: &dyn Fn(&mut Line)) -> Verdict {
-        // What is seen outside can only be cut off.
-        if kind == Kind::Tells && self.mode != Mode::Kill {
-            return Verdict::Goes;
-        }
-        let no = COUNT.fetch_add(1, Ordering::Relaxed) + 1;
-        let mut line = Line::of(no, name, kind);
+        let mut line = Line::of(COUNT.fetch_add(1, Ordering::Relaxed) + 1, name, kind);
         target(&mut line);
         line.add(b"\n");
         self.note(&line);
-        if FULL.load(Ordering::Relaxed) > 0 && matches!(kind, Kind::Grows | Kind::Writes) {
-            FULL.fetch_sub(1, Ordering::Relaxed);
+        if kind.needs_space() && is_still_full() {
             return Verdict::Fails(libc::ENOSPC);
         }
-        if no == self.at && self.happens() {
-            match self.mode {
-                Mode::Kill => die(),
-                Mode::Power => {
-                    let _files = unsynced::lose(self.seed);
-                    die();
-                }
-                Mode::Eio => return Verdict::Fails(libc::EIO),
-                Mode::Enospc if matches!(kind, Kind::Grows | Kind::Writes) => {
-                    FULL.store(FULL_FOR, Ordering::Relaxed);
-                    return Verdict::Fails(libc::ENOSPC);
-                }
-                Mode::Short if kind == Kind::Writes => return Verdict::Short,
-                Mode::Enospc | Mode::Short => {}
-            }
+        let is_it = self.mode.can_hit(kind) && POSSIBLE.fetch_add(1, Ordering::Relaxed) + 1 == self.at;
+        if is_it && self.happens() {
+            return self.strike();
         }
         if self.lies && kind == Kind::Syncs { Verdict::Lies } else { Verdict::Goes }
+    }
+
+    /// Has it happen.
+    fn strike(&self) -> Verdict {
+        match self.mode {
+            Mode::Kill => die(),
+            Mode::Power => {
+                let _files = unsynced::lose(self.seed);
+                die()
+            }
+            Mode::Eio => Verdict::Fails(libc::EIO),
+            Mode::Enospc => {
+                FULL.store(FULL_FOR - 1, Ordering::Relaxed);
+                Verdict::Fails(libc::ENOSPC)
+            }
+            Mode::Short => Verdict::Short,
+        }
     }
 
     /// Whether it is this process that it happens to.
@@ -197,6 +226,11 @@ impl Plan {
     }
 }
 
+/// Whether the disk is full, and it is one operation less from here.
+fn is_still_full() -> bool {
+    FULL.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok()
+}
+
 /// A line of the trace. Nothing is allocated: a handler of signals may write too.
 pub(crate) struct Line {
     bytes: [u8; 640],
@@ -207,7 +241,9 @@ impl Line {
     fn of(no: u32, name: &str, kind: Kind) -> Self {
         let mut line = Self { bytes: [0; 640], length: 0 };
         line.number(no);
-        line.add(if kind == Kind::Tells { b"\toutside\t" } else { b"\tfile\t" });
+        line.add(b"\t");
+        line.add(kind.word());
+        line.add(b"\t");
         line.add(name.as_bytes());
         line.add(b"\t");
         line

@@ -79,7 +79,26 @@ impl Mode {
 impl Point {
     /// Whether such a thing can happen at a call, so that it is counted.
     pub(super) fn counts(&self, call: &Call) -> bool {
-        self.mode == Mode::Kill || !call.is_outside
+        match self.mode {
+            Mode::Kill => true,
+            Mode::Power | Mode::Eio => call.kind != Kind::Tells,
+            Mode::Enospc => matches!(call.kind, Kind::Grows | Kind::Writes),
+            Mode::Short => call.kind == Kind::Writes,
+        }
+    }
+}
+
+impl Kind {
+    const ALL: [Self; 5] = [Self::Grows, Self::Writes, Self::Syncs, Self::Changes, Self::Tells];
+
+    fn word(self) -> &'static str {
+        match self {
+            Self::Grows => "grows",
+            Self::Writes => "writes",
+            Self::Syncs => "syncs",
+            Self::Changes => "changes",
+            Self::Tells => "tells",
+        }
     }
 }
 
@@ -151,21 +170,36 @@ impl Shim {
         let text = String::from_utf8_lossy(&std::fs::read(&self.trace)?).into_owned();
         let call = |line: &str| {
             let mut parts = line.split('\t').skip(1);
-            let is_outside = parts.next()? == "outside";
-            let (name, target) = (parts.next()?.to_owned(), parts.next()?.to_owned());
-            Some(Call { name, target, is_outside })
+            let word = parts.next()?;
+            let kind = Kind::ALL.into_iter().find(|known| known.word() == word)?;
+            Some(Call { kind, name: parts.next()?.to_owned(), target: parts.next()?.to_owned() })
         };
-        Ok(text.lines().filter_map(call).collect())
+        let read = |line| call(line).ok_or_else(|| Failure::new(format!("the shim took down {line:?}")));
+        text.lines().map(read).collect()
     }
+}
+
+/// What is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// It may need space.
+    Grows,
+    /// It writes bytes to a file, and could write half of them.
+    Writes,
+    /// It says that what was written is to last.
+    Syncs,
+    /// Anything else that is done to files.
+    Changes,
+    /// It is seen outside: bytes to a socket or a pipe, a signal, a process.
+    Tells,
 }
 
 /// Something that was done.
 #[derive(Debug)]
 pub(super) struct Call {
+    pub(super) kind: Kind,
     /// The function of the C library.
     pub(super) name: String,
     /// The path, or what a descriptor leads to.
     pub(super) target: String,
-    /// It is seen outside: bytes to a socket or a pipe, a signal, a process.
-    pub(super) is_outside: bool,
 }
