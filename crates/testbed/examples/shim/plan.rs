@@ -8,7 +8,7 @@
 //! | `at` | the number of the operation at which it happens, from 1, among those of the process to which it can; 0 is never |
 //! | `mode` | `kill`, `power`, `eio`, `enospc` (from there on eight that need space), `short` (half of it is written) |
 //! | `seed` | which of the unsynced writes a power cut takes |
-//! | `trace` | a file for a line for each operation: its number, its kind, the function, what it is done to; `trace`.hit is there once it happened, and it happens once |
+//! | `trace` | a file for a line for each operation: the process's role, its number, its kind, the function, what it is done to; `trace`.hit is there once it happened, and it happens once |
 //! | `boot` | a file that is read in place of the id of this boot |
 //! | `lie` | syncs do nothing, and say that they did |
 
@@ -37,6 +37,7 @@ pub(crate) struct Plan {
     pub(crate) preload: CString,
     pub(crate) words: CString,
     pub(crate) boot: Option<CString>,
+    role: CString,
     counts: bool,
     at: u32,
     mode: Mode,
@@ -126,6 +127,7 @@ pub(crate) extern "C" fn begin(count: c_int, arguments: *const *const c_char) {
     let path = text(trace.to_owned());
     let plan = Plan {
         boot: word("boot").map(|path| text(path.to_owned())),
+        role: CString::new(role).unwrap_or_default(),
         counts: word("role").is_some_and(|roles| roles.split(',').any(|wanted| wanted.as_bytes() == role)),
         at: u32::try_from(number("at")).unwrap_or(0),
         mode: match word("mode") {
@@ -181,7 +183,15 @@ impl Plan {
 
     /// Counts an operation, and says how it goes. It may be the last one of this process.
     pub(crate) fn comes(&self, name: &str, kind: Kind, target: &dyn Fn(&mut Line)) -> Verdict {
-        let mut line = Line::of(COUNT.fetch_add(1, Ordering::Relaxed) + 1, name, kind);
+        let mut line = Line::new();
+        line.add(self.role.as_bytes());
+        line.add(b"\t");
+        line.number(COUNT.fetch_add(1, Ordering::Relaxed) + 1);
+        line.add(b"\t");
+        line.add(kind.word());
+        line.add(b"\t");
+        line.add(name.as_bytes());
+        line.add(b"\t");
         target(&mut line);
         line.add(b"\n");
         self.note(&line);
@@ -238,15 +248,8 @@ pub(crate) struct Line {
 }
 
 impl Line {
-    fn of(no: u32, name: &str, kind: Kind) -> Self {
-        let mut line = Self { bytes: [0; 640], length: 0 };
-        line.number(no);
-        line.add(b"\t");
-        line.add(kind.word());
-        line.add(b"\t");
-        line.add(name.as_bytes());
-        line.add(b"\t");
-        line
+    fn new() -> Self {
+        Self { bytes: [0; 640], length: 0 }
     }
 
     /// Adds bytes, as far as there is space for them and the end of the line.
@@ -275,7 +278,7 @@ impl Line {
         if fd < 0 {
             return;
         }
-        let mut link = Self { bytes: [0; 640], length: 0 };
+        let mut link = Self::new();
         link.add(b"/proc/self/fd/");
         link.number(fd.unsigned_abs());
         let mut path = [0_u8; 512];

@@ -25,7 +25,8 @@ fn every_operation_on_files_that_strace_sees_is_counted() -> Fallible {
         *counted.entry(system_call(&call.name)).or_default() += 1;
     }
     let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
-    for line in traced.strace.lines().filter(|line| line.contains(&traced.data)) {
+    let strace = traced.strace.iter().flat_map(|strace| strace.lines());
+    for line in strace.filter(|line| line.contains(&traced.data)) {
         // `1234 write(7</path>, …`; the end of a call that was interrupted names no file.
         let Some((name, arguments)) =
             line.split_once(' ').and_then(|(_, call)| call.trim_start().split_once('('))
