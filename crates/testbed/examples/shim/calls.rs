@@ -79,20 +79,25 @@ pub(crate) unsafe fn on_syscall(
     b: c_long,
     real: impl FnOnce() -> c_long,
 ) -> c_long {
-    if number != libc::SYS_fchmodat {
-        return real();
+    match number {
+        libc::SYS_fchmodat => {
+            let (dir, path) = (c_int::try_from(a).unwrap_or(libc::AT_FDCWD), b as *const c_char);
+            // SAFETY: as the caller says: these are its first two.
+            unsafe { on_path_at("fchmodat", Kind::Changes, dir, path, real) }
+        }
+        _ => real(),
     }
-    let (dir, path) = (c_int::try_from(a).unwrap_or(libc::AT_FDCWD), b as *const c_char);
-    // SAFETY: as the caller says: these are its first two.
-    unsafe { on_path_at("fchmodat", Kind::Changes, dir, path, real) }
 }
 
 /// A change of a file's length.
 pub(crate) fn on_length(name: &str, fd: c_int, length: off_t, real: impl FnOnce() -> c_int) -> c_int {
     let Some(plan) = counting() else { return real() };
     let verdict = plan.comes(name, Kind::Changes, &|line| line.path_of(fd));
+    if !plan.remembers() {
+        return by(verdict, real);
+    }
     let mut files = Files::lock();
-    let before = if plan.remembers() { files.before_length(fd, length.cast_unsigned()) } else { None };
+    let before = files.before_length(fd, length.cast_unsigned());
     let result = by(verdict, real);
     if result == 0 {
         files.has_length(before);
@@ -100,16 +105,19 @@ pub(crate) fn on_length(name: &str, fd: c_int, length: off_t, real: impl FnOnce(
     result
 }
 
-/// A sync. What others write meanwhile waits, so that all that is there now is what lasts.
+/// A sync. Where it is remembered what lasts, what others write meanwhile waits.
 pub(crate) fn on_sync(name: &str, fd: c_int, real: impl FnOnce() -> c_int) -> c_int {
     let Some(plan) = counting() else { return real() };
     let verdict = plan.comes(name, Kind::Syncs, &|line| line.path_of(fd));
     if verdict == Verdict::Lies {
         return 0;
     }
+    if !plan.remembers() {
+        return by(verdict, real);
+    }
     let mut files = Files::lock();
     let result = by(verdict, real);
-    if result == 0 && plan.remembers() {
+    if result == 0 {
         files.synced(fd);
     }
     result
