@@ -85,6 +85,7 @@ pub(crate) unsafe fn on_syscall(
             // SAFETY: as the caller says: these are its first two.
             unsafe { on_path_at("fchmodat", Kind::Changes, dir, path, real) }
         }
+        libc::SYS_pidfd_send_signal => on_nothing("pidfd_send_signal", real),
         _ => real(),
     }
 }

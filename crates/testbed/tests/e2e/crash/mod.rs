@@ -15,6 +15,7 @@ mod points;
 mod seen;
 mod shim;
 mod slow;
+mod strace;
 mod watch;
 
 /// Every so many operations are tried in the tests: a prime, so that loops in what is done are not met at the same place.
