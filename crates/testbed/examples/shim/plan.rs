@@ -16,9 +16,9 @@ use std::ffi::{CStr, CString};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
-use libc::{c_char, c_int};
+use libc::c_int;
 
-use crate::real::raw;
+use crate::real::{self, die};
 use crate::unsynced;
 
 /// So many operations that need space fail on a full disk, until there is some.
@@ -110,8 +110,8 @@ pub(crate) enum Verdict {
     Lies,
 }
 
-/// The loader gives it what the program's `main` gets.
-pub(crate) extern "C" fn begin(count: c_int, arguments: *const *const c_char) {
+/// Reads the plan for a program with this first argument.
+pub(crate) fn begin(role: Option<&CStr>) {
     let (Ok(words), Ok(preload)) = (std::env::var("LK_SHIM"), std::env::var("LD_PRELOAD")) else { return };
     let word = |name: &str| {
         words
@@ -119,16 +119,16 @@ pub(crate) extern "C" fn begin(count: c_int, arguments: *const *const c_char) {
             .find_map(|word| word.split_once('=').filter(|(key, _)| *key == name))
             .map(|(_, value)| value)
     };
-    let text = |text: String| CString::new(text).unwrap_or_default();
-    let trace = word("trace").unwrap_or("/dev/null");
-    // SAFETY: there are so many, and each ends with a zero byte.
-    let role = if count > 1 { unsafe { CStr::from_ptr(*arguments.add(1)) }.to_bytes() } else { &[] };
     let number = |name: &str| word(name).and_then(|number| number.parse().ok()).unwrap_or(0);
-    let path = text(trace.to_owned());
+    let text = |text: String| CString::new(text).unwrap_or_default();
+    let role = role.unwrap_or_default().to_owned();
+    let trace = word("trace").unwrap_or("/dev/null");
+    let flags = libc::O_CREAT | libc::O_WRONLY | libc::O_APPEND | libc::O_CLOEXEC;
     let plan = Plan {
         boot: word("boot").map(|path| text(path.to_owned())),
-        role: CString::new(role).unwrap_or_default(),
-        counts: word("role").is_some_and(|roles| roles.split(',').any(|wanted| wanted.as_bytes() == role)),
+        counts: word("role")
+            .is_some_and(|roles| roles.split(',').any(|one| one.as_bytes() == role.as_bytes())),
+        role,
         at: u32::try_from(number("at")).unwrap_or(0),
         mode: match word("mode") {
             Some("power") => Mode::Power,
@@ -139,26 +139,14 @@ pub(crate) extern "C" fn begin(count: c_int, arguments: *const *const c_char) {
         },
         seed: number("seed"),
         lies: word("lie").is_some(),
-        // SAFETY: the path ends with a zero byte; the mode is the third argument.
-        trace: unsafe {
-            raw!(
-                libc::SYS_openat,
-                libc::AT_FDCWD,
-                path.as_ptr(),
-                libc::O_CREAT | libc::O_WRONLY | libc::O_APPEND | libc::O_CLOEXEC,
-                0o600,
-            )
-        }
-        .try_into()
-        .unwrap_or(-1),
+        trace: real::open_at(libc::AT_FDCWD, &text(trace.to_owned()), flags, 0o600),
         hit: text(format!("{trace}.hit")),
         preload: text(format!("LD_PRELOAD={preload}")),
         words: text(format!("LK_SHIM={words}")),
     };
     // It is called once, before there is anybody else.
     let _ = PLAN.set(plan);
-    // SAFETY: the handler only stores a flag.
-    unsafe { libc::pthread_atfork(None, None, Some(in_child)) };
+    real::in_each_child(in_child);
 }
 
 extern "C" fn in_child() {
@@ -225,14 +213,12 @@ impl Plan {
     /// Whether it is this process that it happens to.
     fn happens(&self) -> bool {
         let flags = libc::O_CREAT | libc::O_EXCL | libc::O_WRONLY | libc::O_CLOEXEC;
-        // SAFETY: the path ends with a zero byte; the mode is the third argument.
-        let made = unsafe { raw!(libc::SYS_openat, libc::AT_FDCWD, self.hit.as_ptr(), flags, 0o600) };
-        made >= 0
+        real::open_at(libc::AT_FDCWD, &self.hit, flags, 0o600) >= 0
     }
 
     fn note(&self, line: &Line) {
-        // SAFETY: the bytes are there for the length of the call.
-        unsafe { raw!(libc::SYS_write, self.trace, line.bytes.as_ptr(), line.length) };
+        // Nobody is left to tell if it fails, and the tests miss what is not there.
+        real::write(self.trace, &line.bytes[..line.length]);
     }
 }
 
@@ -282,34 +268,20 @@ impl Line {
         link.add(b"/proc/self/fd/");
         link.number(fd.unsigned_abs());
         let mut path = [0_u8; 512];
-        // SAFETY: the link ends with a zero byte, and the buffer has the length that is said.
-        let length =
-            unsafe { libc::readlink(link.bytes.as_ptr().cast(), path.as_mut_ptr().cast(), path.len()) };
-        self.add(&path[..usize::try_from(length).unwrap_or(0)]);
+        // It is shorter than its space, which is full of zeros.
+        if let Ok(link) = CStr::from_bytes_until_nul(&link.bytes) {
+            let length = real::read_link(link, &mut path);
+            self.add(&path[..length]);
+        }
     }
 
-    /// Adds a path of the C library, which may begin at a directory.
-    ///
-    /// # Safety
-    /// It is null or ends with a zero byte.
-    pub(crate) unsafe fn path(&mut self, dir: c_int, path: *const c_char) {
-        if path.is_null() {
-            return;
-        }
-        // SAFETY: as the caller says.
-        let path = unsafe { CStr::from_ptr(path) }.to_bytes();
+    /// Adds a path, which may begin at a directory.
+    pub(crate) fn path(&mut self, dir: c_int, path: Option<&CStr>) {
+        let Some(path) = path.map(CStr::to_bytes) else { return };
         if !path.starts_with(b"/") && dir >= 0 {
             self.path_of(dir);
             self.add(b"/");
         }
         self.add(path);
-    }
-}
-
-/// Ends this process as a signal does that nobody can catch.
-fn die() -> ! {
-    loop {
-        // SAFETY: it sends a signal to this process.
-        unsafe { raw!(libc::SYS_kill, libc::getpid(), libc::SIGKILL) };
     }
 }
