@@ -29,6 +29,9 @@ static PLAN: OnceLock<Plan> = OnceLock::new();
 static COUNT: AtomicU32 = AtomicU32::new(0);
 static POSSIBLE: AtomicU32 = AtomicU32::new(0);
 static FULL: AtomicU32 = AtomicU32::new(0);
+/// The power fails. What other threads read meanwhile may be cut already (`SQLite` maps its index, and goes by an older one
+/// then), so nothing that follows from it may get out.
+static IS_DARK: AtomicBool = AtomicBool::new(false);
 /// In a child between fork and exec, which is the same program with the same count.
 static IS_CHILD: AtomicBool = AtomicBool::new(false);
 
@@ -171,6 +174,9 @@ impl Plan {
 
     /// Counts an operation, and says how it goes. It may be the last one of this process.
     pub(crate) fn comes(&self, name: &str, kind: Kind, target: &dyn Fn(&mut Line)) -> Verdict {
+        if IS_DARK.load(Ordering::SeqCst) {
+            real::wait_for_the_end();
+        }
         let mut line = Line::new();
         line.add(self.role.as_bytes());
         line.add(b"\t");
@@ -198,6 +204,7 @@ impl Plan {
         match self.mode {
             Mode::Kill => die(),
             Mode::Power => {
+                IS_DARK.store(true, Ordering::SeqCst);
                 let _files = unsynced::lose(self.seed);
                 die()
             }

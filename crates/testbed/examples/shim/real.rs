@@ -140,6 +140,14 @@ pub(crate) fn die() -> ! {
     }
 }
 
+/// Keeps a thread from going on.
+pub(crate) fn wait_for_the_end() -> ! {
+    loop {
+        // SAFETY: it takes nothing, and returns after a signal.
+        unsafe { libc::pause() };
+    }
+}
+
 /// Has a function be called in each child that is forked, which may do only what a handler of signals may.
 pub(crate) fn in_each_child(act: extern "C" fn()) {
     // SAFETY: it is a function without arguments.
