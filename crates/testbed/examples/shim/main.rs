@@ -5,24 +5,11 @@
 //! through a mapping of memory is not seen: for `SQLite` that is the index of its log, which the next opening makes anew.
 //! A power cut keeps what the file system was told about names (created, renamed, removed), and loses contents alone.
 //!
-//! The plan is in [`plan`], what a power cut takes is in [`unsynced`], and how the tests use it in `tests/e2e/crash`.
-
-#![expect(
-    unsafe_code,
-    reason = "a library that stands before the C library is called by it and calls it: every function here is foreign; \
-              each hook passes on the arguments that it got, and looks only at those that the call itself would read"
-)]
-#![expect(unreachable_pub, reason = "the hooks are for the dynamic linker, and nobody else calls them")]
-
-use libc::{c_char, c_int};
+//! [`hooks`] are what the program calls, [`calls`] what is done then, [`plan`] when something happens, [`unsynced`] what a power cut
+//! takes, [`real`] the way to the system; how the tests use it is in `tests/e2e/crash`.
 
 mod calls;
 mod hooks;
 mod plan;
 mod real;
 mod unsynced;
-
-/// Reads the plan before the program begins.
-#[used]
-#[unsafe(link_section = ".init_array")]
-static BEGIN: extern "C" fn(c_int, *const *const c_char) = plan::begin;

@@ -5,10 +5,10 @@
 //! | word | what it says |
 //! |---|---|
 //! | `role` | the processes that count: `daemon` or `hold`, or both with a comma, by the first argument; all others only hand the plan on |
-//! | `at` | the number of the operation at which it happens, from 1; 0 is never |
+//! | `at` | the number of the operation at which it happens, from 1, among those of the process to which it can; 0 is never |
 //! | `mode` | `kill`, `power`, `eio`, `enospc` (from there on eight that need space), `short` (half of it is written) |
 //! | `seed` | which of the unsynced writes a power cut takes |
-//! | `trace` | a file for a line for each operation: its number, `file` or `outside`, the function, what it is done to; `trace`.hit is there once it happened, and it happens once |
+//! | `trace` | a file for a line for each operation: the process's role, its number, its kind, the function, what it is done to; `trace`.hit is there once it happened, and it happens once |
 //! | `boot` | a file that is read in place of the id of this boot |
 //! | `lie` | syncs do nothing, and say that they did |
 
@@ -16,17 +16,22 @@ use std::ffi::{CStr, CString};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
-use libc::{c_char, c_int};
+use libc::c_int;
 
-use crate::real::raw;
+use crate::real::{self, die};
 use crate::unsynced;
 
 /// So many operations that need space fail on a full disk, until there is some.
 const FULL_FOR: u32 = 8;
 
 static PLAN: OnceLock<Plan> = OnceLock::new();
+/// How many operations there were, and how many of those to which it can happen.
 static COUNT: AtomicU32 = AtomicU32::new(0);
+static POSSIBLE: AtomicU32 = AtomicU32::new(0);
 static FULL: AtomicU32 = AtomicU32::new(0);
+/// The power fails. What other threads read meanwhile may be cut already (`SQLite` maps its index, and goes by an older one
+/// then), so nothing that follows from it may get out.
+static IS_DARK: AtomicBool = AtomicBool::new(false);
 /// In a child between fork and exec, which is the same program with the same count.
 static IS_CHILD: AtomicBool = AtomicBool::new(false);
 
@@ -35,6 +40,7 @@ pub(crate) struct Plan {
     pub(crate) preload: CString,
     pub(crate) words: CString,
     pub(crate) boot: Option<CString>,
+    role: CString,
     counts: bool,
     at: u32,
     mode: Mode,
@@ -53,12 +59,12 @@ enum Mode {
     Short,
 }
 
-/// What an operation does.
+/// What an operation does. The tests know the words, and what can happen to which (`tests/e2e/crash/shim.rs`).
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// It may need space.
     Grows,
-    /// It writes bytes to a file, of which half can be too.
+    /// It writes bytes to a file, and could write half of them.
     Writes,
     /// It says that what was written is to last.
     Syncs,
@@ -66,6 +72,34 @@ pub(crate) enum Kind {
     Changes,
     /// It is seen outside: bytes to a socket or a pipe, a signal, a process.
     Tells,
+}
+
+impl Kind {
+    fn word(self) -> &'static [u8] {
+        match self {
+            Self::Grows => b"grows",
+            Self::Writes => b"writes",
+            Self::Syncs => b"syncs",
+            Self::Changes => b"changes",
+            Self::Tells => b"tells",
+        }
+    }
+
+    fn needs_space(self) -> bool {
+        matches!(self, Self::Grows | Self::Writes)
+    }
+}
+
+impl Mode {
+    /// Whether it can happen to such an operation. What is seen outside can only be cut off.
+    fn can_hit(self, kind: Kind) -> bool {
+        match self {
+            Self::Kill => true,
+            Self::Power | Self::Eio => kind != Kind::Tells,
+            Self::Enospc => kind.needs_space(),
+            Self::Short => kind == Kind::Writes,
+        }
+    }
 }
 
 /// How an operation goes.
@@ -79,8 +113,8 @@ pub(crate) enum Verdict {
     Lies,
 }
 
-/// The loader gives it what the program's `main` gets.
-pub(crate) extern "C" fn begin(count: c_int, arguments: *const *const c_char) {
+/// Reads the plan for a program with this first argument.
+pub(crate) fn begin(role: Option<&CStr>) {
     let (Ok(words), Ok(preload)) = (std::env::var("LK_SHIM"), std::env::var("LD_PRELOAD")) else { return };
     let word = |name: &str| {
         words
@@ -88,15 +122,16 @@ pub(crate) extern "C" fn begin(count: c_int, arguments: *const *const c_char) {
             .find_map(|word| word.split_once('=').filter(|(key, _)| *key == name))
             .map(|(_, value)| value)
     };
-    let text = |text: String| CString::new(text).unwrap_or_default();
-    let trace = word("trace").unwrap_or("/dev/null");
-    // SAFETY: there are so many, and each ends with a zero byte.
-    let role = if count > 1 { unsafe { CStr::from_ptr(*arguments.add(1)) }.to_bytes() } else { &[] };
     let number = |name: &str| word(name).and_then(|number| number.parse().ok()).unwrap_or(0);
-    let path = text(trace.to_owned());
+    let text = |text: String| CString::new(text).unwrap_or_default();
+    let role = role.unwrap_or_default().to_owned();
+    let trace = word("trace").unwrap_or("/dev/null");
+    let flags = libc::O_CREAT | libc::O_WRONLY | libc::O_APPEND | libc::O_CLOEXEC;
     let plan = Plan {
         boot: word("boot").map(|path| text(path.to_owned())),
-        counts: word("role").is_some_and(|roles| roles.split(',').any(|wanted| wanted.as_bytes() == role)),
+        counts: word("role")
+            .is_some_and(|roles| roles.split(',').any(|one| one.as_bytes() == role.as_bytes())),
+        role,
         at: u32::try_from(number("at")).unwrap_or(0),
         mode: match word("mode") {
             Some("power") => Mode::Power,
@@ -107,26 +142,14 @@ pub(crate) extern "C" fn begin(count: c_int, arguments: *const *const c_char) {
         },
         seed: number("seed"),
         lies: word("lie").is_some(),
-        // SAFETY: the path ends with a zero byte; the mode is the third argument.
-        trace: unsafe {
-            raw!(
-                libc::SYS_openat,
-                libc::AT_FDCWD,
-                path.as_ptr(),
-                libc::O_CREAT | libc::O_WRONLY | libc::O_APPEND | libc::O_CLOEXEC,
-                0o600,
-            )
-        }
-        .try_into()
-        .unwrap_or(-1),
+        trace: real::open_at(libc::AT_FDCWD, &text(trace.to_owned()), flags, 0o600),
         hit: text(format!("{trace}.hit")),
         preload: text(format!("LD_PRELOAD={preload}")),
         words: text(format!("LK_SHIM={words}")),
     };
     // It is called once, before there is anybody else.
     let _ = PLAN.set(plan);
-    // SAFETY: the handler only stores a flag.
-    unsafe { libc::pthread_atfork(None, None, Some(in_child)) };
+    real::in_each_child(in_child);
 }
 
 extern "C" fn in_child() {
@@ -151,50 +174,64 @@ impl Plan {
 
     /// Counts an operation, and says how it goes. It may be the last one of this process.
     pub(crate) fn comes(&self, name: &str, kind: Kind, target: &dyn Fn(&mut Line)) -> Verdict {
-        // What is seen outside can only be cut off.
-        if kind == Kind::Tells && self.mode != Mode::Kill {
-            return Verdict::Goes;
+        if IS_DARK.load(Ordering::SeqCst) {
+            real::wait_for_the_end();
         }
-        let no = COUNT.fetch_add(1, Ordering::Relaxed) + 1;
-        let mut line = Line::of(no, name, kind);
+        let mut line = Line::new();
+        line.add(self.role.as_bytes());
+        line.add(b"\t");
+        line.number(COUNT.fetch_add(1, Ordering::Relaxed) + 1);
+        line.add(b"\t");
+        line.add(kind.word());
+        line.add(b"\t");
+        line.add(name.as_bytes());
+        line.add(b"\t");
         target(&mut line);
         line.add(b"\n");
         self.note(&line);
-        if FULL.load(Ordering::Relaxed) > 0 && matches!(kind, Kind::Grows | Kind::Writes) {
-            FULL.fetch_sub(1, Ordering::Relaxed);
+        if kind.needs_space() && is_still_full() {
             return Verdict::Fails(libc::ENOSPC);
         }
-        if no == self.at && self.happens() {
-            match self.mode {
-                Mode::Kill => die(),
-                Mode::Power => {
-                    let _files = unsynced::lose(self.seed);
-                    die();
-                }
-                Mode::Eio => return Verdict::Fails(libc::EIO),
-                Mode::Enospc if matches!(kind, Kind::Grows | Kind::Writes) => {
-                    FULL.store(FULL_FOR, Ordering::Relaxed);
-                    return Verdict::Fails(libc::ENOSPC);
-                }
-                Mode::Short if kind == Kind::Writes => return Verdict::Short,
-                Mode::Enospc | Mode::Short => {}
-            }
+        let is_it = self.mode.can_hit(kind) && POSSIBLE.fetch_add(1, Ordering::Relaxed) + 1 == self.at;
+        if is_it && self.happens() {
+            return self.strike();
         }
         if self.lies && kind == Kind::Syncs { Verdict::Lies } else { Verdict::Goes }
+    }
+
+    /// Has it happen.
+    fn strike(&self) -> Verdict {
+        match self.mode {
+            Mode::Kill => die(),
+            Mode::Power => {
+                IS_DARK.store(true, Ordering::SeqCst);
+                let _files = unsynced::lose(self.seed);
+                die()
+            }
+            Mode::Eio => Verdict::Fails(libc::EIO),
+            Mode::Enospc => {
+                FULL.store(FULL_FOR - 1, Ordering::Relaxed);
+                Verdict::Fails(libc::ENOSPC)
+            }
+            Mode::Short => Verdict::Short,
+        }
     }
 
     /// Whether it is this process that it happens to.
     fn happens(&self) -> bool {
         let flags = libc::O_CREAT | libc::O_EXCL | libc::O_WRONLY | libc::O_CLOEXEC;
-        // SAFETY: the path ends with a zero byte; the mode is the third argument.
-        let made = unsafe { raw!(libc::SYS_openat, libc::AT_FDCWD, self.hit.as_ptr(), flags, 0o600) };
-        made >= 0
+        real::open_at(libc::AT_FDCWD, &self.hit, flags, 0o600) >= 0
     }
 
     fn note(&self, line: &Line) {
-        // SAFETY: the bytes are there for the length of the call.
-        unsafe { raw!(libc::SYS_write, self.trace, line.bytes.as_ptr(), line.length) };
+        // Nobody is left to tell if it fails, and the tests miss what is not there.
+        real::write(self.trace, &line.bytes[..line.length]);
     }
+}
+
+/// Whether the disk is full, and it is one operation less from here.
+fn is_still_full() -> bool {
+    FULL.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok()
 }
 
 /// A line of the trace. Nothing is allocated: a handler of signals may write too.
@@ -204,13 +241,8 @@ pub(crate) struct Line {
 }
 
 impl Line {
-    fn of(no: u32, name: &str, kind: Kind) -> Self {
-        let mut line = Self { bytes: [0; 640], length: 0 };
-        line.number(no);
-        line.add(if kind == Kind::Tells { b"\toutside\t" } else { b"\tfile\t" });
-        line.add(name.as_bytes());
-        line.add(b"\t");
-        line
+    fn new() -> Self {
+        Self { bytes: [0; 640], length: 0 }
     }
 
     /// Adds bytes, as far as there is space for them and the end of the line.
@@ -239,38 +271,24 @@ impl Line {
         if fd < 0 {
             return;
         }
-        let mut link = Self { bytes: [0; 640], length: 0 };
+        let mut link = Self::new();
         link.add(b"/proc/self/fd/");
         link.number(fd.unsigned_abs());
         let mut path = [0_u8; 512];
-        // SAFETY: the link ends with a zero byte, and the buffer has the length that is said.
-        let length =
-            unsafe { libc::readlink(link.bytes.as_ptr().cast(), path.as_mut_ptr().cast(), path.len()) };
-        self.add(&path[..usize::try_from(length).unwrap_or(0)]);
+        // It is shorter than its space, which is full of zeros.
+        if let Ok(link) = CStr::from_bytes_until_nul(&link.bytes) {
+            let length = real::read_link(link, &mut path);
+            self.add(&path[..length]);
+        }
     }
 
-    /// Adds a path of the C library, which may begin at a directory.
-    ///
-    /// # Safety
-    /// It is null or ends with a zero byte.
-    pub(crate) unsafe fn path(&mut self, dir: c_int, path: *const c_char) {
-        if path.is_null() {
-            return;
-        }
-        // SAFETY: as the caller says.
-        let path = unsafe { CStr::from_ptr(path) }.to_bytes();
+    /// Adds a path, which may begin at a directory.
+    pub(crate) fn path(&mut self, dir: c_int, path: Option<&CStr>) {
+        let Some(path) = path.map(CStr::to_bytes) else { return };
         if !path.starts_with(b"/") && dir >= 0 {
             self.path_of(dir);
             self.add(b"/");
         }
         self.add(path);
-    }
-}
-
-/// Ends this process as a signal does that nobody can catch.
-fn die() -> ! {
-    loop {
-        // SAFETY: it sends a signal to this process.
-        unsafe { raw!(libc::SYS_kill, libc::getpid(), libc::SIGKILL) };
     }
 }

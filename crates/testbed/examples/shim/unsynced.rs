@@ -9,7 +9,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use libc::{c_int, off_t};
 
-use crate::real::raw;
+use crate::real;
 
 static FILES: Mutex<BTreeMap<(u64, u64), File>> = Mutex::new(BTreeMap::new());
 
@@ -56,12 +56,15 @@ impl Files {
         let size = stat.st_size.cast_unsigned();
         let at = match at {
             Some(at) => at.cast_unsigned(),
-            // SAFETY: both only ask.
-            None if unsafe { libc::fcntl(fd, libc::F_GETFL) } & libc::O_APPEND != 0 => size,
-            None => unsafe { libc::lseek(fd, 0, libc::SEEK_CUR) }.cast_unsigned(),
+            None => real::position(fd).unwrap_or(size),
         };
         let ours = self.ours(fd, &stat)?;
-        Some(Before { file: (stat.st_dev, stat.st_ino), at, old: read(ours, at, length), old_length: size })
+        Some(Before {
+            file: (stat.st_dev, stat.st_ino),
+            at,
+            old: real::read_at(ours, at, length),
+            old_length: size,
+        })
     }
 
     /// Looks at what a change of the length will cut off.
@@ -73,7 +76,7 @@ impl Files {
         Some(Before {
             file: (stat.st_dev, stat.st_ino),
             at: length,
-            old: read(ours, length, cut),
+            old: real::read_at(ours, length, cut),
             old_length: size,
         })
     }
@@ -101,7 +104,7 @@ impl Files {
 
     /// Notes that all of a file is synced.
     pub(crate) fn synced(&mut self, fd: c_int) {
-        if let Some(stat) = stat(fd)
+        if let Some(stat) = real::stat(fd)
             && let Some(file) = self.0.get_mut(&(stat.st_dev, stat.st_ino))
         {
             file.changes.clear();
@@ -115,11 +118,10 @@ impl Files {
             return Some(file.fd);
         }
         let path = CString::new(format!("/proc/self/fd/{fd}")).ok()?;
-        // SAFETY: the path ends with a zero byte.
-        let opened = unsafe {
-            raw!(libc::SYS_openat, libc::AT_FDCWD, path.as_ptr(), libc::O_RDWR | libc::O_CLOEXEC, 0)
-        };
-        let fd = c_int::try_from(opened).ok().filter(|fd| *fd >= 0)?;
+        let fd = real::open_at(libc::AT_FDCWD, &path, libc::O_RDWR | libc::O_CLOEXEC, 0);
+        if fd < 0 {
+            return None;
+        }
         self.0.insert(id, File { fd, changes: Vec::new() });
         Some(fd)
     }
@@ -165,35 +167,22 @@ fn next(random: &mut u64) -> u64 {
 
 impl Change {
     fn undo(&self, fd: c_int) {
-        set_length(fd, self.old_length);
-        write(fd, self.at, &self.old);
+        real::set_length(fd, self.old_length);
+        real::write_at(fd, &self.old, self.at);
     }
 
     fn redo(&self, fd: c_int, is_torn: bool) {
         match &self.what {
-            What::Bytes(bytes) if is_torn => write(fd, self.at, &bytes[..bytes.len() / 2]),
-            What::Bytes(bytes) => write(fd, self.at, bytes),
-            What::Length => set_length(fd, self.at),
+            What::Bytes(bytes) if is_torn => drop(real::write_at(fd, &bytes[..bytes.len() / 2], self.at)),
+            What::Bytes(bytes) => drop(real::write_at(fd, bytes, self.at)),
+            What::Length => real::set_length(fd, self.at),
         }
     }
 }
 
-fn stat(fd: c_int) -> Option<libc::stat> {
-    let mut stat = std::mem::MaybeUninit::<libc::stat>::zeroed();
-    // SAFETY: the call fills it in, and zeros are a value of it too.
-    (unsafe { libc::fstat(fd, stat.as_mut_ptr()) } == 0).then(|| unsafe { stat.assume_init() })
-}
-
-/// What is known of a file that is on a disk: those of `/proc` and `/sys` have no bytes of their own.
+/// What is known of a file that is on a disk.
 fn file(fd: c_int) -> Option<libc::stat> {
-    let stat = stat(fd).filter(|stat| stat.st_mode & libc::S_IFMT == libc::S_IFREG)?;
-    let mut system = std::mem::MaybeUninit::<libc::statfs>::zeroed();
-    // SAFETY: the call fills it in, and zeros are a value of it too.
-    let known = unsafe { libc::fstatfs(fd, system.as_mut_ptr()) } == 0;
-    // SAFETY: as above.
-    let kind = unsafe { system.assume_init() }.f_type;
-    let is_made_up = [libc::PROC_SUPER_MAGIC, libc::SYSFS_MAGIC, libc::CGROUP2_SUPER_MAGIC].contains(&kind);
-    (known && !is_made_up).then_some(stat)
+    real::stat(fd).filter(|stat| stat.st_mode & libc::S_IFMT == libc::S_IFREG && !real::is_made_up(fd))
 }
 
 /// What kind of thing a descriptor is.
@@ -204,27 +193,9 @@ pub(crate) enum Thing {
 }
 
 pub(crate) fn thing(fd: c_int) -> Thing {
-    match stat(fd).map(|stat| stat.st_mode & libc::S_IFMT) {
+    match real::stat(fd).map(|stat| stat.st_mode & libc::S_IFMT) {
         Some(libc::S_IFREG) => Thing::File,
         Some(libc::S_IFSOCK | libc::S_IFIFO) => Thing::Channel,
         Some(_) | None => Thing::Other,
     }
-}
-
-fn read(fd: c_int, at: u64, length: usize) -> Vec<u8> {
-    let mut bytes = vec![0; length];
-    // SAFETY: the buffer has the length that is said.
-    let got = unsafe { libc::pread64(fd, bytes.as_mut_ptr().cast(), length, at.cast_signed()) };
-    bytes.truncate(usize::try_from(got).unwrap_or(0));
-    bytes
-}
-
-fn write(fd: c_int, at: u64, bytes: &[u8]) {
-    // SAFETY: the bytes are there for the length of the call.
-    unsafe { raw!(libc::SYS_pwrite64, fd, bytes.as_ptr(), bytes.len(), at) };
-}
-
-fn set_length(fd: c_int, length: u64) {
-    // SAFETY: it takes two numbers.
-    unsafe { raw!(libc::SYS_ftruncate, fd, length) };
 }

@@ -8,8 +8,8 @@ use rustix::process::Signal;
 use serde_json::json;
 
 use crate::support::{
-    Failure, Fallible, Frame, Home, SHORT, Session, Spec, ensure, is_running, kill, number_of, wait_until,
-    with_daemon, with_home,
+    Failure, Fallible, Frame, Home, SHORT, Session, Spec, ensure, is_running, kill, number_of, state_of,
+    wait_until, with_daemon, with_home,
 };
 
 #[test]
@@ -78,9 +78,14 @@ fn fault06_what_an_agent_wrote_before_it_was_killed_is_taken_in() -> Fallible {
 
 #[test]
 fn fault07_an_agent_that_stands_still_is_ended_by_its_deadline_step_by_step() -> Fallible {
-    with_daemon("[deadlines]\nsilence_ms = 300\nrung_ms = 100\n", |home| {
+    with_daemon("[deadlines]\nsilence_ms = 3600000\nrung_ms = 100\n", |home| {
+        home.have_clock()?;
         let session = home.session(&Spec::kept().prompt("SAY now ;; STOPSELF"))?;
         let mut watch = session.watch()?;
+        watch.event("item.added")?;
+        let pid = session.pid()?;
+        wait_until("an agent that stands still", || state_of(pid) == Some('T'))?;
+        home.let_pass(3_600_000)?;
         let ended = watch.event("turn.ended")?;
         assert_eq!(ended["outcome"]["failed"]["kind"], "deadline", "{ended}");
         let exited = if watch.count("attempt.exited") > 0 {

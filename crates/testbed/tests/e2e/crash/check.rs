@@ -9,8 +9,12 @@ use lockkeeper_core::session::{Envelope, Event, State, laws};
 use lockkeeper_store::{EventQuery, SessionRow, SqliteStore, Store as _};
 use serde_json::Value;
 
+use super::client::OUTCOMES;
 use super::life::Told;
 use crate::support::{Failure, Fallible, Home, ensure, number_of};
+
+/// What is said of something that was acknowledged and is not there.
+pub(super) const LOST: &str = "what was acknowledged is lost";
 
 /// Looks at everything. Where only the daemon was killed, all has to be as if it had not been.
 pub(super) fn all(home: &Home, told: &Told, is_strict: bool) -> Fallible {
@@ -79,7 +83,7 @@ fn outcomes(told: &Told, log: &[Envelope], is_strict: bool) -> Fallible {
     let mut outcomes = Vec::new();
     for (no, text) in &told.prompts {
         let kept = prompts.get(no);
-        ensure!(kept == Some(&text.as_str()), "prompt {no} was acknowledged and is {kept:?}");
+        ensure!(kept == Some(&text.as_str()), "{LOST}: prompt {no} is {kept:?}");
         let turns = turns.get(no).cloned().unwrap_or_default();
         ensure!(turns.len() == 1, "prompt {no} has the turns {turns:?}");
         let ends = ends.get(&turns[0]).cloned().unwrap_or_default();
@@ -87,8 +91,7 @@ fn outcomes(told: &Told, log: &[Envelope], is_strict: bool) -> Fallible {
         outcomes.extend(ends);
     }
     ensure!(prompts.len() == told.prompts.len(), "prompts were accepted that nobody sent: {prompts:?}");
-    let undisturbed = ["completed", "interrupted", "completed"];
-    ensure!(!is_strict || outcomes == undisturbed, "the turns ended {outcomes:?}");
+    ensure!(!is_strict || outcomes == OUTCOMES, "the turns ended {outcomes:?}");
     Ok(())
 }
 
@@ -103,11 +106,11 @@ fn decisions(told: &Told, log: &[Envelope]) -> Fallible {
     ensure!(decided.values().all(|count| *count == 1), "gates were decided so many times: {decided:?}");
     for gate in &told.decided {
         let no = number_of(&Value::from(gate.as_str()))?;
-        ensure!(decided.contains_key(&no), "the decision at {gate} was acknowledged and is lost");
+        ensure!(decided.contains_key(&no), "{LOST}: the decision at {gate}");
     }
     if let Some(asked_for) = told.interrupted {
         let is_asked = |envelope: &Envelope| matches!(&envelope.event, Event::InterruptAsked { turn, .. } if u64::from(turn.0) == asked_for);
-        ensure!(log.iter().any(is_asked), "the interrupt of turn {asked_for} was acknowledged and is lost");
+        ensure!(log.iter().any(is_asked), "{LOST}: the interrupt of turn {asked_for}");
     }
     Ok(())
 }
@@ -116,14 +119,11 @@ fn decisions(told: &Told, log: &[Envelope]) -> Fallible {
 fn streamed(told: &Told, log: &[Envelope]) -> Fallible {
     let all = log.iter().zip(1..).map(|(envelope, seq)| (seq, envelope.event.kind().to_owned()));
     let all: Vec<(u64, String)> = all.collect();
-    let differs = told.events.iter().zip(&all).find(|(told, kept)| told != kept);
-    let counts = (told.events.len(), all.len());
-    ensure!(
-        counts.0 == counts.1 && differs.is_none(),
-        "{} of {} events were told; the first that differs: {differs:?}",
-        counts.0,
-        counts.1
-    );
+    let is_there = |(no, event): (usize, &(u64, String))| all.get(no) == Some(event);
+    let lost = (0..).zip(&told.events).find(|told| !is_there(*told));
+    ensure!(lost.is_none(), "{LOST}: of the events that were told, {lost:?}");
+    let (told, all) = (told.events.len(), all.len());
+    ensure!(told == all, "{told} of {all} events were told");
     Ok(())
 }
 

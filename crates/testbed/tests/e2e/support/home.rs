@@ -164,10 +164,15 @@ impl Home {
     }
 
     fn set_clock(&self, ahead_ms: u64, jumped_ms: i64, seen: &str) -> Fallible {
+        self.write_clock(ahead_ms, jumped_ms)?;
+        wait_until("a clock that is moved", || self.has_ended() || self.log().contains(seen))
+    }
+
+    /// Has the clock of each daemon that looks at it from now on be so far ahead.
+    pub(crate) fn write_clock(&self, ahead_ms: u64, jumped_ms: i64) -> Fallible {
         let next = self.path("clock.next");
         fs::write(&next, format!("{ahead_ms} {jumped_ms}"))?;
-        fs::rename(next, self.clock())?;
-        wait_until("a clock that is moved", || self.has_ended() || self.log().contains(seen))
+        Ok(fs::rename(next, self.clock())?)
     }
 
     /// Starts the daemon and waits until it listens.
@@ -312,11 +317,15 @@ impl Home {
         }
     }
 
+    /// What runs that was started from here.
+    pub(crate) fn left(&self) -> Vec<u32> {
+        process::left_in(self.root.path()).into_iter().filter(|pid| process::is_running(*pid)).collect()
+    }
+
     /// Kills all that was started from here but the daemon: holders, their agents and what those left.
     pub(crate) fn kill_all_left(&self) {
         loop {
-            let left = process::left_in(self.root.path());
-            let left: Vec<u32> = left.into_iter().filter(|pid| process::is_running(*pid)).collect();
+            let left = self.left();
             if left.is_empty() {
                 return;
             }
