@@ -21,7 +21,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::agent::Action;
 use crate::claim::{Claim, ClaimState};
 use crate::gate::{Decision, GateState};
-use crate::id::{GateNo, PromptNo, TurnNo};
+use crate::id::{AttemptNo, GateNo, PromptNo, TurnNo};
 use crate::limits;
 use crate::prompt::{OnPreempt, Prompt};
 use crate::session::{
@@ -52,6 +52,8 @@ pub struct Laws {
     turns: BTreeSet<TurnNo>,
     ended_turns: BTreeSet<TurnNo>,
     gates: BTreeMap<GateNo, &'static str>,
+    /// The number behind what was intended last, by attempt, for what is written and for signals.
+    numbers: BTreeMap<(AttemptNo, &'static str), u64>,
     /// The changes of status that were told.
     pub transitions: BTreeSet<(&'static str, &'static str)>,
 }
@@ -199,6 +201,19 @@ impl Laws {
             }
             _ => {}
         }
+        self.numbered(event);
+    }
+
+    /// A holder takes what is new by its number, and what it has taken before not again.
+    fn numbered(&mut self, event: &Event) {
+        let (attempt, lane, number) = match event {
+            Event::OutboxIntended { attempt, number, .. } => (*attempt, "outbox", *number),
+            Event::SignalIntended { attempt, number, .. } => (*attempt, "signals", *number),
+            _ => return,
+        };
+        let next = self.numbers.entry((attempt, lane)).or_insert(1);
+        assert_eq!(number, *next, "what is intended has the next number of its lane");
+        *next += 1;
     }
 
     /// What has begun and not come to its end is what the state has, in whatever state that is.

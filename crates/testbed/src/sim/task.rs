@@ -58,6 +58,8 @@ pub(super) struct Decided {
     answers: Vec<Answer>,
     admits: bool,
     adopted: bool,
+    /// What came of duties beside the process.
+    beside: Vec<Observation>,
 }
 
 #[derive(Debug)]
@@ -190,6 +192,7 @@ impl Sim {
             answers: Vec::new(),
             admits,
             adopted: task.adopting && !more && task.linked && task.retry_at.is_none(),
+            beside: Vec::new(),
         };
         let mut env = self.env(admits);
         let last_at = task.last_at.clone();
@@ -210,7 +213,12 @@ impl Sim {
             env.now = not_before(self.now(), &decided, last_at.as_ref());
             match message {
                 Message::Command { op, asked } => self.command(&mut decided, task, op, asked, &env),
-                Message::Observed(observation) => decided.step(Input::Observation(observation), &env),
+                Message::Observed(observation) => {
+                    if matches!(observation, Observation::Told { .. } | Observation::RuleWritten { .. }) {
+                        decided.beside.push(observation.clone());
+                    }
+                    decided.step(Input::Observation(observation), &env);
+                }
                 Message::Look => {}
             }
         }
@@ -312,7 +320,8 @@ impl Sim {
             }
         }
         self.settle(&task.state, decided.admits);
-        task.in_flight.retain(|duty| !is_beside_process(duty));
+        // What was done beside the process was done.
+        task.mailbox.splice(0..0, decided.beside.iter().cloned().map(Message::Observed));
         rewind(&mut task);
         task.retry_at = Some(self.awake + RETRY_MS);
         self.put_task(task);

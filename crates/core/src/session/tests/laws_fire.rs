@@ -6,7 +6,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use super::world::*;
 use crate::agent::Action;
 use crate::gate::Decision;
-use crate::id::{GateNo, NoticeNo};
+use crate::id::{AttemptNo, GateNo, NoticeNo};
+use crate::manner::Scope;
 use crate::notice::{Notice, NoticeKind};
 use crate::session::laws::{honest, waits_are_named};
 use crate::session::*;
@@ -99,6 +100,12 @@ fn what_happens_twice_is_found() {
     assert_found("a turn ends once", || again(&ended, "turn.ended"));
     assert_found("an open gate is decided", || again(&decided, "gate.decided"));
     assert_found("an open gate is answered", || again(&decided, "outbox.intended"));
+    let signal =
+        Event::SignalIntended { attempt: AttemptNo(1), number: 1, scope: Scope::Group, signal: Signal::Term };
+    assert_found("has the next number of its lane", || {
+        let mut laws = w.laws.clone();
+        (0..2).for_each(|_| laws.note(&signal));
+    });
 }
 
 #[test]
