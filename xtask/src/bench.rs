@@ -3,8 +3,9 @@
 //! The benchmarks are those of `crates/testbed/benches/speed`; this only builds what they start, and starts them.
 
 use std::path::{self, PathBuf};
+use std::process::Command;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use clap::Args;
 
 use crate::command::{cargo, step};
@@ -20,7 +21,13 @@ pub(crate) struct Options {
     /// Write what was measured to this file too, as JSON
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Add what was measured to the history of figures, docs/speed-history.jsonl
+    #[arg(long, conflicts_with = "quick")]
+    keep: bool,
 }
+
+/// What was measured of which commit, a line for each run.
+const HISTORY: &str = "docs/speed-history.jsonl";
 
 /// Builds the daemon and the scripted agent in the release profile and runs the benchmarks, which print their tables.
 pub(crate) fn run(options: &Options) -> Result<()> {
@@ -33,6 +40,12 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     if let Some(file) = &options.json {
         // Cargo runs benchmarks in the directory of their package.
         bench.arg("--json").arg(path::absolute(file)?);
+    }
+    if options.keep {
+        let described = Command::new("git").args(["describe", "--always", "--dirty"]).output();
+        let described = described.context("git cannot be run")?;
+        let commit = String::from_utf8_lossy(&described.stdout).trim().to_owned();
+        bench.arg("--history").arg(path::absolute(HISTORY)?).args(["--commit", &commit]);
     }
     step("measure", &mut bench)
 }

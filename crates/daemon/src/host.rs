@@ -157,6 +157,11 @@ impl Host {
         self.sessions.all().into_iter().map(|handle| handle.id).collect()
     }
 
+    /// Whether a session's task runs, so that it is there without a look into the store.
+    pub(crate) fn is_awake(&self, id: &SessionId) -> bool {
+        self.sessions.get(id).is_some()
+    }
+
     /// Hands one step to the store at once; what it returns waits for the commit.
     pub(crate) fn append(
         &self,

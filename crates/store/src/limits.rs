@@ -53,6 +53,10 @@ pub const RECLAIM_BYTES: u64 = 512 * 1024;
 /// Bytes of the write-ahead log that are worth copying into the database.
 pub const CHECKPOINT_BYTES: u64 = 4 * 1024 * 1024;
 
+/// Times that it is tried to come to the end of the log while others write to it. Each pass has what came within the one before, so
+/// that the third is about a commit or two.
+pub const COPY_PASSES: usize = 4;
+
 /// Bytes of the write-ahead log at which the writer itself copies what little is left, so that the log is begun anew: a
 /// sync of a file that is written over is cheaper than one of a file that grows.
 pub const WAL_BYTES: u64 = 16 * 1024 * 1024;

@@ -29,6 +29,10 @@ pub(super) async fn session(host: &Arc<Host>, text: &str) -> Result<SessionId, F
 }
 
 pub(super) async fn find(host: &Arc<Host>, reference: &Reference) -> Result<SessionId, Failure> {
+    // A whole id comes before all names.
+    if let Some(id) = reference.id().filter(|id| host.is_awake(id)) {
+        return Ok(id);
+    }
     let text = reference.as_str().to_owned();
     match read(host, move |store| store.find(&text)).await? {
         Found::One(id) => Ok(id),

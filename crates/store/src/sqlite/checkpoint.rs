@@ -12,7 +12,6 @@ use super::Condition;
 use super::fault::Fault;
 use super::open::connect;
 use crate::error::StoreError;
-#[cfg(doc)]
 use crate::limits;
 
 /// The thread that copies, when it is told to.
@@ -65,8 +64,12 @@ impl Checkpointer {
 
 fn run(conn: &Connection, wishes: &Receiver<()>, condition: &Condition) {
     while wishes.recv().is_ok() {
-        if condition.poisoned().is_none() {
-            copy(conn, condition);
+        // What came meanwhile is little, and goes quickly: once a pass comes to the end, the database is synced here and not by the
+        // writer, and the log begins anew.
+        for _ in 0..limits::COPY_PASSES {
+            if condition.poisoned().is_some() || copy(conn, condition) {
+                break;
+            }
         }
     }
 }
@@ -74,12 +77,17 @@ fn run(conn: &Connection, wishes: &Receiver<()>, condition: &Condition) {
 /// Bytes of a page: SQLite's default, which we never change.
 pub(super) const PAGE_BYTES: u64 = 4096;
 
-/// Copies what no reader needs in the log any more. A failure loses nothing: the log has it all.
-pub(super) fn copy(conn: &Connection, condition: &Condition) {
-    let result = conn.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| row.get::<_, i64>(1));
-    if let Some(pages) = noted(result, condition) {
-        condition.wal_bytes.store(u64::try_from(pages).unwrap_or(0) * PAGE_BYTES, Ordering::Relaxed);
-    }
+/// Copies what no reader needs in the log any more; whether there is no more to be copied, or it failed. A failure loses nothing: the
+/// log has it all.
+pub(super) fn copy(conn: &Connection, condition: &Condition) -> bool {
+    let both = |row: &rusqlite::Row<'_>| Ok((row.get::<_, i64>(1)?, row.get::<_, i64>(2)?));
+    let Some((pages, copied)) = noted(conn.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], both), condition)
+    else {
+        return true;
+    };
+    // Also where all of it is copied: a commit that has begun meanwhile keeps it from being begun anew.
+    condition.wal_bytes.store(u64::try_from(pages).unwrap_or(0) * PAGE_BYTES, Ordering::Relaxed);
+    copied >= pages
 }
 
 /// Copies the whole log and cuts it; whether that went through. Waits for readers, for [`limits::BUSY_MS`] at most.
@@ -88,7 +96,7 @@ pub(super) fn cut(conn: &Connection, condition: &Condition) -> bool {
     noted(result, condition) == Some(0)
 }
 
-fn noted(result: rusqlite::Result<i64>, condition: &Condition) -> Option<i64> {
+fn noted<T>(result: rusqlite::Result<T>, condition: &Condition) -> Option<T> {
     match result.map_err(Fault::from) {
         Ok(value) => return Some(value),
         Err(Fault::Sync(why)) => condition.poison(StoreError::Poisoned { why }),

@@ -15,7 +15,7 @@ mod support;
 
 use std::fs;
 use std::io::{self, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -36,6 +36,12 @@ struct Arguments {
     /// Write what was measured to this file too, as JSON
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Add what was measured to this file too, as a line of JSON
+    #[arg(long, value_name = "FILE", hide = true)]
+    history: Option<PathBuf>,
+    /// What was measured, for the history
+    #[arg(long, hide = true)]
+    commit: Option<String>,
     /// What cargo tells its benchmarks
     #[arg(long, hide = true)]
     bench: bool,
@@ -60,11 +66,22 @@ fn run(arguments: &Arguments) -> Fallible {
         io::stdout().write_all(benchmark.table(&report).as_bytes())?;
         reports.push(json!({"benchmark": benchmark.name, "measured": report}));
     }
+    let cpus = std::thread::available_parallelism()?;
+    let told = json!({
+        "commit": arguments.commit,
+        "quick": arguments.quick,
+        "cpus": cpus,
+        "benchmarks": reports,
+    });
+    let within = |file: &Path, error: io::Error| Failure::from(error).within(&file.display().to_string());
     if let Some(file) = &arguments.json {
-        let cpus = std::thread::available_parallelism()?;
-        let told = json!({"quick": arguments.quick, "cpus": cpus, "benchmarks": reports});
         let text = serde_json::to_string_pretty(&told)? + "\n";
-        fs::write(file, text).map_err(|error| Failure::from(error).within(&file.display().to_string()))?;
+        fs::write(file, text).map_err(|error| within(file, error))?;
+    }
+    if let Some(file) = &arguments.history {
+        let opened = fs::OpenOptions::new().create(true).append(true).open(file);
+        let written = opened.and_then(|mut open| writeln!(open, "{told}"));
+        written.map_err(|error| within(file, error))?;
     }
     Ok(())
 }

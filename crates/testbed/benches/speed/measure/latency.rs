@@ -1,8 +1,8 @@
 //! The time from an agent's write to a subscriber, at a thousand lines a second from one busy session, from ten and from a hundred,
 //! beside the floor; and an interrupt beside the agent's own answer.
 
-use std::fs;
 use std::time::Duration;
+use std::{fs, thread};
 
 use super::Size;
 use super::cost::Cpu;
@@ -10,7 +10,7 @@ use super::floor::Floor;
 use super::many;
 use super::reader::{ENDED, Reader, TAKEN};
 use super::report::{Report, Samples};
-use crate::support::{Fallible, Home, Session, Spec, Stream, ensure, with_daemon};
+use crate::support::{Failure, Fallible, Home, Session, Spec, Stream, ensure, with_daemon};
 
 /// Beyond the floor, for one busy session.
 const MEDIAN: Duration = Duration::from_micros(300);
@@ -21,6 +21,9 @@ const P99_OF_MANY: f64 = 5000.0;
 const CPU_TIMES: f64 = 1.5;
 /// An interrupt beyond the agent's own answer.
 const INTERRUPT: Duration = Duration::from_millis(1);
+
+/// Of all busy sessions together.
+const A_LINE_EVERY: Duration = Duration::from_millis(1);
 
 const BUSY: [u32; 3] = [1, 10, 100];
 const QUICK_BUSY: [u32; 3] = [1, 2, 3];
@@ -111,18 +114,30 @@ impl<'a> Host<'a> {
     }
 
     /// Has all of them write, together a line every millisecond. They begin once all have been asked to, so that the lines are all
-    /// that goes on.
+    /// that goes on, and one after the other, so that the lines are spread.
     fn round(&mut self, lines: u32) -> Fallible {
         let each = (lines / self.busy).max(1);
-        let go = self.home.path("go");
+        let go = |session: &Session<'_>| self.home.path(&format!("go-{}", session.id));
         for session in &self.sessions {
-            session.prompt(&format!("WAITFILE {} ;; STAMPS {each} {} 600", go.display(), self.busy))?;
+            let wait = go(session).display().to_string();
+            session.prompt(&format!("WAITFILE {wait} ;; STAMPS {each} {} 600", self.busy))?;
         }
         self.stream.until(TAKEN, self.sessions.len(), None)?;
         let (before, known) = (Cpu::of(&self.processes)?, self.latency.count());
-        fs::write(&go, "")?;
-        self.stream.until(ENDED, self.sessions.len(), Some(&mut self.latency))?;
-        fs::remove_file(&go)?;
+        thread::scope(|threads| {
+            let start = threads.spawn(|| -> Fallible {
+                for session in &self.sessions {
+                    fs::write(go(session), "")?;
+                    thread::sleep(A_LINE_EVERY);
+                }
+                Ok(())
+            });
+            self.stream.until(ENDED, self.sessions.len(), Some(&mut self.latency))?;
+            start.join().map_err(|_| Failure::new("panicked"))?
+        })?;
+        for session in &self.sessions {
+            fs::remove_file(go(session))?;
+        }
         let (told, all) = (self.latency.count() - known, (each * self.busy) as usize);
         ensure!(told == all, "{told} lines were told of {all}");
         self.cpu.push(Cpu::of(&self.processes)?.since(&before) / (each * self.busy));
