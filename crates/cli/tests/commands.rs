@@ -240,6 +240,21 @@ fn a_wrong_configuration_is_told_once_and_doctor_finds_it() -> Result {
 }
 
 #[test]
+fn a_doctor_ends_nothing_that_another_one_has_begun() -> Result {
+    let home = tempfile::tempdir()?;
+    // What a holder that a doctor has started runs, as the sweep of another one sees it.
+    let mut other = Command::new("sleep").arg("600").env("LOCKKEEPER_ATTEMPT", "lk-doctor").spawn()?;
+    let output = lk(home.path(), &["doctor"]);
+    let ended = other.try_wait()?;
+    other.kill()?;
+    other.wait()?;
+    let said = String::from_utf8(output?.stdout)?;
+    assert!(said.contains("+ holder"), "{said}");
+    assert!(ended.is_none(), "the other one's program was ended");
+    Ok(())
+}
+
+#[test]
 fn a_name_of_a_caller_in_the_environment_is_checked_and_an_empty_one_is_none() -> Result {
     let home = tempfile::tempdir()?;
     let ls = |name: &str| {

@@ -135,7 +135,9 @@ fn try_holder() -> Result<(), String> {
     fs::DirBuilder::new().mode(0o700).create(&dir).map_err(tell)?;
     let tried = (|| {
         let exe = std::env::current_exe().map_err(tell)?;
-        let mut spec = LaunchSpec::new("/bin/sh", &dir, "lk-doctor");
+        // In the end the holder kills whatever bears the marker: what another doctor has begun bears another one.
+        let marker = format!("lk-doctor-{}", std::process::id());
+        let mut spec = LaunchSpec::new("/bin/sh", &dir, &marker);
         spec.args = ["-c", "exit 0"].map(Into::into).into();
         lockkeeper_holder::start(&exe, &dir, &spec).map_err(tell)?;
         let mut looks = HOLDER_LOOKS;
