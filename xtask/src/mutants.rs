@@ -37,13 +37,13 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     if !version.is_ok_and(|output| output.status.success()) {
         bail!("cargo-mutants is not there; `cargo install --locked cargo-mutants` installs it");
     }
+    let out = "target/mutants";
+    std::fs::create_dir_all(out).with_context(|| format!("{out} cannot be made"))?;
     let Some(chosen) = chosen(options)? else {
         report::line("nothing of the core was changed");
         return Ok(());
     };
-    // What an earlier run found out holds for other tests and another core.
-    let out = "target/mutants";
-    std::fs::create_dir_all(out).with_context(|| format!("{out} cannot be made"))?;
+    // Each run begins anew: what an earlier one found out holds for other tests and another core.
     let mutants = || {
         let mut mutants = Command::new("cargo");
         mutants.args(["mutants", "--package", PACKAGE, "--no-shuffle", "--output", out]).args(&chosen);
@@ -76,7 +76,7 @@ fn chosen(options: &Options) -> Result<Option<Vec<String>>> {
         if diff.stdout.is_empty() {
             return Ok(None);
         }
-        let file = "target/mutants.diff";
+        let file = "target/mutants/changed.diff";
         std::fs::write(file, diff.stdout).with_context(|| format!("{file} cannot be written"))?;
         chosen.extend(["--in-diff".to_owned(), file.to_owned()]);
     }

@@ -109,7 +109,7 @@ impl Engine for SqliteEngine {
         }
         if self.condition.wal_bytes.swap(0, Ordering::Relaxed) >= limits::WAL_BYTES {
             // The copying cannot catch up while we write. Once it has, the next commit begins the log anew.
-            let _ = checkpoint::copy(&self.conn, &self.condition);
+            checkpoint::copy(&self.conn, &self.condition);
             self.condition.wal_bytes.store(0, Ordering::Relaxed);
         } else if self.condition.full.load(Ordering::Relaxed) {
             // Not beside us: growing, the database would eat up what the reserve gave free.

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::{VERSIONS, asked, asking, kept};
 use crate::ingest::Locker;
-use crate::support::{Failure, Fallible, Home, SHORT, ensure, wait_until, with_home};
+use crate::support::{Failure, Fallible, Home, SHORT, Session, ensure, wait_until, with_home};
 
 /// A program that writes down what it is told, a file for each notice, and the directory of these.
 fn told(home: &Home, more: &str) -> Fallible<(PathBuf, PathBuf)> {
@@ -95,15 +95,31 @@ fn somebody_is_told_of_a_gate_and_of_what_a_rule_wants_told_once() -> Fallible {
     })
 }
 
+/// A session at a gate, and a program that was begun to tell of it.
+struct HeldUp<'a> {
+    session: Session<'a>,
+    /// Is made when the program begins.
+    begun: PathBuf,
+    /// Lets it end.
+    go: PathBuf,
+    /// See [`told`].
+    told: PathBuf,
+}
+
+fn held_up(home: &Home) -> Fallible<HeldUp<'_>> {
+    let (begun, go) = (home.path("begun"), home.path("go"));
+    let wait = format!("touch {}\nwhile [ ! -e {} ]; do sleep 0.05; done", begun.display(), go.display());
+    let (program, told) = told(home, &wait)?;
+    start(home, &json!([program, ""]), "")?;
+    let (session, _) = asking(home, VERSIONS[1], &format!("{} ;; SAY end", asked("make x")))?;
+    wait_until("the program", || begun.exists())?;
+    Ok(HeldUp { session, begun, go, told })
+}
+
 #[test]
 fn a_notice_that_was_under_way_when_the_daemon_was_killed_is_told_by_the_next() -> Fallible {
     with_home(|home| {
-        let (begun, go) = (home.path("begun"), home.path("go"));
-        let wait = format!("touch {}\nwhile [ ! -e {} ]; do sleep 0.05; done", begun.display(), go.display());
-        let (program, told) = told(home, &wait)?;
-        start(home, &json!([program, ""]), "")?;
-        let (session, _) = asking(home, VERSIONS[1], &format!("{} ;; SAY end", asked("make x")))?;
-        wait_until("the program", || begun.exists())?;
+        let HeldUp { session, begun, go, told } = held_up(home)?;
         home.kill_daemon()?;
         fs::remove_file(&begun)?;
         home.start()?;
@@ -120,12 +136,7 @@ fn a_notice_that_was_under_way_when_the_daemon_was_killed_is_told_by_the_next() 
 fn a_notice_is_not_told_again_because_the_store_did_not_take_that_it_was() -> Fallible {
     with_home(|home| {
         home.expect_error("could not commit");
-        let (begun, go) = (home.path("begun"), home.path("go"));
-        let wait = format!("touch {}\nwhile [ ! -e {} ]; do sleep 0.05; done", begun.display(), go.display());
-        let (program, told) = told(home, &wait)?;
-        start(home, &json!([program, ""]), "")?;
-        let (session, _) = asking(home, VERSIONS[1], &format!("{} ;; SAY end", asked("make x")))?;
-        wait_until("the program", || begun.exists())?;
+        let HeldUp { session, go, told, .. } = held_up(home)?;
         let mut watch = session.watch()?;
         let Some(locker) = Locker::lock(home)? else { return Ok(()) };
         fs::write(&go, "")?;
