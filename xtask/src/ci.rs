@@ -4,7 +4,7 @@ use anyhow::Result;
 use std::process::Command;
 
 use crate::command::{cargo, step};
-use crate::{edges, scenarios, schema, test};
+use crate::{edges, mutants, scenarios, schema, test};
 
 /// Runs all of it; stops at the first step that fails.
 pub(crate) fn run() -> Result<()> {
@@ -22,5 +22,6 @@ pub(crate) fn run() -> Result<()> {
             .env("RUSTDOCFLAGS", "-D warnings"),
     )?;
     schema::run(&schema::Options::default())?;
+    mutants::in_ci()?;
     test::run(&test::Options::default())
 }

@@ -229,13 +229,11 @@ impl Admission {
 
     /// An agent's account has reached a limit that lasts until then. A later one counts.
     pub fn limit(&mut self, agent: &AgentName, until: AwakeMs) {
-        let longer = match self.limited.get(agent) {
-            Some(Limit::Until(known)) => *known < until,
-            Some(Limit::Over | Limit::Probed(_)) | None => true,
+        let until = match self.limited.get(agent) {
+            Some(Limit::Until(known)) => until.max(*known),
+            Some(Limit::Over | Limit::Probed(_)) | None => until,
         };
-        if longer {
-            self.limited.insert(agent.clone(), Limit::Until(until));
-        }
+        self.limited.insert(agent.clone(), Limit::Until(until));
     }
 
     /// A turn has gone through although the agent's account was said to have reached a limit: there is none. Tells who got

@@ -56,6 +56,22 @@ fn whoever_gives_its_slot_back_and_wants_another_one_stands_behind_those_that_wa
 }
 
 #[test]
+fn a_slot_that_is_free_is_taken_at_once_unless_others_wait() {
+    let mut host = one_slot();
+    let normal = want(Class::Normal, 1);
+    assert!(host.take_if_free(&session(1), &normal));
+    assert!(host.take_if_free(&session(1), &normal), "it has one");
+    assert!(!host.take_if_free(&session(2), &normal));
+    assert_eq!((host.taken(), host.waiting()), (1, vec![]), "nothing changes for whoever gets none");
+    assert_eq!(host.pause(true), []);
+    assert_eq!(host.want(&session(2), &normal), []);
+    assert_eq!(host.leave(&session(1)), []);
+    assert_eq!(host.pause(false), [session(2)]);
+    assert_eq!(host.leave(&session(2)), []);
+    assert!(host.take_if_free(&session(3), &normal));
+}
+
+#[test]
 fn a_limit_of_one_agent_or_label_keeps_nobody_else_waiting() {
     let urgent: Label = ("team".to_owned(), "web".to_owned());
     let mut host = Admission::new(Slots {
@@ -199,8 +215,9 @@ fn what_runs_when_the_daemon_starts_has_its_slot_whatever_the_limits_say() {
 fn a_rate_limit_holds_all_turns_of_the_agent_and_one_finds_out_whether_it_is_over() {
     let mut host = Admission::default();
     let claude: AgentName = "claude".parse().unwrap();
-    host.limit(&claude, AwakeMs(1000));
-    host.limit(&claude, AwakeMs(500));
+    for until in [900, 1000, 500] {
+        host.limit(&claude, AwakeMs(until));
+    }
     for n in 1..=3 {
         assert_eq!(host.want(&session(n), &of("claude", n.into())), []);
     }

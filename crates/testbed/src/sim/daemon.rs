@@ -70,7 +70,8 @@ impl Sim {
         }
     }
 
-    /// The daemon is gone in an instant. What it had asked of the store and of holders may get through or not, and late.
+    /// The daemon is gone in an instant, or sleeps until another one has replaced it. What it had asked of the store and of
+    /// holders may get through or not, and late.
     pub(super) fn crash(&mut self) {
         let Some(daemon) = self.daemon.take() else { return };
         self.note(|| format!("daemon {} dies", daemon.epoch));
@@ -83,9 +84,20 @@ impl Sim {
                 self.lost_links.insert((key, daemon.epoch));
             }
         }
+        let late = self.choices.one_of(&[0, 0, 200, 20_000]);
+        self.delay_requests(daemon.epoch, late);
         self.lose_replies(|_| true);
         let after = self.choices.one_of(&[0, 10, 3_000, 100_000]);
         self.later(after, Happening::Boots);
+    }
+
+    /// What a daemon has sent to holders comes later than it did, in the same order.
+    fn delay_requests(&mut self, of: u64, by: u64) {
+        let its = |happening: &Happening| matches!(happening, Happening::Taken { epoch, .. } if *epoch == of);
+        let ahead = std::mem::take(&mut self.ahead).into_iter();
+        self.ahead = ahead
+            .map(|((at, order), happening)| ((at + if its(&happening) { by } else { 0 }, order), happening))
+            .collect();
     }
 
     /// What a task was committing when it died is lost, or stored at once, or on its way for one of these times.
@@ -283,7 +295,7 @@ impl Sim {
     /// Sends a request on its way. A socket keeps the order.
     pub(super) fn hand_over(&mut self, key: Key, request: Request) {
         let Some(epoch) = self.daemon.as_ref().map(|daemon| daemon.epoch) else { return };
-        let after = self.choices.one_of(&[0, 1, 40]);
+        let after = self.choices.one_of(&[0, 1, 40, 2_000]);
         let earliest = self.holders.get(&key).map_or(0, |holder| holder.last_arrival + 1);
         let at = (self.awake + after).max(earliest);
         if let Some(holder) = self.holders.get_mut(&key) {

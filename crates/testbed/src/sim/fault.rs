@@ -49,11 +49,13 @@ pub enum Fault {
     TellsNothing,
     /// The store takes what goes on behind another event than the last one.
     ForgetsNumbers,
+    /// The store takes what a daemon asks for that another one has replaced.
+    ForgetsEpochs,
 }
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 24] = [
         Self::EffectsFirst,
         Self::AnswersFirst,
         Self::HolderRepeats,
@@ -77,5 +79,6 @@ impl Fault {
         Self::TellsEarly,
         Self::TellsNothing,
         Self::ForgetsNumbers,
+        Self::ForgetsEpochs,
     ];
 }

@@ -31,7 +31,9 @@ fn laws_against(fault: Fault) -> &'static [&'static str] {
         Fault::ForgetsWhatWasRead => {
             &["while another one has its turn", "is told twice", "was written down once"]
         }
-        Fault::ReadsTooFar => &["was written down once, and is told 0 times", "goes back to"],
+        Fault::ReadsTooFar => {
+            &["was written down once, and is told 0 times", "goes back to", "it never comes to rest"]
+        }
         Fault::StopsReading => &["was written down once, and is told 0 times"],
         Fault::ForgetsTheTarget => &["was meant"],
         Fault::ForgetsLaunches => &["runs, and nobody knows"],
@@ -45,6 +47,7 @@ fn laws_against(fault: Fault) -> &'static [&'static str] {
         Fault::EndsTwice => &["a turn ends once"],
         Fault::TellsEarly | Fault::TellsNothing => &["the status told last"],
         Fault::ForgetsNumbers => &["cannot be folded"],
+        Fault::ForgetsEpochs => &["goes by another log"],
     }
 }
 

@@ -1,14 +1,16 @@
 //! Which records are made of what happens.
 
 use super::world::*;
-use crate::audit::{AuditRecord, audit};
-use crate::gate::{Ask, Decision};
-use crate::id::GateNo;
+use crate::agent::{AgentSays, ControlAnswer};
+use crate::audit::{AuditRecord, FIRST, audit, audit_created, link};
+use crate::gate::{Ask, Decision, GateKind};
+use crate::id::{GateNo, RuleNo};
 use crate::item::ToolOutcome;
 use crate::json::Json;
 use crate::limits;
-use crate::policy::{Effect, RuleSpec, ToolKind};
+use crate::policy::{Effect, Risk, RuleSpec, ToolKind};
 use crate::session::*;
+use crate::turn::Ending;
 
 /// What a step leads to, told in short.
 fn records(w: &mut World, act: impl FnOnce(&mut World)) -> Vec<AuditRecord> {
@@ -54,6 +56,60 @@ fn a_decision_and_what_became_of_it_are_recorded_with_who_what_when_why_hash_rul
         (vec!["gate.outcome g1 ".to_owned()], Some(ToolOutcome::Denied))
     );
     assert!(w.state.gated.is_empty());
+}
+
+/// Whole records, each on a line.
+fn whole(records: &[AuditRecord]) -> String {
+    let lines: Vec<String> = records.iter().map(|record| serde_json::to_string(record).unwrap()).collect();
+    lines.join("\n")
+}
+
+#[test]
+fn each_record_has_all_that_applies_to_it() {
+    let new = NewSession { mode: Some("plan".to_owned()), ..new_session(Lifetime::Kept, None) };
+    let moded = World::of(new, manner());
+    let mut all = vec![audit_created(&moded.state, &moded.log[0]).unwrap()];
+    let mut w = World::guarded();
+    assert_eq!(audit_created(&w.state, &w.log[0]), None, "nothing is said about a mode");
+    let answers = Json::parse(r#"{"answers":{}}"#).unwrap();
+    let question = Ask { kind: GateKind::Question, ..ask("r3") };
+    let rules = vec![RuleSpec {
+        name: Some("mine".to_owned()),
+        agent: Some("claude".to_owned()),
+        label: Some("team=web".to_owned()),
+        environment: Some("ci".to_owned()),
+        submitter: Some("cron".to_owned()),
+        workspace: Some("/work".to_owned()),
+        tool: Some("Bash".to_owned()),
+        kind: Some(ToolKind::Execute),
+        risk: Some(Risk::High),
+        ..about("make", Effect::Ask)
+    }];
+    let mut then = |act: &mut dyn FnMut(&mut World)| all.extend(records(&mut w, act));
+    then(&mut |w| w.requests("r1"));
+    then(&mut |w| w.decide(1, Decision::Edit { input: Json::parse("{}").unwrap() }).unwrap());
+    then(&mut World::writes);
+    then(&mut |w| w.requests("r2"));
+    then(&mut |w| {
+        w.asks(deciding(2, Decision::Allow, Always::User(vec![about("make", Effect::Allow)])));
+    });
+    then(&mut World::writes);
+    then(&mut |w| w.sees(Observation::RuleWritten { rule: RuleNo(1), error: Some("no space".to_owned()) }));
+    then(&mut |w| w.says(asking(question.clone())));
+    then(&mut |w| w.decide(3, Decision::Answer { answers: answers.clone() }).unwrap());
+    then(&mut World::writes);
+    then(&mut |w| w.asks(Command::AddRules { rules: rules.clone() }));
+    then(&mut |w| w.asks(Command::RemoveRule { id: "session:mine".to_owned() }));
+    then(&mut |w| w.asks(Command::Bypass { kinds: vec![ToolKind::Execute], ms: 60_000 }));
+    then(&mut |w| w.falls_due(Why::Bypass));
+    then(&mut |w| w.asks(Command::Set { model: None, mode: Some("bypassPermissions".to_owned()) }));
+    then(&mut |w| w.ends(Ending::Completed));
+    then(&mut |w| {
+        let (&control, _) = w.state.controls.iter().next_back().unwrap();
+        let (code, message) = (Some("error".to_owned()), "not with password=hunter2".to_owned());
+        w.says(AgentSays::ControlAnswered { control, answer: ControlAnswer::Refused { code, message } });
+    });
+    insta::assert_snapshot!(whole(&all));
 }
 
 #[test]
@@ -143,4 +199,12 @@ fn a_gate_whose_tool_nobody_saw_end_has_an_unknown_outcome() {
     let outcome =
         lost.iter().find(|record| record.what == "gate.outcome").map(|record| (record.gate, record.outcome));
     assert_eq!(outcome, Some((Some(GateNo(1)), Some(ToolOutcome::Unknown))));
+}
+
+#[test]
+fn a_record_is_linked_to_the_one_before_it_by_the_hash_of_both() {
+    // printf '%s\n{"at_ms":1}' 000… | sha256sum
+    let first = "824e7acab13189083d3b5c469d80c183f0dea3f41819f68565f510522d8845fb";
+    assert_eq!(link(FIRST, r#"{"at_ms":1}"#), first);
+    assert_ne!(link(first, r#"{"at_ms":1}"#), first);
 }

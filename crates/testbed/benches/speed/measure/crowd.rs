@@ -1,11 +1,13 @@
-//! A host with many idle sessions: the memory that they take, and what a restart of the daemon takes with a million events; the
-//! start of a daemon without any, and of `lk run`.
+//! A host with many sessions: the memory that they take while they are idle and while they are busy, and what a restart of the daemon
+//! takes with a million events; the start of a daemon without any, and of `lk run`.
 
 use std::fs;
 use std::os::unix::net::UnixStream;
 use std::process::Stdio;
 use std::thread;
 use std::time::{Duration, Instant};
+
+use serde_json::json;
 
 use super::report::{Report, Samples, Unit};
 use super::{Size, many};
@@ -38,13 +40,16 @@ pub(crate) fn measure(size: Size) -> Fallible<Report> {
                 Ok(())
             })?;
             there = count;
-            let each = as_f64(memory_of_all(home)?.saturating_sub(base)) / as_f64(count as u64);
+            let each = |all: u64| as_f64(all.saturating_sub(base)) / as_f64(count as u64);
+            let idle = each(memory_of_all(home)?);
             report.figure(
                 &format!("memory of an idle session, of {count}"),
                 Unit::Kilobytes,
-                each,
+                idle,
                 Some(IDLE_KB),
             );
+            let busy = each(while_busy(home, count, || memory_of_all(home))?);
+            report.figure(&format!("memory of a busy session, of {count}"), Unit::Kilobytes, busy, None);
         }
         let (mut listens, mut knows) = (Samples::default(), Samples::default());
         for _ in 0..size.of(5, 1) {
@@ -69,6 +74,33 @@ pub(crate) fn measure(size: Size) -> Fallible<Report> {
         Ok(())
     })?;
     Ok(report)
+}
+
+/// Has all sessions write, together a line every millisecond, and does something while they do.
+fn while_busy<T>(home: &Home, count: usize, work: impl FnOnce() -> Fallible<T>) -> Fallible<T> {
+    let go = home.path("go");
+    let list = home.api().get("/v1/sessions")?;
+    let ids: Vec<&str> =
+        list["items"].as_array().into_iter().flatten().filter_map(|row| row["id"].as_str()).collect();
+    ensure!(ids.len() == count, "{} sessions of {count} are told", ids.len());
+    let mut ended = home.stream("/v1/events?kind=turn.ended")?;
+    let prompt = format!("WAITFILE {} ;; LINES 999999 {count} 200", go.display());
+    for id in &ids {
+        home.api()
+            .post(&format!("/v1/sessions/{id}/prompts"), &json!({"text": prompt, "class": "normal"}))?;
+    }
+    fs::write(&go, "")?;
+    // Long enough that each has written a few times.
+    thread::sleep(Duration::from_secs(5));
+    let became = work()?;
+    fs::remove_file(&go)?;
+    for id in &ids {
+        home.api().post(&format!("/v1/sessions/{id}/interrupt"), &json!({}))?;
+    }
+    for _ in &ids {
+        ended.event("turn.ended")?;
+    }
+    Ok(became)
 }
 
 /// A daemon that has nothing.
