@@ -3,12 +3,11 @@
 //! The benchmarks are those of `crates/testbed/benches/speed`; this only builds what they start, and starts them.
 
 use std::path::{self, PathBuf};
-use std::process::Command;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Result, bail};
 use clap::Args;
 
-use crate::command::{cargo, step};
+use crate::command::{cargo, git, step};
 
 /// What to measure.
 #[derive(Debug, Args)]
@@ -42,10 +41,11 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         bench.arg("--json").arg(path::absolute(file)?);
     }
     if options.keep {
-        let described = Command::new("git").args(["describe", "--always", "--dirty"]).output();
-        let described = described.context("git cannot be run")?;
-        let commit = String::from_utf8_lossy(&described.stdout).trim().to_owned();
-        bench.arg("--history").arg(path::absolute(HISTORY)?).args(["--commit", &commit]);
+        let commit = git(&["describe", "--always", "--dirty"])?;
+        if commit.contains("dirty") {
+            bail!("what is not committed has no name in {HISTORY}; commit it, or measure without --keep");
+        }
+        bench.arg("--history").arg(path::absolute(HISTORY)?).args(["--commit", commit.trim()]);
     }
     step("measure", &mut bench)
 }

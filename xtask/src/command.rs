@@ -22,3 +22,18 @@ pub(crate) fn step(name: &str, command: &mut Command) -> Result<()> {
     }
     Ok(())
 }
+
+/// What a command writes to its standard output; fails with what it says otherwise.
+pub(crate) fn said(name: &str, command: &mut Command) -> Result<String> {
+    let output =
+        command.stdin(Stdio::null()).output().with_context(|| format!("{name}: could not be started"))?;
+    if !output.status.success() {
+        bail!("{name}: {}", String::from_utf8_lossy(&output.stderr).trim());
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// What git says.
+pub(crate) fn git(arguments: &[&str]) -> Result<String> {
+    said(&format!("git {}", arguments.join(" ")), Command::new("git").args(arguments))
+}

@@ -5,6 +5,7 @@ use std::thread::available_parallelism;
 
 use anyhow::{Context as _, Result, bail};
 
+use crate::command::{git, said};
 use crate::report;
 
 /// What to change.
@@ -34,7 +35,7 @@ const IN_CI: usize = 60;
 /// these too.
 const LONG: &str = "o09_every_order";
 
-/// The codes of cargo-mutants: changes that broke no test; changes with which a test never ends, and none that broke no test.
+/// The codes of cargo-mutants: changes broke no test; with changes a test never ended, whatever else there was.
 const MISSED: i32 = 2;
 const TIMED_OUT: i32 = 3;
 
@@ -61,15 +62,19 @@ pub(crate) fn run(options: &Options) -> Result<()> {
 /// Tries what nobody has tried yet, or a part of it.
 pub(crate) fn in_ci() -> Result<()> {
     is_installed()?;
+    // A clone without its past tries a part of all.
     let is_known = git(&["cat-file", "-e", ALL_TRIED]).is_ok();
     let Some(mut chosen) = (if is_known { since(ALL_TRIED)? } else { Some(Vec::new()) }) else {
         report::line(&format!("no line of the core was changed since {ALL_TRIED}"));
         return Ok(());
     };
-    let listed =
-        Command::new("cargo").args(["mutants", "--list", "--package", PACKAGE]).args(&chosen).output();
-    let listed = listed.context("cargo mutants cannot be run")?;
-    let count = String::from_utf8_lossy(&listed.stdout).lines().count();
+    let mut list = Command::new("cargo");
+    list.args(["mutants", "--list", "--package", PACKAGE]).args(&chosen);
+    let count = said("cargo mutants", &mut list)?.lines().count();
+    if count == 0 {
+        report::line(&format!("nothing of the core was changed since {ALL_TRIED} that can be changed again"));
+        return Ok(());
+    }
     let shards = count.div_ceil(IN_CI);
     if shards > 1 {
         let commit = git(&["rev-parse", "HEAD"])?;
@@ -91,41 +96,45 @@ fn is_installed() -> Result<()> {
     std::fs::create_dir_all(OUT).with_context(|| format!("{OUT} cannot be made"))
 }
 
-/// Tries these: first with what is quick, and beside all tests what breaks nothing there. Each run begins anew, for what an earlier one
-/// found out holds for other tests and another core.
+/// Tries these: first with what is quick, and beside all tests what breaks nothing there. A change with which a test never ends is
+/// noticed. Each run begins anew, for what an earlier one found out holds for other tests and another core.
 fn every(chosen: &[String], jobs: usize) -> Result<()> {
-    let mutants = || {
-        let mut mutants = Command::new("cargo");
-        mutants.args(["mutants", "--package", PACKAGE, "--no-shuffle", "--output", OUT]).args(chosen);
-        mutants.args(["--jobs", &jobs.to_string()]).env("CARGO_INCREMENTAL", "1");
-        // Building takes most of the time; the tests of changed code need not be fast, nor tell where they panic.
-        mutants.args(["-C=--config=profile.dev.package.lockkeeper-core.opt-level=0"]);
-        mutants.args(["-C=--config=profile.dev.debug=0"]);
-        // One test that fails is enough, and stopping there halves the time. The switch for that is not stable yet.
-        mutants.args(["-C=--config=target.'cfg(all())'.runner=['env', 'RUSTC_BOOTSTRAP=1']"]);
-        mutants
-    };
-    let fail_fast = ["--", "--", "-Zunstable-options", "--fail-fast"];
     report::line("==> cargo mutants, the quick tests");
-    let mut quick = mutants();
-    quick.arg("-C=--lib").args(fail_fast).args(["--skip", LONG]);
-    let mut code = quick.status().context("cargo mutants cannot be run")?.code();
-    if code == Some(MISSED) {
+    let mut missed = missed_by(jobs, chosen, &["--lib"], &["--skip", LONG])?;
+    if !missed.is_empty() {
         report::line("==> cargo mutants, all tests for what is left");
-        code = mutants()
-            .arg("--iterate")
-            .args(fail_fast)
-            .status()
-            .context("cargo mutants cannot be run")?
-            .code();
+        let named: Vec<String> =
+            missed.iter().map(|name| format!("--re=^{}$", regex::escape(name))).collect();
+        missed = missed_by(1, &named, &["--tests"], &[])?;
     }
-    match code {
-        Some(0 | TIMED_OUT) => {
-            report::line(&format!("every change is noticed by a test; {OUT}/mutants.out tells them all"));
-            Ok(())
+    if !missed.is_empty() {
+        bail!("no test notices {} changes:\n{}", missed.len(), missed.join("\n"));
+    }
+    report::line(&format!("every change is noticed by a test; {OUT}/mutants.out tells them all"));
+    Ok(())
+}
+
+/// Runs cargo-mutants, and tells which changes broke no test.
+fn missed_by(jobs: usize, chosen: &[String], suites: &[&str], tests: &[&str]) -> Result<Vec<String>> {
+    let mut mutants = Command::new("cargo");
+    mutants.args(["mutants", "--package", PACKAGE, "--no-shuffle", "--output", OUT]).args(chosen);
+    mutants.args(["--jobs", &jobs.to_string()]).env("CARGO_INCREMENTAL", "1");
+    // Building takes most of the time; the tests of changed code need not be fast, nor tell where they panic.
+    mutants.args(["-C=--config=profile.dev.package.lockkeeper-core.opt-level=0"]);
+    mutants.args(["-C=--config=profile.dev.debug=0"]);
+    // One test that fails is enough, and stopping there halves the time. The switch for that is not stable yet.
+    mutants.args(["-C=--config=target.'cfg(all())'.runner=['env', 'RUSTC_BOOTSTRAP=1']"]);
+    mutants.args(suites.iter().map(|suite| format!("-C={suite}")));
+    mutants.args(["--", "--", "-Zunstable-options", "--fail-fast"]).args(tests);
+    let status = mutants.status().context("cargo mutants cannot be run")?;
+    match status.code() {
+        // Which ones were missed says the file: whether any were is not told where another one has timed out.
+        Some(0 | MISSED | TIMED_OUT) => {
+            let file = format!("{OUT}/mutants.out/missed.txt");
+            let missed = std::fs::read_to_string(&file).with_context(|| format!("{file} cannot be read"))?;
+            Ok(missed.lines().map(str::to_owned).collect())
         }
-        Some(MISSED) => bail!("no test notices the changes in {OUT}/mutants.out/missed.txt"),
-        Some(_) | None => bail!("cargo mutants failed"),
+        Some(_) | None => bail!("cargo mutants: {status}"),
     }
 }
 
@@ -138,12 +147,4 @@ fn since(commit: &str) -> Result<Option<Vec<String>>> {
     let file = format!("{OUT}/changed.diff");
     std::fs::write(&file, diff).with_context(|| format!("{file} cannot be written"))?;
     Ok(Some(vec!["--in-diff".to_owned(), file]))
-}
-
-fn git(arguments: &[&str]) -> Result<String> {
-    let output = Command::new("git").args(arguments).output().context("git cannot be run")?;
-    if !output.status.success() {
-        bail!("git {}: {}", arguments.join(" "), String::from_utf8_lossy(&output.stderr).trim());
-    }
-    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }

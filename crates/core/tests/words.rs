@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use lockkeeper_core::gate::{Ask, GateKind};
+use lockkeeper_core::gate::{Ask, Decision, GateKind, Through, Verdict};
 use lockkeeper_core::id::{
     AgentName, AgentSessionId, AttemptNo, CallerName, ClaimNo, GateNo, PromptNo, SESSION_ID_CHARS, SessionId,
     SessionName, TurnNo,
@@ -205,6 +205,19 @@ fn every_word_is_the_one_that_is_stored() {
         assert_eq!(rung.word(), stored(rung));
     }
     assert_eq!([Signal::Int, Signal::Term, Signal::Kill].map(Signal::number), [2, 15, 9]);
+}
+
+#[test]
+fn a_verdict_says_by_what_right_unless_a_person_looked() {
+    let stored = |through| {
+        let at = Stamp { wall_ms: 1, awake: AwakeMs(2), boot: BootId("b".into()) };
+        let verdict =
+            Verdict { decision: Decision::Allow, by: "ann".to_owned(), through, rules: Vec::new(), at };
+        let value = serde_json::to_value(&verdict).unwrap();
+        assert_eq!(serde_json::from_value::<Verdict>(value.clone()).unwrap(), verdict);
+        value.get("through").cloned()
+    };
+    assert_eq!((stored(Through::Person), stored(Through::Rule)), (None, Some("rule".into())));
 }
 
 #[test]

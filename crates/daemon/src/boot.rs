@@ -121,8 +121,18 @@ fn clear(store: &dyn Store, sessions: &Path, directories: Vec<SessionId>) -> Vec
             given_up.extend(may_begin(&row, &dir));
             continue;
         }
-        match close_left_over(store, &id, &dir).and_then(|()| fs::remove_dir_all(&dir).map_err(tell)) {
-            Ok(()) => tracing::info!(session = %id, "cleared the directory of a session that is gone"),
+        match close_left_over(store, &id, &dir) {
+            Ok(alive) if alive.is_empty() => match fs::remove_dir_all(&dir) {
+                Ok(()) => tracing::info!(session = %id, "cleared the directory of a session that is gone"),
+                Err(error) => {
+                    tracing::warn!(session = %id, %error, "the directory of a session that is gone is left");
+                }
+            },
+            // The next start clears the directory.
+            Ok(alive) => {
+                tracing::warn!(session = %id, "an agent of a session that was removed is ended");
+                given_up.extend(alive);
+            }
             Err(why) => tracing::warn!(session = %id, why, "the directory of a session that is gone is left"),
         }
     }
@@ -134,29 +144,31 @@ fn clear(store: &dyn Store, sessions: &Path, directories: Vec<SessionId>) -> Vec
 fn may_begin(row: &SessionRow, dir: &Path) -> impl Iterator<Item = PathBuf> {
     let over = row.attempts.saturating_sub(u32::from(row.attempt.is_some()));
     let attempts = (1..=over).map(|no| attach::attempt_dir(dir, AttemptNo(no)));
-    // Where there is no directory nothing can begin.
-    attempts.filter(|dir| dir.exists() && !matches!(lockkeeper_holder::probe(dir), Ok(HolderState::Gone)))
+    // Also where there is no directory: an earlier daemon that slept may be about to make it.
+    attempts.filter(|dir| !matches!(lockkeeper_holder::probe(dir), Ok(HolderState::Gone)))
 }
 
 /// Sees to it that nothing begins in a directory that has no session, or says why it has to be left. That the store does not
 /// know the session is not enough, for it may be a copy that is older than the directory: either it has the tombstone, or no
-/// agent was ever launched there.
-fn close_left_over(store: &dyn Store, id: &SessionId, dir: &Path) -> Result<(), String> {
+/// agent was ever launched there. Tells the attempts whose holders run: a launch that was given up, and began while its session
+/// was being removed.
+fn close_left_over(store: &dyn Store, id: &SessionId, dir: &Path) -> Result<Vec<PathBuf>, String> {
     let tombstone = EventQuery { session: Some(id.clone()), limit: 1, ..EventQuery::default() };
     let was_removed = !store.read_raw(&tombstone).map_err(tell)?.events.is_empty();
     let attempts = attempts(dir).map_err(tell)?;
     if !was_removed && !attempts.is_empty() {
         return Err("the store never had it, and an agent was launched in it".to_owned());
     }
+    let mut alive = Vec::new();
     for attempt in attempts {
         // Whatever has not begun by then never will.
         match lockkeeper_holder::seal(&attempt) {
             Ok(HolderState::NeverRan | HolderState::Gone) => {}
-            Ok(HolderState::Alive) => return Err(format!("a holder runs in {}", attempt.display())),
+            Ok(HolderState::Alive) => alive.push(attempt),
             Err(error) => return Err(format!("{}: {error}", attempt.display())),
         }
     }
-    Ok(())
+    Ok(alive)
 }
 
 fn tell(error: impl std::error::Error) -> String {

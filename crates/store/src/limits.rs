@@ -53,9 +53,9 @@ pub const RECLAIM_BYTES: u64 = 512 * 1024;
 /// Bytes of the write-ahead log that are worth copying into the database.
 pub const CHECKPOINT_BYTES: u64 = 4 * 1024 * 1024;
 
-/// Times that it is tried to come to the end of the log while others write to it. Each pass has what came within the one before, so
-/// that the third is about a commit or two.
-pub const COPY_PASSES: usize = 4;
+/// Times that it is tried to come to the end of the log while the writer goes on. Each pass has what came within the one before, so
+/// that the third is about a commit or two, and nothing comes during one of the next.
+pub const COPY_PASSES: usize = 8;
 
 /// Bytes of the write-ahead log at which the writer itself copies what little is left, so that the log is begun anew: a
 /// sync of a file that is written over is cheaper than one of a file that grows.

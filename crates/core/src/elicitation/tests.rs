@@ -61,6 +61,7 @@ fn a_value_has_to_fit_its_field() {
 fn what_is_wrong_names_the_field() {
     let form = form(
         r#"{"name": {"type": "string", "minLength": 2}, "age": {"type": "integer", "minimum": 0, "maximum": 150},
+            "code": {"type": "string", "minLength": 2, "maxLength": 3},
             "of": {"type": "string", "enum": ["a", "b"]}, "any": {"type": "array", "minItems": 1, "items": {"enum": ["x"]}}}"#,
         &["name"],
     );
@@ -68,12 +69,13 @@ fn what_is_wrong_names_the_field() {
     assert_eq!(why(json!({})), "the field name must be filled in");
     assert_eq!(why(json!({"name": ""})), "the field name must be a text of at least 2 characters");
     assert_eq!(why(json!({"name": "Ada", "age": -1})), "the field age must be a whole number from 0 to 150");
+    assert_eq!(why(json!({"name": "Ada", "code": ""})), "the field code must be a text of 2 to 3 characters");
     assert_eq!(why(json!({"name": "Ada", "of": "c"})), "the field of must be one of: a, b");
     assert_eq!(
         why(json!({"name": "Ada", "any": []})),
         "the field any must be a list of at least 1 out of: x"
     );
-    assert_eq!(why(json!({"nmae": "Ada"})), "there is no field nmae; there are: name, age, of, any");
+    assert_eq!(why(json!({"nmae": "Ada"})), "there is no field nmae; there are: name, age, code, of, any");
     assert_eq!(why(json!(["Ada"])), "the answers must be a JSON object: field → value");
     assert_eq!(form.check(&json!({"name": "Ada"})), Ok(()), "what is not required may be left out");
 }

@@ -1,5 +1,6 @@
 //! Finding out how an attempt stands: starting its holder, connecting to it, or settling what it left.
 
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use std::{fs, io};
@@ -84,7 +85,7 @@ fn start(
         Ok(spec) => spec,
         Err(error) => return Started::Failed(error),
     };
-    if let Err(error) = crate::paths::make_private(dir) {
+    if let Err(error) = make(dir) {
         return os(&error, "the attempt's directory cannot be made");
     }
     if let Err(error) = crate::rules::keep_project(Path::new(&plan.dir), dir) {
@@ -142,14 +143,23 @@ pub(crate) async fn find(session: SessionId, dir: PathBuf, attempt: AttemptNo, t
     }
 }
 
+/// Makes the directory of an attempt, within that of its session and never without it: a session may have been removed while
+/// a launch that was given up stood still.
+fn make(dir: &Path) -> io::Result<()> {
+    match fs::DirBuilder::new().mode(0o700).create(dir) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        other => other,
+    }
+}
+
 /// Makes sure that an attempt which never ran never will, also where its directory was still to be made: a daemon that slept
 /// may be about to make it.
 fn seal(dir: &Path) -> io::Result<HolderState> {
-    match fs::create_dir(dir) {
-        // The session was removed, and nothing can begin where there is no directory.
+    match make(dir) {
+        // The session was removed, and nothing can begin where it has no directory.
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(HolderState::NeverRan),
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
-        Ok(()) | Err(_) => lockkeeper_holder::seal(dir),
+        Err(error) => Err(error),
+        Ok(()) => lockkeeper_holder::seal(dir),
     }
 }
 
@@ -211,7 +221,10 @@ mod tests {
         assert_eq!(seal(&dir)?, HolderState::Gone);
         let removed = place.path().join("removed/a1");
         assert_eq!(seal(&removed)?, HolderState::NeverRan);
-        assert!(!removed.exists());
+        assert!(
+            make(&removed).is_err() && !removed.exists(),
+            "nothing begins without the session's directory"
+        );
         Ok(())
     }
 }

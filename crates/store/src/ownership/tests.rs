@@ -23,8 +23,12 @@ enum Fault {
     Epochs,
     /// Nobody asks where the session stands.
     Numbers,
+    /// Nobody asks for either.
+    Both,
     /// Nobody looks for the key.
     Keys,
+    /// What was refused is told as if it were stored.
+    Refusals,
 }
 
 /// What is submitted: what a request came to, or only how far the agent's output is taken in.
@@ -109,8 +113,8 @@ impl Ownership {
         let stands = Stands { epoch: Epoch(world.epoch), seq, removed: false };
         match (admits(stands, Epoch(item.epoch), item.expected), self.0) {
             (Ok(()), _)
-            | (Err(Refusal::Fenced), Some(Fault::Epochs))
-            | (Err(Refusal::Conflict { .. }), Some(Fault::Numbers)) => {}
+            | (Err(Refusal::Fenced), Some(Fault::Epochs | Fault::Both))
+            | (Err(Refusal::Conflict { .. }), Some(Fault::Numbers | Fault::Both)) => {}
             (Err(refusal), _) => return Err(refusal),
         }
         let by = world.daemons[item.daemon].as_ref();
@@ -224,7 +228,14 @@ impl Model for Ownership {
                         world.acknowledged.insert(key);
                     }
                     (Ok(_), What::Ingested(upto)) => daemon.ingested = upto,
-                    (Err(_), _) => world.daemons[item.daemon] = None,
+                    (Err(_), what) => {
+                        world.daemons[item.daemon] = None;
+                        if let What::Request(key) = what
+                            && self.0 == Some(Fault::Refusals)
+                        {
+                            world.acknowledged.insert(key);
+                        }
+                    }
                 }
             }
             Act::Lose(at) => {
@@ -282,7 +293,9 @@ fn each_part_of_the_rule_that_is_left_out_is_found() {
     for (fault, broken) in [
         (Fault::Epochs, "how far is taken in never goes back"),
         (Fault::Numbers, "nothing is stored by who does not know the log"),
+        (Fault::Both, "no opening stores after a later one has begun to"),
         (Fault::Keys, "nothing is done twice"),
+        (Fault::Refusals, "what was acknowledged is in the log"),
     ] {
         let checker = Ownership(Some(fault))
             .checker()

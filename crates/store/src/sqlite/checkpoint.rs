@@ -64,12 +64,17 @@ impl Checkpointer {
 
 fn run(conn: &Connection, wishes: &Receiver<()>, condition: &Condition) {
     while wishes.recv().is_ok() {
-        // What came meanwhile is little, and goes quickly: once a pass comes to the end, the database is synced here and not by the
-        // writer, and the log begins anew.
+        // SQLite syncs the database at the end of a pass during which nothing came, and what came during one tells the next.
+        let mut before = None;
         for _ in 0..limits::COPY_PASSES {
-            if condition.poisoned().is_some() || copy(conn, condition) {
+            if condition.poisoned().is_some() {
                 break;
             }
+            let copied = copy(conn, condition);
+            if copied.is_none() || copied == before {
+                break;
+            }
+            before = copied;
         }
     }
 }
@@ -77,17 +82,20 @@ fn run(conn: &Connection, wishes: &Receiver<()>, condition: &Condition) {
 /// Bytes of a page: SQLite's default, which we never change.
 pub(super) const PAGE_BYTES: u64 = 4096;
 
-/// Copies what no reader needs in the log any more; whether there is no more to be copied, or it failed. A failure loses nothing: the
-/// log has it all.
-pub(super) fn copy(conn: &Connection, condition: &Condition) -> bool {
-    let both = |row: &rusqlite::Row<'_>| Ok((row.get::<_, i64>(1)?, row.get::<_, i64>(2)?));
-    let Some((pages, copied)) = noted(conn.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], both), condition)
-    else {
-        return true;
-    };
+/// How much of the log there was when a pass began, and how much of it is copied now, in pages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Copied {
+    pages: i64,
+    copied: i64,
+}
+
+/// Copies what no reader needs in the log any more. A failure loses nothing: the log has it all.
+pub(super) fn copy(conn: &Connection, condition: &Condition) -> Option<Copied> {
+    let both = |row: &rusqlite::Row<'_>| Ok(Copied { pages: row.get(1)?, copied: row.get(2)? });
+    let copied = noted(conn.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], both), condition)?;
     // Also where all of it is copied: a commit that has begun meanwhile keeps it from being begun anew.
-    condition.wal_bytes.store(u64::try_from(pages).unwrap_or(0) * PAGE_BYTES, Ordering::Relaxed);
-    copied >= pages
+    condition.wal_bytes.store(u64::try_from(copied.pages).unwrap_or(0) * PAGE_BYTES, Ordering::Relaxed);
+    Some(copied)
 }
 
 /// Copies the whole log and cuts it; whether that went through. Waits for readers, for [`limits::BUSY_MS`] at most.

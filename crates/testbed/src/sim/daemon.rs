@@ -23,6 +23,8 @@ pub(super) struct Daemon {
     pub(super) tasks: BTreeMap<SessionId, Task>,
     /// Sessions that it has not said yet that it does not know about; nothing begins before.
     pub(super) booting: BTreeSet<SessionId>,
+    /// Sessions whose task has died, of which something may be on its way to the store.
+    abandoned: BTreeSet<SessionId>,
 }
 
 impl Sim {
@@ -44,7 +46,8 @@ impl Sim {
             .filter(|(_, stored)| stored.row.process.attempt().is_some())
             .map(|(id, _)| id.clone())
             .collect();
-        self.daemon = Some(Daemon { epoch, machine, tasks: BTreeMap::new(), booting: live.clone() });
+        let (tasks, abandoned) = (BTreeMap::new(), BTreeSet::new());
+        self.daemon = Some(Daemon { epoch, machine, tasks, booting: live.clone(), abandoned });
         for id in &live {
             self.rouse(id);
         }
@@ -115,23 +118,16 @@ impl Sim {
         self.later(after, Happening::Arrives { no });
     }
 
-    /// Looks after a session whose task has died. One that began before all was stored that was on its way learns of that
-    /// when it commits, or here.
-    pub(super) fn looks_after(&mut self, id: &SessionId) {
-        let stored = self.store.sessions.get(id).map(|stored| stored.row.seq);
-        if self.task(id).is_some_and(|task| Some(task.state.seq) != stored && task.committing.is_none()) {
-            self.reload(id);
-        }
-        self.rouse(id);
-    }
-
     /// A session's task is gone, and another one begins with what is stored.
     #[expect(clippy::wildcard_enum_match_arm, reason = "it looks for what is on its way to one task")]
     pub(super) fn reload(&mut self, id: &SessionId) {
         let Some(task) = self.take_task(id) else { return };
         let Some(epoch) = self.daemon.as_ref().map(|daemon| daemon.epoch) else { return };
-        self.leaves_a_commit(&task, epoch, [1, RETRY_MS / 2]);
+        self.leaves_a_commit(&task, epoch, [1, 2 * RETRY_MS]);
         self.lose_replies(|of| of == id);
+        if let Some(daemon) = &mut self.daemon {
+            daemon.abandoned.insert(id.clone());
+        }
         let key = task.state.process.attempt().map(|attempt| (id.clone(), attempt.no));
         let cut = self.choices.once_in(2);
         self.ahead.retain(|_, happening| match happening {
@@ -160,11 +156,17 @@ impl Sim {
     }
 
     pub(super) fn rouse(&mut self, id: &SessionId) {
-        let Some(stored) = self.store.sessions.get(id) else { return };
         let Some(daemon) = &mut self.daemon else { return };
         if daemon.tasks.contains_key(id) {
             return;
         }
+        let epoch = daemon.epoch;
+        let early = matches!(self.fault, Some(Fault::LoadsEarly | Fault::ForgetsNumbers));
+        if daemon.abandoned.remove(id) && !early {
+            // What the task that died has handed to the store is stored first.
+            self.catch_up(id, epoch);
+        }
+        let Some(stored) = self.store.sessions.get(id) else { return };
         let Ok(state) = State::fold(id, &stored.log) else { broken("a log cannot be folded") };
         if state != stored.row {
             broken(&format!("the row of {id} is not the fold of its log"));
@@ -184,7 +186,7 @@ impl Sim {
             last_at: None,
             state,
         };
-        daemon.tasks.insert(id.clone(), task);
+        self.put_task(task);
         let Some(mut task) = self.take_task(id) else { return };
         rewind(&mut task);
         self.settle(&task.state, false);

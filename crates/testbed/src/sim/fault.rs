@@ -47,15 +47,17 @@ pub enum Fault {
     TellsEarly,
     /// A change of status is told to nobody.
     TellsNothing,
-    /// The store takes what goes on behind another event than the last one.
+    /// The store takes what goes on behind another event than the last one, such as that of a task which begins before all is stored.
     ForgetsNumbers,
     /// The store takes what a daemon asks for that another one has replaced.
     ForgetsEpochs,
+    /// A session whose task died is loaded before all is stored that was on its way.
+    LoadsEarly,
 }
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 25] = [
         Self::EffectsFirst,
         Self::AnswersFirst,
         Self::HolderRepeats,
@@ -80,5 +82,6 @@ impl Fault {
         Self::TellsNothing,
         Self::ForgetsNumbers,
         Self::ForgetsEpochs,
+        Self::LoadsEarly,
     ];
 }

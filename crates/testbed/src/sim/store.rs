@@ -149,6 +149,7 @@ impl Sim {
         let (id, epoch) = (commit.session.clone(), commit.epoch);
         let became = self.store.commit(commit);
         self.note(|| format!("what daemon {epoch} was committing of {id} arrives: {became:?}"));
+        self.look_at_tasks();
     }
 }
 

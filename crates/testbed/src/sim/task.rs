@@ -96,8 +96,12 @@ impl Sim {
         let (inputs, read, more) = self.read(&task);
         let boot = self.now().boot;
         let due = deadline(&task.state, &boot);
-        let is_due =
-            due.as_ref().is_some_and(|due| due.at.0 <= self.awake) && !more && task.retry_at.is_none();
+        // What happened before a deadline has to be taken in before it counts.
+        let upto = inputs.last().map(|(at, _)| at.awake);
+        let is_due = task.retry_at.is_none()
+            && due.as_ref().is_some_and(|due| {
+                due.at.0 <= self.awake && (!more || upto.is_some_and(|upto| upto >= due.at))
+            });
         let tick = is_due && self.fault != Some(Fault::NoTicks);
         let decided = self.decide(&mut task, inputs, read, more, tick);
         if tick && decided.events.is_empty() {
@@ -131,6 +135,7 @@ impl Sim {
         let again = more && task.committing.is_none();
         let retry = task.retry_at.map(|at| at.saturating_sub(self.awake));
         let due = deadline(&task.state, &boot).map(|due| due.at.0.saturating_sub(self.awake));
+        let due = due.filter(|_| self.fault != Some(Fault::NoTicks));
         self.put_task(task);
         if again {
             self.soon(id);

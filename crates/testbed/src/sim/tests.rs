@@ -25,8 +25,7 @@ fn laws_against(fault: Fault) -> &'static [&'static str] {
         Fault::EffectsFirst => &["happens, and no event allows it"],
         Fault::AnswersFirst | Fault::AnswersRefused => &["events that the log has not"],
         Fault::HolderRepeats => &["twice"],
-        Fault::NoTicks => &["it goes round and round"],
-        Fault::NoDuties => &["it never comes to rest"],
+        Fault::NoTicks | Fault::NoDuties => &["it never comes to rest"],
         Fault::LosesEvents => &["is not the fold of its log"],
         Fault::ForgetsWhatWasRead => {
             &["while another one has its turn", "is told twice", "was written down once"]
@@ -47,7 +46,7 @@ fn laws_against(fault: Fault) -> &'static [&'static str] {
         Fault::EndsTwice => &["a turn ends once"],
         Fault::TellsEarly | Fault::TellsNothing => &["the status told last"],
         Fault::ForgetsNumbers => &["cannot be folded"],
-        Fault::ForgetsEpochs => &["goes by another log"],
+        Fault::ForgetsEpochs | Fault::LoadsEarly => &["goes by another log"],
     }
 }
 

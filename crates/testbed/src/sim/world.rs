@@ -239,7 +239,7 @@ impl Sim {
             Happening::Told { epoch, session, observation } if lives(epoch) => {
                 self.send(&session, Message::Observed(observation));
             }
-            Happening::Rouses { epoch, session } if lives(epoch) => self.looks_after(&session),
+            Happening::Rouses { epoch, session } if lives(epoch) => self.rouse(&session),
             Happening::Arrives { no } => self.arrives(no),
             Happening::Agent { key, plans } => self.agent_acts(&key, plans),
             Happening::Round { .. }

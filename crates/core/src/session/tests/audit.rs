@@ -85,6 +85,11 @@ fn each_record_has_all_that_applies_to_it() {
         risk: Some(Risk::High),
         ..about("make", Effect::Ask)
     }];
+    let of_a_host = RuleSpec {
+        host: Some("example.com".to_owned()),
+        reason: Some("not there".to_owned()),
+        ..RuleSpec::new(Effect::Deny)
+    };
     let mut then = |act: &mut dyn FnMut(&mut World)| all.extend(records(&mut w, act));
     then(&mut |w| w.requests("r1"));
     then(&mut |w| w.decide(1, Decision::Edit { input: Json::parse("{}").unwrap() }).unwrap());
@@ -99,6 +104,7 @@ fn each_record_has_all_that_applies_to_it() {
     then(&mut |w| w.decide(3, Decision::Answer { answers: answers.clone() }).unwrap());
     then(&mut World::writes);
     then(&mut |w| w.asks(Command::AddRules { rules: rules.clone() }));
+    then(&mut |w| w.asks(Command::AddRules { rules: vec![of_a_host.clone()] }));
     then(&mut |w| w.asks(Command::RemoveRule { id: "session:mine".to_owned() }));
     then(&mut |w| w.asks(Command::Bypass { kinds: vec![ToolKind::Execute], ms: 60_000 }));
     then(&mut |w| w.falls_due(Why::Bypass));
@@ -177,6 +183,10 @@ fn a_record_keeps_the_beginning_of_an_input_and_of_no_secret() {
     };
     let long = record(&format!(r#"{{"content":"{}"}}"#, "ä".repeat(1_000_000)));
     assert!(long.len() <= limits::AUDIT_BYTES + 3 && long.ends_with('…'), "{} bytes", long.len());
+    let most = |bytes: usize| format!("\"{}\"", "x".repeat(bytes - 2));
+    let (fits, longer) = (most(limits::AUDIT_BYTES), most(limits::AUDIT_BYTES + 1));
+    assert_eq!(record(&fits), fits);
+    assert_eq!(record(&longer), format!("{}…", &longer[..limits::AUDIT_BYTES]));
     // One that stands where it is cut.
     for before in limits::AUDIT_BYTES - 60..limits::AUDIT_BYTES {
         let cut = record(&format!(

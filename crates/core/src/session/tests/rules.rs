@@ -161,6 +161,8 @@ fn what_a_rule_denies_when_the_decision_comes_is_not_let_go_on_and_stays_open() 
     let untold =
         Command::Decide { gate: GateNo(1), decision: Decision::Allow, always: Always::Once, tool_use: None };
     assert_eq!(w.refused(untold).code(), "gate_not_open");
+    // To say no needs nobody's leave.
+    w.clone().decide(1, Decision::Deny { message: "no".to_owned() }).unwrap();
     w.asks(deciding_to_run(1, edited(), Always::Once, "git status"));
     assert_eq!(w.status(), Status::Running);
 }
