@@ -38,7 +38,7 @@ pub use transitions::{LEGAL, is_legal, label};
 pub struct Laws {
     /// Whether printing and reading is left to others, for the sake of time.
     pub brief: bool,
-    folded: Option<State>,
+    pub(super) folded: Option<State>,
     /// The status as it would be if every start of the daemon knew at once, and since when it may be said to be that.
     lasting: Option<(Status, Vec<Stamp>)>,
     /// Those that it was before in the same moment, while nobody was told, and that moment.
@@ -146,7 +146,7 @@ impl Laws {
         }
     }
 
-    fn moves(&mut self, from: &'static str, to: &'static str) {
+    pub(super) fn moves(&mut self, from: &'static str, to: &'static str) {
         assert!(is_legal(from, to), "{from} → {to} is no legal transition");
         self.transitions.insert((from, to));
     }
@@ -274,7 +274,7 @@ fn is_of_process(duty: &Duty) -> bool {
 }
 
 /// O37: who is served is before all others, and nobody of its class or below goes before a claim whose turn it is.
-fn serves(state: &State, event: &Event) {
+pub(super) fn serves(state: &State, event: &Event) {
     let Event::TurnStarted { prompt, .. } = event else { return };
     let next = state.queue.find(*prompt).unwrap();
     assert_eq!((&next.parked, &state.held), (&None, &None), "what is held is served");
@@ -292,7 +292,7 @@ fn serves(state: &State, event: &Event) {
 }
 
 /// O39: what was cut short is gone on with at once, unless its caller wanted otherwise.
-fn goes_on(state: &State, event: &Event, before: Option<&Envelope>) {
+pub(super) fn goes_on(state: &State, event: &Event, before: Option<&Envelope>) {
     let Event::TurnEnded { turn, prompt, outcome: Outcome::Preempted { .. }, .. } = event else { return };
     let cut = state.turn.as_ref().filter(|cut| cut.no == *turn).map(|cut| &cut.prompt);
     assert_eq!(cut.map(|cut| cut.no), *prompt);
@@ -323,7 +323,7 @@ fn goes_on(state: &State, event: &Event, before: Option<&Envelope>) {
 }
 
 /// Nothing begins without a slot, and whoever wants one begins as soon as it has it.
-fn begins(events: &[Envelope], after: &State, env: &Env) {
+pub(super) fn begins(events: &[Envelope], after: &State, env: &Env) {
     let begun = |events: &[Envelope]| {
         let begins =
             |e: &Envelope| matches!(e.event, Event::TurnStarted { .. } | Event::AttemptLaunched { .. });
@@ -339,7 +339,7 @@ fn begins(events: &[Envelope], after: &State, env: &Env) {
 }
 
 /// O30, O31: what would cut the running turn short does, whenever it came.
-fn yields(state: &State, env: &Env) {
+pub(super) fn yields(state: &State, env: &Env) {
     let busy = state.closing.is_none() && state.interrupt.is_none() && state.held.is_none();
     // Nothing is cut for what could not begin anyway.
     let busy = busy && state.limited_until.is_none() && !state.awaits_login();

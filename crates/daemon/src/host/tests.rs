@@ -53,9 +53,12 @@ async fn a_session_whose_task_died_is_loaded_behind_what_that_task_had_handed_to
     for (state, events) in [&first, &second] {
         drop(host.append(Append::of(host.epoch, state, events.clone())));
         // It has the first, and would take both at once otherwise.
-        while host.store.head() == head {
-            std::thread::yield_now();
-        }
+        tokio::time::timeout(Duration::from_secs(60), async {
+            while host.store.head() == head {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await?;
     }
     let handle = {
         let mut load = std::pin::pin!(host.session(&id));

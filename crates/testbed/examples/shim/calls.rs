@@ -115,10 +115,15 @@ fn to_file(
     // Of one byte there is no half.
     let kind = if bytes.len() > 1 { Kind::Writes } else { Kind::Grows };
     let verdict = plan.comes(name, kind, &|line| line.path_of(fd));
+    let write = || {
+        if verdict == Verdict::Short { first(fd, at, &bytes[..bytes.len() / 2]) } else { by(verdict, real) }
+    };
+    if !plan.remembers() {
+        return write();
+    }
     let mut files = Files::lock();
-    let before = if plan.remembers() { files.before_write(fd, at, bytes.len()) } else { None };
-    let result =
-        if verdict == Verdict::Short { first(fd, at, &bytes[..bytes.len() / 2]) } else { by(verdict, real) };
+    let before = files.before_write(fd, at, bytes.len());
+    let result = write();
     files.wrote(before, &bytes[..usize::try_from(result).unwrap_or(0)]);
     result
 }

@@ -10,7 +10,7 @@ use crate::session::*;
 use crate::turn::{Ending, FailureKind, Outcome, TurnBy, Usage};
 
 impl World {
-    fn misses_a_login(&mut self) {
+    pub(super) fn misses_a_login(&mut self) {
         let message = "Not logged in".to_owned();
         self.ends(Ending::Failed { kind: FailureKind::Login, message });
     }

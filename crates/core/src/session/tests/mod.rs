@@ -21,6 +21,7 @@ mod gates;
 mod interrupt;
 mod launch;
 mod laws_fire;
+mod laws_fire_states;
 mod limited;
 mod logins;
 mod lost;

@@ -1,6 +1,7 @@
 //! A host with many sessions: the memory that they take while they are idle and while they are busy, and what a restart of the daemon
 //! takes with a million events; the start of a daemon without any, and of `lk run`.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::net::UnixStream;
 use std::process::Stdio;
@@ -40,15 +41,17 @@ pub(crate) fn measure(size: Size) -> Fallible<Report> {
                 Ok(())
             })?;
             there = count;
+            let (ids, processes) = sessions(home)?;
+            ensure!(ids.len() == count, "{} sessions of {count} are told", ids.len());
             let each = |all: u64| as_f64(all.saturating_sub(base)) / as_f64(count as u64);
-            let idle = each(memory_of_all(home)?);
+            let idle = each(memory_of(&processes)?);
             report.figure(
                 &format!("memory of an idle session, of {count}"),
                 Unit::Kilobytes,
                 idle,
                 Some(IDLE_KB),
             );
-            let busy = each(while_busy(home, count, || memory_of_all(home))?);
+            let busy = each(while_busy(home, &ids, || memory_of(&processes))?);
             report.figure(&format!("memory of a busy session, of {count}"), Unit::Kilobytes, busy, None);
         }
         let (mut listens, mut knows) = (Samples::default(), Samples::default());
@@ -76,29 +79,28 @@ pub(crate) fn measure(size: Size) -> Fallible<Report> {
     Ok(report)
 }
 
-/// Has all sessions write, together a line every millisecond, and does something while they do.
-fn while_busy<T>(home: &Home, count: usize, work: impl FnOnce() -> Fallible<T>) -> Fallible<T> {
+/// Has all sessions write, together a line every millisecond, and does something once each has written.
+fn while_busy<T>(home: &Home, ids: &[String], work: impl FnOnce() -> Fallible<T>) -> Fallible<T> {
     let go = home.path("go");
-    let list = home.api().get("/v1/sessions")?;
-    let ids: Vec<&str> =
-        list["items"].as_array().into_iter().flatten().filter_map(|row| row["id"].as_str()).collect();
-    ensure!(ids.len() == count, "{} sessions of {count} are told", ids.len());
-    let mut ended = home.stream("/v1/events?kind=turn.ended")?;
-    let prompt = format!("WAITFILE {} ;; LINES 999999 {count} 200", go.display());
-    for id in &ids {
+    let prompt = format!("WAITFILE {} ;; LINES 999999 {} 200", go.display(), ids.len());
+    let mut stream = home.stream("/v1/events?kind=item.added,turn.ended")?;
+    for id in ids {
         home.api()
             .post(&format!("/v1/sessions/{id}/prompts"), &json!({"text": prompt, "class": "normal"}))?;
     }
     fs::write(&go, "")?;
-    // Long enough that each has written a few times.
-    thread::sleep(Duration::from_secs(5));
+    let mut silent: BTreeSet<&str> = ids.iter().map(String::as_str).collect();
+    while !silent.is_empty() {
+        let line = stream.until("line of each session", |frame| frame.is("item.added"))?;
+        silent.remove(line.data["session"].as_str().unwrap_or_default());
+    }
     let became = work()?;
     fs::remove_file(&go)?;
-    for id in &ids {
+    for id in ids {
         home.api().post(&format!("/v1/sessions/{id}/interrupt"), &json!({}))?;
     }
-    for _ in &ids {
-        ended.event("turn.ended")?;
+    for _ in ids {
+        stream.event("turn.ended")?;
     }
     Ok(became)
 }
@@ -158,15 +160,20 @@ fn start_quickly(home: &Home) -> Fallible {
     Ok(())
 }
 
-/// The daemon and all holders.
-fn memory_of_all(home: &Home) -> Fallible<u64> {
-    let mut sum = memory_kb(home.daemon_pid())?;
+/// The sessions, and the processes that are there for them: the daemon and all holders.
+fn sessions(home: &Home) -> Fallible<(Vec<String>, Vec<u32>)> {
     let list = home.api().get("/v1/sessions")?;
-    for row in list["items"].as_array().into_iter().flatten() {
-        let id = row["id"].as_str().ok_or_else(|| Failure::new("a session without an id"))?;
-        sum += memory_kb(home.holder_of(id)?)?;
+    let rows = list["items"].as_array().into_iter().flatten();
+    let ids: Vec<String> = rows.filter_map(|row| row["id"].as_str().map(str::to_owned)).collect();
+    let mut processes = vec![home.daemon_pid()];
+    for id in &ids {
+        processes.push(home.holder_of(id)?);
     }
-    Ok(sum)
+    Ok((ids, processes))
+}
+
+fn memory_of(processes: &[u32]) -> Fallible<u64> {
+    processes.iter().map(|process| memory_kb(*process)).sum()
 }
 
 #[expect(clippy::cast_precision_loss, reason = "kilobytes of memory have far fewer digits")]

@@ -50,7 +50,7 @@ pub(super) fn all(home: &Home, told: &Told, is_strict: bool) -> Fallible {
         let stands = catch_unwind(AssertUnwindSafe(|| laws::stands(&state)));
         ensure!(stands.is_ok(), "a law is broken after event {upto}");
     }
-    ensure!(store.load(&id)?.as_ref() == Some(&state), "the snapshot is not the fold of the log");
+    ensure!(store.load(&id)?.as_ref() == Some(&state), "what is loaded is not the fold of the log");
     ensure!(
         store.session_row(&id)?.as_ref() == Some(&SessionRow::of(&state)),
         "the row is not that of the log"

@@ -25,18 +25,18 @@ const MOST_FAILURES: usize = 20;
 /// Goes through the points.
 pub(super) fn run() -> Fallible {
     match env::var(WHICH).ok().as_deref() {
-        Some("all") => every(1, 1),
+        Some("all") => every(1, 1, of_this_commit()),
         Some(point) => {
             let point: Point = point.parse()?;
             let has_happened = live(point, Disk::Honest)?;
             say(&format!("{point}: it {}", if has_happened { "happened" } else { "did not come to it" }));
             Ok(())
         }
-        None => every(STRIDE, 1 + of_this_commit() % STRIDE),
+        None => every(STRIDE, 1 + of_this_commit() % STRIDE, of_this_commit()),
     }
 }
 
-/// A number that is another one for each commit, so that the tests do not try the same operations for ever.
+/// A number that is another one for each commit, so that the tests do not try the same operations for ever, nor lose the same.
 fn of_this_commit() -> usize {
     let asked =
         Command::new("git").args(["rev-parse", "HEAD"]).current_dir(env!("CARGO_MANIFEST_DIR")).output();
@@ -45,8 +45,8 @@ fn of_this_commit() -> usize {
     said.ok().and_then(|hash| usize::from_str_radix(hash.get(..8)?, 16).ok()).unwrap_or(0)
 }
 
-/// Tries every so many operations of all programs from one of them on, in each mode.
-fn every(stride: usize, first: usize) -> Fallible {
+/// Tries every so many operations of all programs from one of them on, in each mode. What a power cut takes goes by a seed.
+fn every(stride: usize, first: usize, seed: usize) -> Fallible {
     say(&format!("every {stride}. operation from the {first}. on"));
     let lives: Vec<Undisturbed> = thread::scope(|scope| {
         let lives: Vec<_> = (0..UNDISTURBED).map(|_| scope.spawn(undisturbed)).collect();
@@ -55,7 +55,7 @@ fn every(stride: usize, first: usize) -> Fallible {
         };
         lives.into_iter().map(join).collect::<Fallible<_>>()
     })?;
-    let (points, sure) = points(&lives, stride, first)?;
+    let (points, sure) = points(&lives, stride, first, seed)?;
     let (happened, failures) = try_all(&points);
     say(&format!("{} points, of which {happened} came about; {sure} are in every life", points.len()));
     ensure!(failures.is_empty(), "{} of {} points fail: {:?}", failures.len(), points.len(), failures[0]);
@@ -65,7 +65,7 @@ fn every(stride: usize, first: usize) -> Fallible {
 }
 
 /// The points that there are in any of these lives, and how many of them are in all.
-fn points(lives: &[Undisturbed], stride: usize, first: usize) -> Fallible<(Vec<Point>, usize)> {
+fn points(lives: &[Undisturbed], stride: usize, first: usize, seed: usize) -> Fallible<(Vec<Point>, usize)> {
     let (mut points, mut sure) = (Vec::new(), 0);
     for role in Role::ALL {
         let mut told = Vec::new();
@@ -77,7 +77,8 @@ fn points(lives: &[Undisturbed], stride: usize, first: usize) -> Fallible<(Vec<P
             ensure!(fewest > 0, "nothing was counted at which {role:?} could have {mode:?}");
             told.push(format!("{mode:?} {fewest} to {most}"));
             sure += (first..=fewest).step_by(stride).count();
-            points.extend((first..=most).step_by(stride).map(|at| Point { role, mode, at, seed: at as u64 }));
+            let point = |at: usize| Point { role, mode, at, seed: at.wrapping_add(seed) as u64 };
+            points.extend((first..=most).step_by(stride).map(point));
         }
         say(&format!("places of {role:?}: {}", told.join(", ")));
     }

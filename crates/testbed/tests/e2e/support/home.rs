@@ -279,8 +279,10 @@ impl Home {
         format!("a daemon (None: it runs) {ended:?} that said {said:?}")
     }
 
-    /// Makes sure that no log line at the level ERROR is there that was not meant to be.
+    /// Makes sure that no log line at the level ERROR is there that was not meant to be, and that no daemon panicked.
     pub(crate) fn logged_no_error(&self) -> Fallible {
+        let said = fs::read_to_string(self.path("daemon.err")).unwrap_or_default();
+        ensure!(!said.contains("panicked at"), "a daemon panicked: {said}");
         let expected = self.expected.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let log = self.log();
         let errors = log
