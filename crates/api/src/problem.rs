@@ -213,7 +213,7 @@ codes! {
     /// There is no agent of this name.
     AgentUnknown "agent_unknown" 422 exit 4 "There is no such agent", Some("`lk agents` lists them");
     /// The agent's program is not on the `PATH`.
-    AgentMissing "agent_missing" 422 exit 4 "The agent is not installed", Some("`lk doctor` says how to go on; `-a demo` needs nothing");
+    AgentMissing "agent_missing" 422 exit 4 "The agent is not installed", Some("`lk doctor` says how to get it; `lk run -a demo \"add a test\"` needs nothing");
     /// No rule would let such steps go on.
     AlwaysImpossible "always_impossible" 409 exit 3 "Such steps cannot be let go on for good", Some("decide this one alone: `lk allow GATE`");
     /// A rule denies what was to go on.

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use lockkeeper_core::id::{BadName, SessionId, SessionName};
 
-/// The name of a session in a path: its id, its name, or a unique prefix of its id.
+/// The name of a session in a path: its id, its name, or a unique prefix of its id, of four characters or more.
 ///
 /// Which one it is only the daemon can tell: a text of 12 characters may be both a name and an id. An exact id goes
 /// before a name of the living, that before a prefix.

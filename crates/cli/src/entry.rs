@@ -22,6 +22,19 @@ pub(crate) fn hold(attempt_dir: &Path) -> ExitCode {
     lockkeeper_holder::run(attempt_dir)
 }
 
+/// How many agents are at work, by their holders, which outlive the daemon.
+pub(crate) fn agents_at_work(data: &Path) -> usize {
+    // What cannot be listed is told of by whoever needs it.
+    let within =
+        |dir: &Path| std::fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path());
+    let attempts = within(&data.join("sessions")).flat_map(|session| within(&session));
+    let lives = |attempt: &PathBuf| {
+        attempt.is_dir()
+            && matches!(lockkeeper_holder::probe(attempt), Ok(lockkeeper_holder::HolderState::Alive))
+    };
+    attempts.filter(lives).count()
+}
+
 /// Where everything lives.
 #[derive(Debug, Clone)]
 pub(crate) struct Places {

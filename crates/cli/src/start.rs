@@ -113,8 +113,23 @@ pub(crate) fn advice(outside: &str) -> &str {
 }
 
 /// Says to whoever only looks that there is nothing to look at.
-pub(crate) fn note_no_daemon(context: &Context) {
+pub(crate) fn note_no_daemon(context: &Context) -> Outcome<()> {
+    fail_if_agents_work(context)?;
     context.out.note(format!("no daemon runs; {}", advice("`lk run` starts one")));
+    Ok(())
+}
+
+/// Fails where no daemon runs and agents are at work all the same: how they are is not known then, and an empty list would say that
+/// there are none.
+pub(crate) fn fail_if_agents_work(context: &Context) -> Outcome<()> {
+    let (who, them) = match entry::agents_at_work(&context.places.data) {
+        0 => return Ok(()),
+        1 => ("an agent is".to_owned(), "it"),
+        count => (format!("{count} agents are"), "them"),
+    };
+    let what = format!("no daemon runs, and {who} at work all the same");
+    let next = format!("`lk daemon start` takes {them} over, with nothing lost");
+    Err(Failure::new(exit::NO_DAEMON, what).next(next))
 }
 
 /// None of our variables reaches an agent, so that one that it was started with is not where its daemon is.

@@ -38,6 +38,10 @@ pub const PAGE_RECORDS: usize = 2000;
 /// Candidates that an ambiguous reference lists.
 pub const CANDIDATES: usize = 10;
 
+/// Characters of an id that are enough to name a session, if they fit no other. With fewer, a slip in a name would soon mean another
+/// session.
+pub const ID_CHARS: usize = 4;
+
 /// Connections for reading that are open at once; further readers wait. Reads are short, and the machine has few cores.
 pub const READERS: usize = 4;
 

@@ -7,6 +7,7 @@ use lockkeeper_core::time::Stamp;
 
 use crate::cursor::Cursor;
 use crate::error::StoreError;
+use crate::limits;
 use crate::row::SessionRow;
 
 /// Which events to read.
@@ -184,9 +185,9 @@ impl Found {
     }
 }
 
-/// Whether an id can begin so.
+/// Whether an id can begin so, and enough of it is there to name it.
 pub(crate) fn may_begin_id(reference: &str) -> bool {
-    !reference.is_empty() && reference.bytes().all(|byte| ID_ALPHABET.contains(&byte))
+    reference.len() >= limits::ID_CHARS && reference.bytes().all(|byte| ID_ALPHABET.contains(&byte))
 }
 
 /// How many a page may hold, when so many were asked for; 0 asks for as many as there may be.

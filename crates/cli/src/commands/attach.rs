@@ -14,7 +14,7 @@ use crate::view::Prompts;
 /// Follow a session
 ///
 /// Shows the turn that runs from its beginning, then what comes. On a terminal lk asks for decisions at gates; Ctrl-C
-/// interrupts the turn, a second Ctrl-C leaves, and the agent goes on. `lk logs` shows earlier turns.
+/// interrupts the turn, and Ctrl-\ leaves while the agent goes on. `lk logs` shows earlier turns.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The session

@@ -54,7 +54,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
     let gates = match context.client.gates(&query).await {
         Ok(list) => list.items,
         Err(ClientError::NoDaemon { .. }) => {
-            start::note_no_daemon(context);
+            start::note_no_daemon(context)?;
             args.shown.nothing(context)?;
             return Ok(exit::OK);
         }

@@ -109,7 +109,7 @@ pub(crate) async fn listed(context: &Context, query: &SessionQuery) -> Outcome<O
     match context.client.sessions(query).await {
         Ok(list) => Ok(Some(list.items)),
         Err(ClientError::NoDaemon { .. }) => {
-            start::note_no_daemon(context);
+            start::note_no_daemon(context)?;
             Ok(None)
         }
         Err(error) => Err(error.into()),

@@ -22,8 +22,8 @@ use crate::view::Prompts;
 
 /// Start a session and follow it
 ///
-/// The session ends with its turn, unless --keep is given. On a terminal the answer streams, and lk asks for
-/// decisions at gates; Ctrl-C interrupts the turn, a second Ctrl-C leaves, and the agent goes on.
+/// The session ends with its turn, unless --keep is given or the turn is interrupted. On a terminal the answer streams, and
+/// lk asks for decisions at gates; Ctrl-C interrupts the turn, and Ctrl-\ leaves while the agent goes on.
 ///
 /// In a pipe, standard output gets the answer alone. At a gate lk leaves with exit code 8 and the gate's id on
 /// standard output.
@@ -175,8 +175,8 @@ fn environment(added: BTreeMap<String, String>) -> Secrets {
 fn tell_first_steps(context: &Context, detach: bool) {
     if !detach && context.out.terminal && std::io::stdin().is_terminal() {
         let style = context.out.note_style;
-        context.out.note(
-            style.dim("Ctrl-C interrupts the turn, a second one leaves it running; `lk ls` lists sessions"),
-        );
+        context
+            .out
+            .note(style.dim("Ctrl-C interrupts the turn, Ctrl-\\ leaves it running; `lk ls` lists sessions"));
     }
 }

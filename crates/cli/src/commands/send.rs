@@ -68,6 +68,14 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
     }
     let receipt = send(&args.session, &request, args.key.as_deref(), context).await?;
     args.shown.one(context, &receipt, || sentence(&receipt, &args.session))?;
+    if request.preempt
+        && receipt.preempted.is_none()
+        && receipt.queued_behind.is_some_and(|others| others > 0)
+    {
+        context.out.note(
+            "nothing is cut short for it: only a turn of a lower class is, and --class urgent is the highest",
+        );
+    }
     Ok(exit::OK)
 }
 
@@ -121,7 +129,7 @@ async fn begin(
 ) -> Outcome<(Session, Cursor, EventStream)> {
     // The answer may be that of an earlier time under the same key: how far it came since is another question.
     let receipt = context.client.prompt_receipt(prompt).await?;
-    if receipt.held_by.is_some() {
+    if receipt.held_by.is_some() || receipt.queued_behind.is_some_and(|others| others > 0) {
         context.out.note(sentence(&receipt, &args.session).trim_end());
     }
     let session = context.client.session(id).await?;

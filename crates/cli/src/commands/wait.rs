@@ -1,4 +1,4 @@
-//! `lk wait`: waits until sessions are idle, ask something, or end.
+//! `lk wait`: waits until sessions are settled or idle, ask something, or end.
 
 use std::time::Duration;
 
@@ -15,7 +15,9 @@ use crate::exit;
 use crate::failure::{Failure, Outcome};
 use crate::format::{Series, Shown};
 
-/// Wait until sessions are idle, ask something, or end
+/// Wait until sessions are settled or idle, ask something, or end
+///
+/// A session that waits for a decision is neither settled nor idle: it goes on once somebody decides.
 ///
 /// The exit code is that of the first session whose last turn did not complete: 1 if it failed, 130 if it was
 /// interrupted.
@@ -65,7 +67,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
         waits.spawn_local_on(wait, &here);
     }
     let mut done = Series::new(context, args.shown);
-    let code = here.run_until(first_failure(&args, what, waits, &mut done)).await;
+    let code = here.run_until(first_failure(&args, what, context, waits, &mut done)).await;
     done.finish()?;
     code
 }
@@ -98,21 +100,39 @@ async fn settled(
 async fn first_failure(
     args: &Args,
     what: WaitFor,
+    context: &Context,
     mut waits: JoinSet<(usize, Outcome<Option<Session>>)>,
     done: &mut Series<'_, Session>,
 ) -> Outcome {
     let mut codes = vec![exit::OK; args.sessions.len()];
+    for session in args.sessions.iter().filter(|_| what != WaitFor::Input) {
+        if let Some(gates) = asks(context, session).await {
+            context.out.note(format!("{session} {gates}"));
+        }
+    }
     while let Some(ended) = waits.join_next().await {
         let (no, answer) = ended.map_err(|error| Failure::new(exit::FAILED, error.to_string()))?;
         let Some(session) = answer? else {
             let session = &args.sessions[no];
-            return Err(Failure::new(exit::TIMEOUT, format!("{session} {}", not_yet(what)))
-                .next(format!("`lk why {session}` says why")));
+            let late = Failure::new(exit::TIMEOUT, format!("{session} {}", not_yet(what)));
+            return Err(match asks(context, session).await {
+                Some(gates) if what != WaitFor::Input => late.next(format!("it {gates}")),
+                Some(_) | None => late.next(format!("`lk why {session}` says why")),
+            });
         };
         codes[no] = code(&session, what);
         done.push(session, how_it_is)?;
     }
     Ok(codes.into_iter().find(|code| *code != exit::OK).unwrap_or(exit::OK))
+}
+
+/// What a session waits for that somebody has to decide, if it does. Where that cannot be found out, nothing is said of it.
+async fn asks(context: &Context, session: &Reference) -> Option<String> {
+    match context.client.session(session).await.ok()?.open_gates {
+        0 => None,
+        1 => Some(format!("waits for a decision at a gate: lk gates {session}")),
+        count => Some(format!("waits for decisions at {count} gates: `lk gates` lists them")),
+    }
 }
 
 fn not_yet(what: WaitFor) -> &'static str {

@@ -59,7 +59,7 @@ pub(super) async fn run<W: Watched>(watched: &W, context: &Context) -> Outcome {
     let items = match watched.list(context).await {
         Ok(items) => items,
         Err(ClientError::NoDaemon { .. }) => {
-            start::note_no_daemon(context);
+            start::note_no_daemon(context)?;
             return Ok(exit::OK);
         }
         Err(error) => return Err(error.into()),

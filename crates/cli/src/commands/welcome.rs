@@ -14,13 +14,17 @@ use crate::failure::Outcome;
 use crate::format::print_table;
 use crate::probe::{self, Found};
 use crate::refs;
+use crate::start;
 use crate::style::Style;
 
 /// Runs the command.
 pub(crate) async fn run(context: &Context) -> Outcome {
     let (running, sessions, gates) = match present(context).await {
         Ok((sessions, gates)) => (true, sessions, gates),
-        Err(ClientError::NoDaemon { .. }) => (false, Vec::new(), Vec::new()),
+        Err(ClientError::NoDaemon { .. }) => {
+            start::fail_if_agents_work(context)?;
+            (false, Vec::new(), Vec::new())
+        }
         Err(error) => return Err(error.into()),
     };
     if sessions.is_empty() && gates.is_empty() {
@@ -36,6 +40,12 @@ pub(crate) async fn run(context: &Context) -> Outcome {
         context.out.line(context.out.style.dim(&format!("{}\n", refs::ways(&gates[0]))))?;
     }
     print_table(context, &ls::table(&sessions, times))?;
+    if let (true, Some(first)) = (gates.is_empty(), sessions.first()) {
+        let title = refs::title(first);
+        context.out.line(
+            context.out.style.dim(&format!("\nlk attach {title}, lk send {title} PROMPT, lk stop {title}")),
+        )?;
+    }
     pause::note(context).await?;
     Ok(exit::OK)
 }

@@ -299,6 +299,11 @@ impl Asking {
                 return Ok(again(&format!("the editor failed: {}", escape::line(&error.to_string()))));
             }
         };
+        if after.trim().is_empty() {
+            return Ok(again(
+                "nothing is left of it, so nothing is decided; e begins with the input as it is",
+            ));
+        }
         if after == before {
             return Ok(again("nothing was changed; a allows it as it is"));
         }
@@ -307,7 +312,7 @@ impl Asking {
             Err(error) => {
                 self.draft = Some(after);
                 again(&format!(
-                    "this is not JSON: {error}; nothing is decided, and e goes on with what you typed"
+                    "this is not JSON: {error}; nothing is decided. e goes on with what you typed; save an empty file to begin anew"
                 ))
             }
         })

@@ -1,4 +1,4 @@
-//! Follows a session: shows what happens, asks at gates, interrupts and leaves on Ctrl-C.
+//! Follows a session: shows what happens, asks at gates, interrupts on Ctrl-C, and leaves on a second one or on Ctrl-\\.
 
 pub(crate) mod asking;
 mod gates;
@@ -113,6 +113,7 @@ pub(crate) async fn follow_on(
         asking: None,
         closed: None,
         interrupts: signal(SignalKind::interrupt())?,
+        quits: signal(SignalKind::quit())?,
         beat,
         interrupted: None,
     };
@@ -142,6 +143,7 @@ struct Follower<'a> {
     /// A gate that closed while it was asked about, until the next one is.
     closed: Option<GateNo>,
     interrupts: Signal,
+    quits: Signal,
     beat: Interval,
     /// The turn that Ctrl-C has interrupted.
     interrupted: Option<TurnNo>,
@@ -171,6 +173,7 @@ impl Follower<'_> {
                         return Ok(code);
                     }
                 }
+                _ = self.quits.recv() => return self.leave(),
                 line = next_line(&mut self.terminal), if listens => self.typed(line).await?,
                 _ = self.beat.tick(), if self.screen.is_live() => self.beat()?,
             }
@@ -226,7 +229,11 @@ impl Follower<'_> {
 
     fn leave(&mut self) -> Outcome<u8> {
         let title = refs::title(&self.session);
-        let goes_on = if self.track.running_turn().is_some() { "; it goes on" } else { "" };
+        let goes_on = match self.track.running_turn() {
+            Some(turn) if self.interrupted == Some(turn) => format!("; {turn} is being interrupted"),
+            Some(_) => "; it goes on".to_owned(),
+            None => String::new(),
+        };
         self.say(&format!("left {title}{goes_on}. back: lk attach {title}, end it: lk stop {title}"))?;
         Ok(exit::INTERRUPTED)
     }
@@ -237,6 +244,7 @@ impl Follower<'_> {
         let back = tokio::select! {
             back = away::until_back(async || self.stream.reconnect().await) => back,
             _ = self.interrupts.recv() => return self.leave().map(Some),
+            _ = self.quits.recv() => return self.leave().map(Some),
         };
         let Some(back) = back else {
             let title = refs::title(&self.session);
@@ -275,8 +283,9 @@ impl Follower<'_> {
             return Ok(());
         }
         let interrupts = self.track.running_turn().is_some_and(|turn| self.interrupted != Some(turn));
-        let hint = if interrupts { "Ctrl-C interrupts" } else { "Ctrl-C leaves" };
-        self.screen.beat(self.track.under_way().map(|what| (what, hint)))
+        let hint = if interrupts { "Ctrl-C interrupts, Ctrl-\\ leaves" } else { "Ctrl-C leaves" };
+        let width = self.context.out.width_now();
+        self.screen.beat(self.track.under_way().map(|what| (what, hint)), width)
     }
 }
 

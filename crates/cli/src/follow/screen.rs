@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::Face;
 use crate::clock;
+use crate::cut;
 use crate::failure::Outcome;
 use crate::out::Out;
 use crate::style::Style;
@@ -104,17 +105,19 @@ impl<'a> Screen<'a> {
         self.line = Line::View;
     }
 
-    /// A second has passed; once nothing was shown for a while, a line says what is under way.
-    pub(super) fn beat(&mut self, under_way: Option<(&str, &str)>) -> Outcome<()> {
+    /// A second has passed; once nothing was shown for a while, a line says what is under way. It is drawn again in its place, so that it
+    /// has to fit the width.
+    pub(super) fn beat(&mut self, under_way: Option<(&str, &str)>, width: Option<usize>) -> Outcome<()> {
         self.quiet_beats = self.quiet_beats.saturating_add(1);
         if self.quiet_beats < QUIET || self.line == Line::Question {
             return Ok(());
         }
         let Some((what, hint)) = under_way else { return self.clear_line() };
         let dot = self.style.signs().dot;
-        let line = self
-            .style
-            .dim(&format!("{dot} {what} {} {dot} {hint}", clock::span(1000 * i64::from(self.quiet_beats))));
+        let line = format!("{dot} {what} {} {dot} {hint}", clock::span(1000 * i64::from(self.quiet_beats)));
+        // A terminal may go to the next line once its last column is written.
+        let columns = width.map_or(usize::MAX, |width| width.saturating_sub(1));
+        let line = self.style.dim(&cut::fit(&line, columns, self.style));
         self.out.raw(format!("{CLEAR_LINE}{line}").as_bytes())?;
         self.line = Line::UnderWay;
         Ok(())

@@ -109,7 +109,7 @@ fn what_an_editor_spoilt_is_still_there_for_the_next_one() -> Result {
     let mut screen = Screen::open(&run)?;
     screen.wait_for(QUESTION)?;
     screen.type_in("e\n")?;
-    screen.wait_for("nothing is decided, and e goes on with what you typed")?;
+    screen.wait_for("nothing is decided. e goes on with what you typed")?;
     screen.wait_for(QUESTION)?;
     screen.type_in("e\n")?;
     screen.wait_for("g1 allowed with changes by ")?;
@@ -359,9 +359,22 @@ fn a_second_ctrl_c_leaves_while_the_first_is_under_way() -> Result {
     screen.type_in("\x03")?;
     screen.wait_for("interrupting; Ctrl-C again leaves")?;
     screen.type_in("\x03")?;
-    screen.wait_for("left fix; it goes on")?;
+    screen.wait_for("left fix; t1 is being interrupted")?;
     assert_eq!(screen.end()?, 130);
     rustix::process::kill_process(agent, rustix::process::Signal::CONT)?;
+    Ok(())
+}
+
+#[test]
+fn ctrl_backslash_leaves_and_the_turn_goes_on() -> Result {
+    let home = Home::new()?;
+    let mut screen = Screen::open(&home.command(&["run", "-a", "demo", "--name", "fix", "add a test"]))?;
+    screen.wait_for("Ctrl-\\ leaves it running")?;
+    screen.wait_for(QUESTION)?;
+    screen.type_in("\x1c")?;
+    screen.wait_for("left fix; it goes on")?;
+    assert_eq!(screen.end()?, 130);
+    assert!(home.text(&["gates"])?.contains("fix"), "its gate is open still");
     Ok(())
 }
 

@@ -26,7 +26,7 @@ const TERMINAL: &str = "TEST_TERMINAL";
 const PROGRAM: &str = "TEST_PROGRAM";
 
 /// Runs the program, tells its exit code between two signs that no program prints, and waits for the end of a line.
-const SHELL: &str = r#"trap : INT; "$@"; printf '\036%s\036' $?; read -r _"#;
+const SHELL: &str = r#"trap : INT QUIT; "$@"; printf '\036%s\036' $?; read -r _"#;
 const SIGN: u8 = 0x1e;
 
 /// How long the program may stay silent while something is expected: a start of the daemon on a loaded machine.

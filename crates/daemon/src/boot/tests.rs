@@ -78,7 +78,7 @@ async fn an_agent_that_began_while_its_session_was_removed_is_ended() -> Outcome
     assert_eq!(clear(&*host.store, &sessions, directories(&sessions)), [begun]);
     assert!(session.exists(), "nothing is taken away from a holder that runs");
     drop(holder);
-    assert_eq!(clear(&*host.store, &sessions, directories(&sessions)), [PathBuf::new(); 0]);
+    assert!(clear(&*host.store, &sessions, directories(&sessions)).is_empty());
     assert!(!session.exists());
     Ok(())
 }

@@ -53,7 +53,7 @@ async fn a_session_whose_task_died_is_loaded_behind_what_that_task_had_handed_to
     for (state, events) in [&first, &second] {
         drop(host.append(Append::of(host.epoch, state, events.clone())));
         // It has the first, and would take both at once otherwise.
-        tokio::time::timeout(Duration::from_secs(60), async {
+        tokio::time::timeout(Duration::from_mins(1), async {
             while host.store.head() == head {
                 tokio::task::yield_now().await;
             }

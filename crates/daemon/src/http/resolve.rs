@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use lockkeeper_api::{ErrorCode, InnerReference, Problem, Reference};
 use lockkeeper_core::id::{BadName, SessionId};
+use lockkeeper_store::limits::ID_CHARS;
 use lockkeeper_store::{Found, SessionRow, StoreError};
 
 use super::answer::Failure;
@@ -37,7 +38,13 @@ pub(super) async fn find(host: &Arc<Host>, reference: &Reference) -> Result<Sess
     match read(host, move |store| store.find(&text)).await? {
         Found::One(id) => Ok(id),
         Found::None => {
-            Err(Failure::new(ErrorCode::SessionNotFound, format!("no session is called {reference}")))
+            let is_short = reference.as_str().len() < ID_CHARS;
+            let hint = if is_short {
+                format!(" (an id can be shortened to {ID_CHARS} characters)")
+            } else {
+                String::new()
+            };
+            Err(Failure::new(ErrorCode::SessionNotFound, format!("no session is called {reference}{hint}")))
         }
         Found::Several(ids) => {
             let names: Vec<String> = ids.iter().map(ToString::to_string).collect();
@@ -67,4 +74,30 @@ pub(super) async fn row(host: &Arc<Host>, id: &SessionId) -> Result<SessionRow, 
     let id = id.clone();
     let gone = Failure::new(ErrorCode::SessionNotFound, format!("session {id} is gone"));
     read(host, move |store| store.session_row(&id)).await?.ok_or(gone)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::making::tests::{host, made};
+
+    #[tokio::test]
+    async fn o46_an_ambiguous_prefix_is_told_and_a_unique_one_is_enough()
+    -> Result<(), Box<dyn std::error::Error>> {
+        let (_home, host) = host()?;
+        // The first four characters are the lowest twenty bits.
+        let ids = [1, 1 + (1 << 20)].map(SessionId::from_random);
+        for id in [1, 1 + (1 << 20)] {
+            made(&host, id).await?;
+        }
+        let found = async |text: &str| session(&host, text).await.map_err(|Failure(problem)| problem);
+        let told = found("1000").await.err().ok_or("it is one of two")?;
+        assert_eq!(told.code, "reference_ambiguous");
+        assert_eq!(told.detail, format!("1000 is the beginning of {}, {}", ids[0], ids[1]));
+        assert_eq!(found("10000").await.ok(), Some(ids[0].clone()));
+        let slip = found("100").await.err().ok_or("a slip is no session")?;
+        assert_eq!(slip.detail, "no session is called 100 (an id can be shortened to 4 characters)");
+        host.ending.cancel();
+        Ok(())
+    }
 }

@@ -414,3 +414,52 @@ fn what_cuts_a_turn_short_is_told_to_wait_where_others_go_first() -> Fallible {
         Ok(())
     })
 }
+
+#[test]
+fn a_list_does_not_say_that_there_is_nothing_while_agents_are_at_work_without_a_daemon() -> Fallible {
+    with_daemon(SHORT, |home| {
+        let session = busy(home, "busy")?;
+        home.kill_daemon()?;
+        for arguments in [&["ls"][..], &["gates", "-o", "json"], &["status"], &[]] {
+            let (code, stdout, stderr) = run(home, arguments)?;
+            assert_eq!((code, stdout.as_str()), (Some(5), ""), "{arguments:?} {stderr}");
+            assert_eq!(
+                stderr,
+                "lk: no daemon runs, and an agent is at work all the same\n    `lk daemon start` takes it over, with nothing lost\n"
+            );
+        }
+        home.start()?;
+        session.known()?;
+        fs::write(home.path("go"), "")?;
+        session.wait("idle")?;
+        session.act("stop")?;
+        session.wait("end")?;
+        home.kill_daemon()?;
+        let (code, stdout, stderr) = run(home, &["gates", "-o", "json"])?;
+        ensure!(code == Some(0) && stdout.trim() == "[]", "{stdout} {stderr}");
+        Ok(())
+    })
+}
+
+#[test]
+fn who_waits_at_a_gate_is_told_so() -> Fallible {
+    with_daemon(SHORT, |home| {
+        let session = home
+            .session(&Spec::kept().with("name", "asks").prompt("ASK Bash {\"command\":\"x\"} ;; SAY done"))?;
+        session.watch()?.status("awaiting_input")?;
+        let (code, _, stderr) = run(home, &["wait", "asks", "--timeout", "100ms"])?;
+        assert_eq!(code, Some(124));
+        let told = [
+            "asks waits for a decision at a gate: lk gates asks\n",
+            "lk: asks is not settled yet\n    it waits for a decision at a gate: lk gates asks\n",
+        ];
+        assert_eq!(stderr, told.concat());
+        // Whoever sends a prompt and waits for it leaves at that gate, and its own prompt is there still.
+        let (code, stdout, stderr) = run(home, &["send", "asks", "--wait", "--preempt", "SAY second"])?;
+        assert_eq!((code, stdout), (Some(8), format!("{}.g1\n", session.id)));
+        ensure!(stderr.contains("asks.p2 waits behind 1 other; follow it: lk attach asks\n"), "{stderr}");
+        let (_, _, stderr) = run(home, &["send", "asks", "--preempt", "SAY third"])?;
+        ensure!(stderr.contains("nothing is cut short for it"), "{stderr}");
+        Ok(())
+    })
+}

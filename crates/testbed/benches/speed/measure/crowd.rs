@@ -12,7 +12,7 @@ use serde_json::json;
 
 use super::report::{Report, Samples, Unit};
 use super::{Size, many};
-use crate::support::{Failure, Fallible, Home, Spec, ensure, memory_kb, with_daemon, with_home};
+use crate::support::{Fallible, Home, Spec, ensure, memory_kb, with_daemon, with_home};
 
 /// For a daemon that has nothing to do, in kilobytes of its proportional set.
 const BASE_KB: f64 = 20_000.0;
