@@ -91,6 +91,6 @@ pub use session::{
 };
 pub use time::{BadTime, Time};
 pub use turn::{InterruptReceipt, InterruptRequest, InterruptState, OutcomeWord, Turn, TurnEnd, TurnNow};
-pub use wait::WaitFor;
+pub use wait::{WaitFor, is_at_rest};
 pub use webhook::{Delivery, DeliveryQuery, DeliveryState, Signature, Webhook, WebhookTest, WebhookTrial};
 pub use why::{Evidence, Why, WhyLine};

@@ -37,7 +37,7 @@ pub struct Session {
     pub cause: Cause,
     /// The next deadline.
     pub until: Option<Until>,
-    /// Whether no turn and no delegated task is under way.
+    /// Whether no turn runs and none waits, and no delegated task is under way: what `wait=settled` waits for.
     pub settled: bool,
     /// Free labels.
     pub labels: BTreeMap<String, String>,

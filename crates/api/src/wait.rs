@@ -41,11 +41,9 @@ impl WaitFor {
     /// Whether the session meets it. An ended session meets all but `input`, which it can never meet again by itself:
     /// see [`WaitFor::is_hopeless`].
     pub fn is_met(self, session: &Session) -> bool {
-        let at_rest = session.status.is_end()
-            || session.queue == 0 && matches!(session.status, Status::Idle | Status::Suspended);
         match self {
-            Self::Settled => at_rest && session.settled,
-            Self::Idle => at_rest,
+            Self::Settled => session.settled,
+            Self::Idle => is_at_rest(session.status, session.queue),
             Self::Input => session.open_gates > 0,
             Self::End => session.status.is_end(),
         }
@@ -55,6 +53,11 @@ impl WaitFor {
     pub fn is_hopeless(self, session: &Session) -> bool {
         self == Self::Input && session.status.is_end()
     }
+}
+
+/// Whether no turn runs, and none of so many prompts that wait will.
+pub fn is_at_rest(status: Status, queue: u32) -> bool {
+    status.is_end() || queue == 0 && matches!(status, Status::Idle | Status::Suspended)
 }
 
 impl fmt::Display for WaitFor {

@@ -2,7 +2,9 @@
 
 use lockkeeper_agents::registry;
 use lockkeeper_api as api;
-use lockkeeper_api::{Bypass, Cause, Exit, Gate, Session, SessionEnd, Time, TurnEnd, TurnNow, Until};
+use lockkeeper_api::{
+    Bypass, Cause, Exit, Gate, Session, SessionEnd, Time, TurnEnd, TurnNow, Until, is_at_rest,
+};
 use lockkeeper_core::admission::Wait;
 use lockkeeper_core::id::{AgentName, AttemptNo, SessionId};
 use lockkeeper_core::json::Json;
@@ -35,7 +37,7 @@ pub(super) fn session(row: &SessionRow, slots: &Slots) -> Session {
         until: row
             .until
             .map(|until| Until { at: Time::from_wall_ms(until.wall_ms), name: until.why.word().to_owned() }),
-        settled: row.settled,
+        settled: row.settled && is_at_rest(row.status, count(row.queued)),
         labels: row.labels.clone(),
         environment: row.environment.clone(),
         submitter: row.submitter.clone(),

@@ -32,7 +32,7 @@ fn a_turn_without_a_login_waits_for_one_and_is_gone_on_with() -> Fallible {
             assert_eq!(asked["input"]["agent"], "claude");
             ensure!(asked["input"]["message"].to_string().contains("Not logged in"), "{asked}");
             let row = session.row()?;
-            assert_eq!((&row["last_turn"]["kind"], &row["settled"]), (&json!("login"), &json!(true)));
+            assert_eq!((&row["last_turn"]["kind"], &row["settled"]), (&json!("login"), &json!(false)));
             // Whoever allows without having logged in is asked again.
             session.allow()?;
             watch
