@@ -6,6 +6,7 @@
 
 use thiserror::Error;
 
+use super::glob::{Piece, fits};
 use crate::policy::command::{SimpleCommand, Word};
 
 /// A pattern of commands.
@@ -14,17 +15,6 @@ pub struct CommandPattern {
     words: Vec<Vec<Piece>>,
     /// Any further words may follow.
     open: bool,
-}
-
-/// A part of a word of a pattern.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Piece {
-    /// This character.
-    One(char),
-    /// Any character.
-    Any,
-    /// Any text.
-    Text,
 }
 
 /// Why a text is no pattern.
@@ -95,7 +85,7 @@ impl CommandPattern {
         let Some((words, further)) = command.words.split_at_checked(self.words.len()) else { return false };
         let name = command.words.first().and_then(Word::literal);
         let same =
-            |(pattern, word): (&Vec<Piece>, &Word)| word.literal().is_some_and(|text| matches(pattern, text));
+            |(pattern, word): (&Vec<Piece>, &Word)| word.literal().is_some_and(|text| fits(pattern, text));
         name.is_some() && (self.open || further.is_empty()) && self.words.iter().zip(words).all(same)
     }
 
@@ -119,9 +109,8 @@ impl CommandPattern {
                     .collect(),
                 Some(text) => {
                     let last = text.rsplit('/').next().unwrap_or(text);
-                    let about = |pattern: &Vec<Piece>| {
-                        matches(pattern, text) || (place == 0 && matches(pattern, last))
-                    };
+                    let about =
+                        |pattern: &Vec<Piece>| fits(pattern, text) || (place == 0 && fits(pattern, last));
                     let further = self.open && reached.last() == Some(&true);
                     let mut next: Vec<bool> = vec![false];
                     next.extend(reached.iter().zip(&self.words).map(|(one, pattern)| *one && about(pattern)));
@@ -134,28 +123,6 @@ impl CommandPattern {
         }
         reached.last() == Some(&true)
     }
-}
-
-/// Whether a word's pattern matches a text: from the last `*` on, it begins again one character later.
-fn matches(pattern: &[Piece], text: &str) -> bool {
-    let text: Vec<char> = text.chars().collect();
-    let (mut piece, mut at, mut star) = (0, 0, None);
-    while let Some(c) = text.get(at) {
-        match pattern.get(piece) {
-            Some(Piece::Text) => {
-                piece += 1;
-                star = Some((piece, at));
-            }
-            Some(Piece::Any) => (piece, at) = (piece + 1, at + 1),
-            Some(Piece::One(one)) if one == c => (piece, at) = (piece + 1, at + 1),
-            Some(Piece::One(_)) | None => {
-                let Some((after, from)) = star else { return false };
-                star = Some((after, from + 1));
-                (piece, at) = (after, from + 1);
-            }
-        }
-    }
-    pattern.get(piece..).unwrap_or_default().iter().all(|piece| *piece == Piece::Text)
 }
 
 /// A word as a pattern that matches nothing else.

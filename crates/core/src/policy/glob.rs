@@ -1,48 +1,55 @@
 //! `*` and `?` in a text.
 
+/// A part of a pattern.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Piece {
+    /// This character.
+    One(char),
+    /// Any character.
+    Any,
+    /// Any text.
+    Text,
+}
+
 /// Whether a text is what a pattern means: `*` stands for anything, `?` for one character, and `\` before a character
-/// for that one. Takes at most the product of both lengths.
+/// for that one.
 pub(super) fn matches(pattern: &str, text: &str) -> bool {
-    let pattern: Vec<Unit> = units(pattern);
+    fits(&pieces(pattern), text)
+}
+
+/// Whether a text is made of these pieces. From the last `*` on, it begins again one character later: that takes at most the
+/// product of both lengths.
+pub(super) fn fits(pattern: &[Piece], text: &str) -> bool {
     let text: Vec<char> = text.chars().collect();
-    let (mut p, mut t) = (0, 0);
-    // Where the last `*` stands, and how far it reaches.
-    let mut star: Option<(usize, usize)> = None;
-    while t < text.len() {
-        match pattern.get(p) {
-            Some(Unit::Any) => {
-                star = Some((p, t));
-                p += 1;
+    let (mut piece, mut at, mut star) = (0, 0, None);
+    while let Some(c) = text.get(at) {
+        match pattern.get(piece) {
+            Some(Piece::Text) => {
+                piece += 1;
+                star = Some((piece, at));
             }
-            Some(Unit::One) => (p, t) = (p + 1, t + 1),
-            Some(Unit::Just(character)) if *character == text[t] => (p, t) = (p + 1, t + 1),
-            Some(Unit::Just(_)) | None => {
-                let Some((at, reached)) = star else { return false };
-                star = Some((at, reached + 1));
-                (p, t) = (at + 1, reached + 1);
+            Some(Piece::Any) => (piece, at) = (piece + 1, at + 1),
+            Some(Piece::One(one)) if one == c => (piece, at) = (piece + 1, at + 1),
+            Some(Piece::One(_)) | None => {
+                let Some((after, from)) = star else { return false };
+                star = Some((after, from + 1));
+                (piece, at) = (after, from + 1);
             }
         }
     }
-    pattern[p..].iter().all(|unit| *unit == Unit::Any)
+    pattern.get(piece..).unwrap_or_default().iter().all(|piece| *piece == Piece::Text)
 }
 
-#[derive(PartialEq, Eq)]
-enum Unit {
-    Any,
-    One,
-    Just(char),
-}
-
-fn units(pattern: &str) -> Vec<Unit> {
-    let mut units = Vec::with_capacity(pattern.len());
+fn pieces(pattern: &str) -> Vec<Piece> {
+    let mut pieces = Vec::with_capacity(pattern.len());
     let mut characters = pattern.chars();
     while let Some(character) = characters.next() {
-        units.push(match character {
-            '*' => Unit::Any,
-            '?' => Unit::One,
-            '\\' => Unit::Just(characters.next().unwrap_or('\\')),
-            other => Unit::Just(other),
+        pieces.push(match character {
+            '*' => Piece::Text,
+            '?' => Piece::Any,
+            '\\' => Piece::One(characters.next().unwrap_or('\\')),
+            other => Piece::One(other),
         });
     }
-    units
+    pieces
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 
+use super::pattern::{HostPattern, NamePattern, PathPattern};
 use super::*;
 
 const WORKSPACE: &str = "/home/ada/project";
@@ -165,6 +166,43 @@ fn a_path_is_where_it_leads_and_no_beginning_of_a_text() {
 }
 
 #[test]
+fn a_pattern_of_names_is_about_whole_names() {
+    for (pattern, name, meant) in [
+        ("Bash", "Bash", true),
+        ("Bash", "bash", false),
+        ("Bash", "Bashful", false),
+        ("a*b", "ab", true),
+        ("a*b", "a-b-b", true),
+        ("a*b", "abc", false),
+        ("*ab*cd", "xabyabcd", true),
+        ("*ab*cd", "xabycdx", false),
+        ("a?c", "abc", true),
+        ("a?c", "ac", false),
+        (r"a\*b", "a*b", true),
+        (r"a\*b", "axb", false),
+        (r"\", r"\", true),
+    ] {
+        let read = NamePattern::parse(pattern).unwrap();
+        assert_eq!((read.matches(name), read.text()), (meant, pattern), "{pattern} {name}");
+        let exactly = NamePattern::parse(&NamePattern::exactly(name)).unwrap();
+        assert!(exactly.matches(name) && !exactly.matches(&format!("{name}x")), "{exactly:?} {name}");
+    }
+}
+
+#[test]
+fn a_pattern_is_told_as_it_was_written_and_has_a_length() {
+    let path = |text: &str| PathPattern::parse(text).unwrap();
+    assert_eq!((path("./a*").text(), path("a"), path("a") == path("b")), ("./a*", path("a"), false));
+    let host = |text: &str| HostPattern::parse(text).unwrap();
+    for text in ["*", "example.com", "*.example.com"] {
+        assert_eq!(host(text).text(), text);
+    }
+    assert!(host("*").matches("any.host") && !host("*.a.b").matches("a.b"));
+    let most = "x".repeat(crate::limits::PATTERN_BYTES);
+    assert!(NamePattern::parse(&most).is_ok() && NamePattern::parse(&format!("{most}x")).is_err());
+}
+
+#[test]
 fn a_host_is_compared_whole() {
     let rules =
         policy(&[r#""effect":"allow","host":"example.com""#, r#""effect":"allow","host":"*.rust-lang.org""#]);
@@ -213,6 +251,24 @@ fn levels_of_risk_by_environment_can_be_said() {
 }
 
 #[test]
+fn what_allows_up_to_a_risk_allows_nothing_above_it() {
+    let read = file("Read", ToolKind::Read, "x", Some("/home/ada/project/x"));
+    for (risk, allowed) in
+        [("low", [true, false, false]), ("medium", [true, true, false]), ("high", [true; 3])]
+    {
+        let rules = policy(&[&format!(r#""effect":"allow","risk":"{risk}""#)]);
+        let found = [&read, &write("x"), &bash("ls")].map(|tool_use| effect(&rules, tool_use) == ALLOW);
+        assert_eq!(found, allowed, "{risk}");
+    }
+}
+
+#[test]
+fn what_allows_a_file_allows_no_command_that_names_it() {
+    let rules = policy(&[r#""effect":"allow","path":"**""#]);
+    assert_eq!((effect(&rules, &write("x")), effect(&rules, &bash("cat x"))), (ALLOW, None));
+}
+
+#[test]
 fn what_is_more_dangerous_than_notify_names_is_told_only_if_something_else_lets_it_go_on() {
     let notify = r#""effect":"notify","risk":"medium""#;
     assert_eq!(effect(&policy(&[notify]), &bash("ls")), None);
@@ -231,6 +287,8 @@ fn who_asks_is_a_condition_and_all_conditions_have_to_hold() {
         (r#""environment":"pr?d""#, true),
         (r#""environment":"prod","submitter":"ci-*""#, true),
         (r#""environment":"prod","submitter":"ada""#, false),
+        (r#""workspace":"/home/ada/project/""#, true),
+        (r#""workspace":"/home/ada""#, false),
         (r#""tool":"Ba*","kind":"execute""#, true),
         (r#""tool":"Bash","kind":"edit""#, false),
     ] {
@@ -251,6 +309,8 @@ fn a_rating_of_the_workspace_only_raises() {
     assert_eq!(rated(&[(Layer::User, &low), (Layer::Project, &medium)]), Risk::Medium);
     assert_eq!(rated(&[(Layer::User, &medium), (Layer::Project, &low)]), Risk::Medium);
     assert_eq!(rated(&[(Layer::Project, &low)]), Risk::High, "nobody has rated what it could lower");
+    let unsure = ruled(&of(rules, &[(Layer::User, &low)]), &bash("$GIT status")).risk;
+    assert_eq!(unsure, Risk::High, "what may be meant lowers nothing");
     let ruling = ruled(&of(rules, &[(Layer::User, &low)]), &bash("git status; rm x"));
     assert_eq!((ruling.risk, ruling.effect), (Risk::High, None), "the most dangerous part counts");
 }
@@ -279,13 +339,18 @@ fn the_ruling_names_its_rule_and_says_why() {
         &[],
     );
     let ruling = ruled(&rules, &bash("git status && git push"));
+    assert_eq!(ruling.reason().as_deref(), Some("others see it"));
     let rule = ruling.rule.unwrap();
     assert_eq!((rule.id.as_str(), rule.reason.as_deref()), ("project:1", Some("others see it")));
     let told: Vec<(&str, Option<Effect>, usize)> =
         ruling.parts.iter().map(|part| (part.what.as_str(), part.effect, part.rules.len())).collect();
     assert_eq!(told, [("git status", ALLOW, 1), ("git push", ASK, 2)]);
     let none = ruled(&rules, &bash("ls"));
-    assert_eq!((none.effect, none.rule), (None, None));
+    assert_eq!((none.reason(), none.effect, none.rule), (None, None, None));
+    let denying = policy(&[r#""effect":"deny","command":"rm *","reason":"I will do it""#]);
+    assert_eq!(ruled(&denying, &bash("rm x")).reason().as_deref(), Some("I will do it"));
+    let may = "the rule may deny it: the name of a command is known only when it runs";
+    assert_eq!(ruled(&denying, &bash("ls; $X x")).reason().as_deref(), Some(may));
 }
 
 #[test]
@@ -296,6 +361,9 @@ fn rules_that_cannot_be_are_refused_with_advice() {
             Ok(spec) => spec.compile(layer, "1").map(|rule| format!("{rule:?}")).unwrap_err().to_string(),
         }
     };
+    let reason = |bytes: usize| format!(r#""effect":"deny","tool":"x","reason":"{}""#, "y".repeat(bytes));
+    rule(Layer::User, &reason(crate::limits::REASON_BYTES));
+    assert!(refused(Layer::User, &reason(crate::limits::REASON_BYTES + 1)).contains("a reason has"));
     for (layer, members, told) in [
         (Layer::User, r#""effect":"permit""#, "unknown variant `permit`"),
         (Layer::User, r#""effect":"allow","tol":"x""#, "unknown field `tol`"),
