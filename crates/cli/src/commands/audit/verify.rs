@@ -58,7 +58,8 @@ pub(super) fn run(entries: &[AuditEntry], includes: Option<&str>, context: &Cont
         context.out.line("there are no records")?;
         return Ok(exit::OK);
     };
-    context.out.line(format!("{} records, none altered or missing up to {}", entries.len(), last.no))?;
+    let records = if entries.len() == 1 { "record" } else { "records" };
+    context.out.line(format!("{} {records}, none altered or missing up to {}", entries.len(), last.no))?;
     context.out.line(format!("the last one's hash is {}", last.hash))?;
     if includes.is_none() {
         context.out.note(
