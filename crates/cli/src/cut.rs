@@ -20,7 +20,7 @@ pub(crate) fn summary(text: &str, columns: usize, style: Style) -> String {
     let mut words = String::new();
     // More would be cut: few characters are narrower than one column, once they are escaped, and all that have no width
     // of their own are at most as many as the others by a small factor.
-    let most = columns.saturating_mul(4 * (1 + escape::MARKS)) + 1;
+    let most = columns.saturating_mul(4 * (1 + escape::MARKS)).saturating_add(1);
     for word in text.split_whitespace() {
         if !words.is_empty() {
             words.push(' ');

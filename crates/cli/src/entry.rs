@@ -22,6 +22,11 @@ pub(crate) fn hold(attempt_dir: &Path) -> ExitCode {
     lockkeeper_holder::run(attempt_dir)
 }
 
+/// The process of the daemon that has the data, by its lock, whether it can be reached or not.
+pub(crate) fn running_daemon() -> Option<u32> {
+    lockkeeper_daemon::running(&paths().ok()?)
+}
+
 /// How many agents are at work, by their holders, which outlive the daemon.
 pub(crate) fn agents_at_work(data: &Path) -> usize {
     // What cannot be listed is told of by whoever needs it.

@@ -44,8 +44,7 @@ impl From<ClientError> for Failure {
     fn from(error: ClientError) -> Self {
         let what = chain(&error);
         match &error {
-            ClientError::NoDaemon { .. } => Self::new(exit::NO_DAEMON, "no daemon runs")
-                .next(start::advice("`lk run` starts one, and so does `lk daemon start`")),
+            ClientError::NoDaemon { socket } => start::no_daemon(socket),
             ClientError::Unreachable { .. } => {
                 Self::new(exit::NO_DAEMON, what).next("`lk doctor` says what is wrong")
             }

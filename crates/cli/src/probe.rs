@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
 
+use rustix::process::{Signal, kill_process_group};
 use serde::Serialize;
 use tokio::process::Command;
 use tokio::task::JoinSet;
@@ -71,15 +72,23 @@ async fn look(name: &'static str, supported: bool) -> Found {
 }
 
 async fn version(path: &PathBuf) -> Result<String, String> {
-    let run = Command::new(path)
-        .arg("--version")
-        .stdin(Stdio::null())
-        .stderr(Stdio::null())
-        .kill_on_drop(true)
-        .output();
-    match tokio::time::timeout(VERSION_WITHIN, run).await {
-        Err(_) => Err(format!("it did not tell its version within {} s", VERSION_WITHIN.as_secs())),
-        Ok(Err(error)) => Err(format!("it does not start: {error}")),
+    let mut command = Command::new(path);
+    command.arg("--version").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    // A wrapper may wait for what it has started: all of it ends together.
+    command.process_group(0).kill_on_drop(true);
+    let child = command.spawn().map_err(|error| format!("it does not start: {error}"))?;
+    let group = child.id().and_then(|pid| rustix::process::Pid::from_raw(pid.cast_signed()));
+    match tokio::time::timeout(VERSION_WITHIN, child.wait_with_output()).await {
+        Err(_) => {
+            let killed = group.map(|group| kill_process_group(group, Signal::KILL));
+            let left = if let Some(Err(error)) = killed {
+                format!(", and cannot be killed: {error}")
+            } else {
+                String::new()
+            };
+            Err(format!("it did not tell its version within {} s{left}", VERSION_WITHIN.as_secs()))
+        }
+        Ok(Err(error)) => Err(format!("it cannot be waited for: {error}")),
         Ok(Ok(output)) => first_version(&String::from_utf8_lossy(&output.stdout))
             .ok_or_else(|| "it tells no version".to_owned()),
     }

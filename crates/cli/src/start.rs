@@ -112,6 +112,22 @@ pub(crate) fn advice(outside: &str) -> &str {
     if entry::attempt().is_some() { ELSEWHERE } else { outside }
 }
 
+/// There is no daemon to talk to: none runs, or one that cannot be reached.
+pub(crate) fn no_daemon(socket: &Path) -> Failure {
+    match entry::running_daemon() {
+        Some(pid) => {
+            let socket = socket.display().to_string();
+            let what =
+                format!("a daemon runs, process {pid}, and does not listen at {}", escape::line(&socket));
+            Failure::new(exit::NO_DAEMON, what).next(
+                "it starts or ends in this moment, or was started with another XDG_RUNTIME_DIR; `lk daemon restart` starts it here, and agents survive",
+            )
+        }
+        None => Failure::new(exit::NO_DAEMON, "no daemon runs")
+            .next(advice("`lk run` starts one, and so does `lk daemon start`")),
+    }
+}
+
 /// Says to whoever only looks that there is nothing to look at.
 pub(crate) fn note_no_daemon(context: &Context) -> Outcome<()> {
     fail_if_agents_work(context)?;
@@ -122,6 +138,9 @@ pub(crate) fn note_no_daemon(context: &Context) -> Outcome<()> {
 /// Fails where no daemon runs and agents are at work all the same: how they are is not known then, and an empty list would say that
 /// there are none.
 pub(crate) fn fail_if_agents_work(context: &Context) -> Outcome<()> {
+    if entry::running_daemon().is_some() {
+        return Err(no_daemon(&context.places.socket));
+    }
     let (who, them) = match entry::agents_at_work(&context.places.data) {
         0 => return Ok(()),
         1 => ("an agent is".to_owned(), "it"),

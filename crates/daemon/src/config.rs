@@ -113,23 +113,23 @@ pub struct AgentConfig {
 #[expect(clippy::struct_field_names, reason = "units stand last in names")]
 pub struct Deadlines {
     /// From the launch until the process runs.
-    pub spawn_ms: Option<u64>,
+    pub spawn_ms: Option<NonZeroU64>,
     /// From then until the handshake is done.
-    pub handshake_ms: Option<u64>,
+    pub handshake_ms: Option<NonZeroU64>,
     /// Until the agent takes what is written to it.
-    pub write_ms: Option<u64>,
+    pub write_ms: Option<NonZeroU64>,
     /// Until the agent answers a request.
-    pub control_ms: Option<u64>,
+    pub control_ms: Option<NonZeroU64>,
     /// Silence in a turn while no tool runs and no gate is open.
-    pub silence_ms: Option<u64>,
+    pub silence_ms: Option<NonZeroU64>,
     /// A whole turn.
-    pub turn_ms: Option<u64>,
+    pub turn_ms: Option<NonZeroU64>,
     /// A gate, which is denied then.
     pub gate_ms: Option<NonZeroU64>,
     /// How long before that it is told; a tenth of it, if it is not said.
     pub gate_warning_ms: Option<u64>,
     /// A step of the ladder that interrupts or stops.
-    pub rung_ms: Option<u64>,
+    pub rung_ms: Option<NonZeroU64>,
     /// The drain of the pipes after an exit.
     pub drain_ms: Option<u64>,
 }
@@ -158,7 +158,15 @@ pub enum ConfigError {
 impl Config {
     /// Reads the file; one that is not there is an empty one.
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
-        let text = match fs::read_to_string(path) {
+        // Reading what is no file may never end.
+        let read = fs::metadata(path).and_then(|meta| {
+            if meta.is_file() {
+                fs::read_to_string(path)
+            } else {
+                Err(io::Error::other("it is no ordinary file"))
+            }
+        });
+        let text = match read {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
             Err(why) => return Err(ConfigError::Unreadable { path: path.to_owned(), why }),
@@ -250,14 +258,14 @@ impl Rights {
 impl Deadlines {
     fn apply(&self, manner: &mut Manner) {
         let set = |to: &mut u64, from: Option<u64>| *to = from.unwrap_or(*to);
-        set(&mut manner.spawn_ms, self.spawn_ms);
-        set(&mut manner.handshake_ms, self.handshake_ms);
-        set(&mut manner.write_ms, self.write_ms);
-        set(&mut manner.control_ms, self.control_ms);
-        set(&mut manner.silence_ms, self.silence_ms);
-        set(&mut manner.rung_ms, self.rung_ms);
+        set(&mut manner.spawn_ms, self.spawn_ms.map(NonZeroU64::get));
+        set(&mut manner.handshake_ms, self.handshake_ms.map(NonZeroU64::get));
+        set(&mut manner.write_ms, self.write_ms.map(NonZeroU64::get));
+        set(&mut manner.control_ms, self.control_ms.map(NonZeroU64::get));
+        set(&mut manner.silence_ms, self.silence_ms.map(NonZeroU64::get));
+        set(&mut manner.rung_ms, self.rung_ms.map(NonZeroU64::get));
         set(&mut manner.drain_ms, self.drain_ms);
-        manner.turn_ms = self.turn_ms.or(manner.turn_ms);
+        manner.turn_ms = self.turn_ms.map(NonZeroU64::get).or(manner.turn_ms);
         manner.gate_ms = self.gate_ms.map(NonZeroU64::get).or(manner.gate_ms);
     }
 }

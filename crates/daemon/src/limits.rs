@@ -112,6 +112,10 @@ pub(crate) const ABORT_MS: u64 = 500;
 /// How often a lock that nobody alive seems to hold, or a socket on which somebody listens, is tried again: a second, beyond any delay of an `exec`.
 pub(crate) const LOCK_TRIES: u32 = 100;
 
+/// How often the daemon looks whether its socket is there still, in milliseconds: a logout may take it away, and nobody could reach the
+/// daemon any more.
+pub(crate) const SOCKET_LOOK_MS: u64 = 2000;
+
 /// The pause between those tries, in milliseconds.
 pub(crate) const LOCK_STEP_MS: u64 = 10;
 

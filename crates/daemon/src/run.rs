@@ -5,7 +5,7 @@ use std::io::{self, Write as _};
 use std::net::SocketAddr;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use lockkeeper_core::session::{Command, Request, Status};
@@ -134,6 +134,9 @@ pub async fn run(options: Options) -> Result<(), RunError> {
         None => None,
     };
     let (listener, own) = listen(&paths.socket).await?;
+    let own = Arc::new(Mutex::new(own));
+    let locked =
+        lock.metadata().map(|file| (file.dev(), file.ino())).map_err(place("cannot look at the lock"))?;
     let host = Arc::new(Host::new(paths, exe, &config, rules, Arc::new(store), slots));
     if let Some(address) = hooks.as_ref().and_then(|hooks| hooks.local_addr().ok()) {
         tracing::info!(%address, "listening for webhooks");
@@ -146,6 +149,7 @@ pub async fn run(options: Options) -> Result<(), RunError> {
     host.tasks.spawn(Clock::follow(host.ending.clone()));
     let booting = host.tasks.spawn(boot(host.clone()));
     let mut served = host.tasks.spawn(serve(host.clone(), listener, hooks));
+    host.tasks.spawn(listen_again(host.clone(), own.clone(), locked));
     let ended = tokio::select! {
         () = host.ending.cancelled() => Ok(()),
         () = asked.again() => Ok(()),
@@ -158,7 +162,7 @@ pub async fn run(options: Options) -> Result<(), RunError> {
     host.ending.cancel();
     say_goodbye(&host, &served, &mut asked).await;
     match identity(&host.paths.socket) {
-        Ok(there) if there == own => {
+        Ok(there) if there == *own.lock().unwrap_or_else(PoisonError::into_inner) => {
             if let Err(error) = std::fs::remove_file(&host.paths.socket) {
                 tracing::warn!(%error, "could not remove the socket");
             }
@@ -295,6 +299,51 @@ async fn listen(socket: &Path) -> Result<(UnixListener, Identity), RunError> {
     std::fs::set_permissions(socket, std::fs::Permissions::from_mode(0o600)).map_err(place(what()))?;
     let own = identity(socket).map_err(place(what()))?;
     Ok((listener, own))
+}
+
+/// Listens again where the socket is gone and the lock is there still, until the daemon ends.
+async fn listen_again(host: Arc<Host>, own: Arc<Mutex<Identity>>, locked: Identity) {
+    let mut is_told = false;
+    loop {
+        tokio::select! {
+            () = host.ending.cancelled() => return,
+            () = tokio::time::sleep(Duration::from_millis(limits::SOCKET_LOOK_MS)) => {}
+        }
+        let is_gone =
+            |path: &Path| matches!(identity(path), Err(error) if error.kind() == io::ErrorKind::NotFound);
+        // With another lock there is another daemon, or is about to be.
+        if !is_gone(&host.paths.socket) || identity(&host.paths.lock()).ok() != Some(locked) {
+            continue;
+        }
+        let made = host.paths.make().map_err(place("cannot make the directories"));
+        let listens = match made {
+            Ok(()) => listen(&host.paths.socket).await,
+            Err(error) => Err(error),
+        };
+        match listens {
+            Ok((listener, identity)) => {
+                tracing::warn!(socket = %host.paths.socket.display(), "the socket was removed; listening on another one in its place");
+                *own.lock().unwrap_or_else(PoisonError::into_inner) = identity;
+                host.tasks.spawn(http::serve(host.clone(), listener));
+                is_told = false;
+            }
+            Err(error) if !is_told => {
+                tracing::error!(%error, "the socket was removed, and there can be no other in its place yet");
+                is_told = true;
+            }
+            Err(_) => {}
+        }
+    }
+}
+
+/// The process of the daemon that has the data directory, by its lock; none if none runs.
+pub fn running(paths: &Paths) -> Option<u32> {
+    let lock = File::open(paths.lock()).ok()?;
+    match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockShared) {
+        Err(rustix::io::Errno::WOULDBLOCK) => std::fs::read_to_string(paths.lock()).ok()?.trim().parse().ok(),
+        // A daemon that starts in this moment tries again.
+        Ok(()) | Err(_) => None,
+    }
 }
 
 /// The device and the number of a file, which no other one has while it is there.

@@ -320,10 +320,14 @@ impl Data {
         if let Some(row) = self.living(reference).or_else(|| self.rows().rfind(named)) {
             return Found::One(row.id.clone());
         }
-        if !may_begin_id(reference) {
+        self.with_id(reference)
+    }
+
+    fn with_id(&self, beginning: &str) -> Found {
+        if !may_begin_id(beginning) {
             return Found::None;
         }
-        let like = |session: &&Session| session.row.is_some() && session.id.as_str().starts_with(reference);
+        let like = |session: &&Session| session.row.is_some() && session.id.as_str().starts_with(beginning);
         let mut ids: Vec<_> = self.sessions.iter().filter(like).map(|session| session.id.clone()).collect();
         ids.sort();
         ids.truncate(limits::CANDIDATES);
@@ -447,6 +451,10 @@ impl Store for MemoryStore {
 
     fn find(&self, reference: &str) -> Result<Found, StoreError> {
         Ok(lock(&self.data).find(reference))
+    }
+
+    fn with_id(&self, beginning: &str) -> Result<Found, StoreError> {
+        Ok(lock(&self.data).with_id(beginning))
     }
 
     fn load(&self, id: &SessionId) -> Result<Option<State>, StoreError> {

@@ -85,6 +85,9 @@ pub trait Store: Send + Sync {
     /// ended session that was made last; else the beginning of exactly one id.
     fn find(&self, reference: &str) -> Result<Found, StoreError>;
 
+    /// Finds the sessions whose ids begin so, if that is enough to name one: see [`ID_CHARS`](crate::limits::ID_CHARS).
+    fn with_id(&self, beginning: &str) -> Result<Found, StoreError>;
+
     /// The state of a session: its snapshot if there is one that can be used, and a fold of the rest of its log.
     ///
     /// # Errors

@@ -108,10 +108,12 @@ pub(super) fn sentence(gate: &Gate, style: Style) -> String {
 
 fn read_json(path: &PathBuf) -> Outcome<Json> {
     let (name, text) = if path.as_os_str() == "-" {
-        ("standard input".to_owned(), std::io::read_to_string(std::io::stdin()))
+        ("standard input".to_owned(), super::read_stdin()?)
     } else {
-        (path.display().to_string(), std::fs::read_to_string(path))
+        let read = std::fs::read(path);
+        let name = path.display().to_string();
+        (name.clone(), read.map_err(|error| Failure::usage(format!("{name} cannot be read: {error}")))?)
     };
-    let text = text.map_err(|error| Failure::usage(format!("{name} cannot be read: {error}")))?;
+    let text = String::from_utf8(text).map_err(|_| Failure::usage(format!("{name} is not UTF-8")))?;
     Json::parse(text.trim()).map_err(|error| Failure::usage(format!("{name} is not JSON: {error}")))
 }

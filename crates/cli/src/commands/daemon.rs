@@ -129,6 +129,9 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
             })?;
             match stop(context, Stop::Leave).await {
                 Ok(()) => {}
+                Err(failure) if failure.exit == exit::NO_DAEMON && entry::running_daemon().is_some() => {
+                    end_unreachable(context).await?;
+                }
                 Err(failure) if failure.exit == exit::NO_DAEMON => context.out.note("no daemon ran"),
                 Err(failure) => return Err(failure),
             }
@@ -184,6 +187,18 @@ async fn stop(context: &Context, agents: Stop) -> Outcome<()> {
     };
     context.out.line(format_args!("the daemon ended{agents}"))?;
     Ok(())
+}
+
+/// Ends the daemon that has the data and cannot be reached, as a signal ends it: in order, and agents go on.
+async fn end_unreachable(context: &Context) -> Outcome<()> {
+    let Some(pid) = entry::running_daemon() else { return Ok(()) };
+    context.out.note(format!("the daemon, process {pid}, cannot be reached; asking it to end by a signal"));
+    if let Some(id) = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw) {
+        rustix::process::kill_process(id, rustix::process::Signal::TERM).map_err(|error| {
+            Failure::new(exit::FAILED, format!("process {pid} cannot be signalled: {error}"))
+        })?;
+    }
+    wait_for_end(pid, Some(END_WITHIN)).await
 }
 
 /// What a drain waits for: turns, also those that wait at a gate or are being cancelled.

@@ -191,6 +191,12 @@ fn rules(config: &Path) -> Option<Check> {
 fn no_daemon(error: &ClientError, context: &Context) -> Check {
     match error {
         ClientError::NoDaemon { socket } => {
+            if let Some(pid) = entry::running_daemon() {
+                let what = format!("process {pid} runs, and does not listen at {}", socket.display());
+                return Check::new("daemon", State::Bad, what).next(
+                    "it was started with another XDG_RUNTIME_DIR, or starts in this moment; `lk daemon restart` starts it here, and agents survive",
+                );
+            }
             let left = if socket.exists() { "; its socket was left behind, which does no harm" } else { "" };
             Check::new("daemon", State::Note, format!("does not run{left}"))
                 .next("`lk run` or `lk daemon start` starts it")

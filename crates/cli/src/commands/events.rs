@@ -115,7 +115,7 @@ fn line(event: &Event, shown: Shown, context: &Context) -> String {
     };
     let session = refs::short_id(event.session.as_str(), []);
     let head = format!("{time}  {session}  {:>4}  {:<24}", event.seq, event.kind);
-    let room = context.out.width.map_or(usize::MAX / 8, |width| width.saturating_sub(head.len() + 2).max(20));
+    let room = context.out.width.map_or(usize::MAX, |width| width.saturating_sub(head.len() + 2).max(20));
     format!("{}  {}", escape::line(&head), cut::summary(event.data.as_str(), room, context.out.style))
         .trim_end()
         .to_owned()

@@ -162,8 +162,7 @@ pub(crate) fn dropped(prompts: u32) -> String {
 /// Reads a prompt: `-` stands for standard input.
 pub(crate) fn read_prompt(words: &[String]) -> Outcome<String> {
     let text = if words.len() == 1 && words[0] == "-" {
-        let mut bytes = Vec::new();
-        std::io::stdin().lock().read_to_end(&mut bytes)?;
+        let bytes = read_stdin()?;
         String::from_utf8(bytes).map_err(|_| Failure::usage("the prompt on standard input is not UTF-8"))?
     } else {
         words.join(" ")
@@ -172,6 +171,20 @@ pub(crate) fn read_prompt(words: &[String]) -> Outcome<String> {
         return Err(Failure::usage("the prompt is empty"));
     }
     Ok(text)
+}
+
+/// Reads standard input to its end, and no more than a request may hold: what is longer is refused, and there may be no end.
+pub(crate) fn read_stdin() -> Outcome<Vec<u8>> {
+    let most = limits::REQUEST_BYTES;
+    let mut bytes = Vec::new();
+    std::io::stdin().lock().take(most as u64 + 1).read_to_end(&mut bytes)?;
+    if bytes.len() > most {
+        return Err(Failure::usage(format!(
+            "standard input is longer than {} MB, which no request may be",
+            most >> 20
+        )));
+    }
+    Ok(bytes)
 }
 
 /// Reads an idempotency key as the daemon takes it, in a header.

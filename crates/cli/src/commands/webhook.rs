@@ -1,7 +1,6 @@
 //! `lk webhook`: what the configuration says of webhooks, and what came by them.
 
 use std::collections::BTreeMap;
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
@@ -114,13 +113,12 @@ fn note_none(empty: bool, note: &str, shown: Shown, context: &Context) {
 }
 
 fn read_json(path: &Path) -> Outcome<serde_json::Value> {
-    let mut bytes = Vec::new();
-    if path == Path::new("-") {
-        std::io::stdin().lock().read_to_end(&mut bytes)?;
+    let bytes = if path == Path::new("-") {
+        super::read_stdin()?
     } else {
-        bytes = std::fs::read(path)
-            .map_err(|error| Failure::usage(format!("{} cannot be read: {error}", path.display())))?;
-    }
+        std::fs::read(path)
+            .map_err(|error| Failure::usage(format!("{} cannot be read: {error}", path.display())))?
+    };
     serde_json::from_slice(&bytes)
         .map_err(|error| Failure::usage(format!("{} is not JSON: {error}", path.display())))
 }

@@ -89,7 +89,7 @@ impl View {
             }
             EventBody::BackoffSet { wait_ms, .. } => {
                 let wait = clock::span(i64::try_from(*wait_ms).unwrap_or(i64::MAX));
-                self.note(Ink::Yellow, signs.retry, &format!("the agent is started again in {wait}"));
+                self.note(Ink::Yellow, signs.retry, &format!("the agent is not started again for {wait}"));
             }
             EventBody::ConversationLost { message } => {
                 let what = format!("the agent no longer has the conversation: {}", escape::line(message));

@@ -4,7 +4,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use lockkeeper_api::{ErrorCode, InnerReference, Problem, Reference};
-use lockkeeper_core::id::{BadName, SessionId};
+use lockkeeper_core::id::{BadName, SessionId, SessionName};
 use lockkeeper_store::limits::ID_CHARS;
 use lockkeeper_store::{Found, SessionRow, StoreError};
 
@@ -52,6 +52,25 @@ pub(super) async fn find(host: &Arc<Host>, reference: &Reference) -> Result<Sess
             Err(Failure(Problem::new(ErrorCode::ReferenceAmbiguous, detail)))
         }
     }
+}
+
+/// Refuses a name that means another session already, as the beginning of its id: a command that names that one would be done to the
+/// one with the name.
+pub(super) async fn is_no_id(
+    host: &Arc<Host>,
+    name: &SessionName,
+    own: Option<&SessionId>,
+) -> Result<(), Failure> {
+    let text = name.to_string();
+    let ids = match read(host, move |store| store.with_id(&text)).await? {
+        Found::None => return Ok(()),
+        Found::One(id) if Some(&id) == own => return Ok(()),
+        Found::One(id) => vec![id],
+        Found::Several(ids) => ids,
+    };
+    let names: Vec<String> = ids.iter().map(ToString::to_string).collect();
+    let detail = format!("{name} is the beginning of the id {}", names.join(", "));
+    Err(Failure(Problem::new(ErrorCode::NameTaken, detail).with_next("choose another name")))
 }
 
 /// Something inside a session that a path means.

@@ -73,6 +73,9 @@ pub(super) async fn create(
     if value.mode.is_some() {
         peer.may_decide()?;
     }
+    if let Some(name) = &value.name {
+        resolve::is_no_id(&host, name, None).await?;
+    }
     let value = taken_over::by(&host, &peer, value).await?;
     let asked = tokio::task::spawn_blocking(move || check(&value).map(|()| value));
     let value = asked.await.map_err(|error| Failure::new(ErrorCode::Internal, error.to_string()))??;
@@ -325,7 +328,10 @@ pub(super) async fn patch(
     let name = match value.name {
         Change::Keep => Rename::Keep,
         Change::Clear => Rename::Clear,
-        Change::Set(name) => Rename::To(name),
+        Change::Set(name) => {
+            resolve::is_no_id(&host, &name, Some(&id)).await?;
+            Rename::To(name)
+        }
     };
     let (mut set, mut remove) = (BTreeMap::new(), BTreeSet::new());
     for (key, value) in value.labels {

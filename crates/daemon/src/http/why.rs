@@ -319,6 +319,14 @@ fn tell(event: &Event) -> String {
         Event::Limited { what, .. } => format!("the agent's account has reached a limit ({what})"),
         Event::ClaimMade { claim } => format!("{} claimed the next turns", claim.owner),
         Event::ClaimEnded { claim, .. } => format!("claim {claim} ended"),
+        Event::GateOutcome { gate, .. } => format!("what gate {gate} was about has ended"),
+        Event::GateWithdrawn { gate, .. } => format!("gate {gate} closed undecided"),
+        Event::ClosingAsked { why, .. } => closing_text(why),
+        Event::Unsettled {} => {
+            "the daemon started, and did not know what had become of the process".to_owned()
+        }
+        Event::Settled {} => "the daemon found out what had become of the process".to_owned(),
+        Event::BackoffSet { .. } => "the process ended unasked, and is not started again at once".to_owned(),
         other => other.kind().to_owned(),
     }
 }

@@ -162,6 +162,10 @@ impl Store for SqliteStore {
         self.read(|tx| read::find(tx, reference))
     }
 
+    fn with_id(&self, beginning: &str) -> Result<Found, StoreError> {
+        self.read(|tx| read::with_id(tx, beginning))
+    }
+
     fn load(&self, id: &SessionId) -> Result<Option<State>, StoreError> {
         self.read(|tx| read::load(tx, id))
     }

@@ -12,7 +12,7 @@ use rusqlite::{Connection, OptionalExtension, Row};
 pub(super) use audit::{as_it_stands, audit};
 pub(super) use events::events;
 pub(super) use gates::{gate, gates};
-pub(super) use sessions::{find, living, session_row, view};
+pub(super) use sessions::{find, living, session_row, view, with_id};
 pub(super) use states::{check_tail, load};
 
 use super::fault::store_error;

@@ -1,6 +1,7 @@
 //! `lk` as people and scripts run it: what it waits for, what it runs, and what it says.
 
 use std::fs;
+use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Output, Stdio};
 
 use rustix::process::Signal;
@@ -460,6 +461,49 @@ fn who_waits_at_a_gate_is_told_so() -> Fallible {
         ensure!(stderr.contains("asks.p2 waits behind 1 other; follow it: lk attach asks\n"), "{stderr}");
         let (_, _, stderr) = run(home, &["send", "asks", "--preempt", "SAY third"])?;
         ensure!(stderr.contains("nothing is cut short for it"), "{stderr}");
+        Ok(())
+    })
+}
+
+#[test]
+fn a_daemon_whose_socket_was_removed_is_none_that_does_not_run_and_listens_again() -> Fallible {
+    with_daemon(SHORT, |home| {
+        let session = busy(home, "busy")?;
+        for restart in [false, true] {
+            let before = home.daemon_pid();
+            fs::remove_file(home.socket())?;
+            let (_, _, stderr) = run(home, &["ls"])?;
+            let cannot_be_reached = format!("a daemon runs, process {before}, and does not listen at ");
+            ensure!(stderr.is_empty() || stderr.contains(&cannot_be_reached), "{stderr}");
+            if restart {
+                let (code, _, stderr) = run(home, &["daemon", "restart"])?;
+                ensure!(code == Some(0), "{stderr}");
+                home.wait_for_end()?;
+                let pid = home.api().get("/v1/status")?["pid"].as_u64();
+                ensure!(pid.is_some_and(|pid| pid != u64::from(before)), "{pid:?}");
+            } else {
+                wait_until("a socket", || home.api().get("/v1/status").is_ok())?;
+            }
+            assert_eq!(session.known()?["status"], "running");
+        }
+        let (code, ..) = run(home, &["daemon", "stop", "--kill"])?;
+        ensure!(code == Some(0), "it does not end");
+        Ok(())
+    })
+}
+
+#[test]
+fn events_in_a_pipe_come_with_their_data() -> Fallible {
+    with_daemon(SHORT, |home| {
+        home.session(&Spec::kept().with("name", "one"))?;
+        let mut child = started(home.lk(&["events", "-f", "one"]))?;
+        let mut line = String::new();
+        if let Some(stdout) = &mut child.stdout {
+            BufReader::new(stdout).read_line(&mut line)?;
+        }
+        kill(child.id(), Signal::INT)?;
+        let (_, _, stderr) = ended(child)?;
+        ensure!(line.contains("session.created") && line.contains("\"agent\":\"claude\""), "{line} {stderr}");
         Ok(())
     })
 }

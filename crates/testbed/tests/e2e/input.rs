@@ -261,6 +261,27 @@ fn o46_the_beginning_of_an_id_is_enough_and_a_slip_is_not() -> Fallible {
 }
 
 #[test]
+fn a_name_does_not_mean_a_session_whose_id_begins_so() -> Fallible {
+    with_daemon(SHORT, |home| {
+        let asks = home.session(&Spec::kept().prompt("ASK Bash {\"command\":\"x\"}"))?;
+        asks.watch()?.status("awaiting_input")?;
+        let other = home.session(&Spec::kept())?;
+        for name in [&asks.id[..4], &asks.id[..6], &asks.id] {
+            let mut body = Spec::kept().body(home);
+            body["name"] = json!(name);
+            home.api().json("POST", "/v1/sessions", &body)?.is_problem(409, "name_taken")?;
+            let rename = home.api().json("PATCH", &other.path(""), &json!({ "name": name }))?;
+            rename.is_problem(409, "name_taken")?;
+            assert_eq!(home.api().get(&format!("/v1/sessions/{name}"))?["id"], *asks.id);
+        }
+        // What could never be the beginning of an id is free, and so is that of its own.
+        home.api().json("PATCH", &other.path(""), &json!({"name": &asks.id[..3]}))?.good()?;
+        home.api().json("PATCH", &other.path(""), &json!({"name": &other.id[..6]}))?.good()?;
+        Ok(())
+    })
+}
+
+#[test]
 fn o46_what_is_no_http_or_too_large_is_refused_and_the_daemon_goes_on() -> Fallible {
     with_daemon(SHORT, |home| {
         let session = home.session(&Spec::kept())?;

@@ -2,6 +2,7 @@
 
 use super::world::*;
 use crate::agent::AgentSays;
+use crate::id::PromptNo;
 use crate::prompt::{Class, CutBy};
 use crate::session::*;
 use crate::turn::{Ending, FailureKind, Outcome, TurnBy, Usage};
@@ -41,6 +42,18 @@ fn a_turn_that_a_limit_cut_off_is_gone_on_with_when_it_is_over() {
     w.ends(Ending::Completed);
     let words = texts(&w).unwrap();
     assert!(words.starts_with("A limit of the account") && words.ends_with("first"), "{words}");
+}
+
+#[test]
+fn a_limit_that_nobody_waits_for_is_no_deadline() {
+    let mut w = World::idle();
+    w.reaches_a_limit();
+    assert!(w.state.limited_until.is_some());
+    assert_eq!((w.status(), w.due()), (Status::Idle, None));
+    w.prompt("first");
+    assert_eq!(w.due(), Some((HOUR, Why::Limit)));
+    w.asks(Command::DropPrompt { prompt: PromptNo(1) });
+    assert_eq!(w.due(), None);
 }
 
 #[test]

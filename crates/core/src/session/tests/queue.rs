@@ -33,6 +33,22 @@ fn o37_urgent_goes_before_normal_before_background_and_first_come_first_served_w
 }
 
 #[test]
+fn a_prompt_has_the_rank_of_its_event_and_whoever_is_moved_first_goes_before_all() {
+    let mut w = World::running();
+    for text in ["a", "b", "c", "d"] {
+        w.prompt(text);
+        let Event::PromptAccepted { prompt } = &w.last[0].event else { panic!() };
+        assert_eq!(u64::try_from(prompt.rank).unwrap(), w.last[0].seq);
+    }
+    let to =
+        |prompt, to| Command::EditPrompt { prompt: PromptNo(prompt), text: None, class: None, to: Some(to) };
+    w.asks(to(4, Move::First));
+    w.asks(to(5, Move::First));
+    w.asks(to(2, Move::Last));
+    assert_eq!(order(&w), ["d", "c", "b", "a"]);
+}
+
+#[test]
 fn what_goes_before_a_prompt_is_counted_wherever_it_stands() {
     let mut w = World::running();
     for class in Class::ALL.repeat(7) {

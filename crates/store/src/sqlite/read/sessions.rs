@@ -105,14 +105,19 @@ pub(in crate::sqlite) fn find(conn: &Connection, reference: &str) -> Result<Foun
     if let Some(id) = one_id(conn, ended, reference)? {
         return Ok(Found::One(id));
     }
-    if !may_begin_id(reference) {
+    with_id(conn, reference)
+}
+
+/// The sessions whose ids begin so.
+pub(in crate::sqlite) fn with_id(conn: &Connection, beginning: &str) -> Result<Found> {
+    if !may_begin_id(beginning) {
         return Ok(Found::None);
     }
     // The character behind the last one that an id can have.
-    let end = format!("{reference}{{");
+    let end = format!("{beginning}{{");
     let sql = "SELECT id FROM sessions WHERE id >= ? AND id < ? AND removed = 0 ORDER BY id LIMIT ?";
     let mut select = conn.prepare_cached(sql)?;
-    let mut rows = select.query(params![reference, end, signed(limits::CANDIDATES as u64)])?;
+    let mut rows = select.query(params![beginning, end, signed(limits::CANDIDATES as u64)])?;
     let mut ids = Vec::new();
     while let Some(row) = rows.next()? {
         ids.push(session_id(text(row, 0)?)?);

@@ -130,6 +130,10 @@ pub(super) fn references_are_found(place: &dyn Place) {
     let mut expected = vec![low.clone(), high];
     expected.sort();
     assert_eq!(both, expected);
+    // A name that is the beginning of an id means the session with the name.
+    make(77, Some("0000"));
+    assert_eq!((find("0000"), store.with_id("z000").unwrap()), (Found::One(id(77)), Found::One(id(31))));
+    assert!(matches!(store.with_id("0000").unwrap(), Found::Several(_)));
     for nothing in ["", "no-such", "Z", "%", "0000%", "é", "y"] {
         assert_eq!(find(nothing), Found::None, "{nothing}");
     }
