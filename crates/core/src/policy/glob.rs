@@ -31,9 +31,9 @@ pub(super) fn fits(pattern: &[Piece], text: &str) -> bool {
             Some(Piece::Any) => (piece, at) = (piece + 1, at + 1),
             Some(Piece::One(one)) if one == c => (piece, at) = (piece + 1, at + 1),
             Some(Piece::One(_)) | None => {
-                let Some((after, from)) = star else { return false };
-                star = Some((after, from + 1));
-                (piece, at) = (after, from + 1);
+                let Some((after, from)) = &mut star else { return false };
+                *from += 1;
+                (piece, at) = (*after, *from);
             }
         }
     }
