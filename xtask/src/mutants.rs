@@ -104,9 +104,7 @@ fn every(chosen: &[String], jobs: usize) -> Result<()> {
     let mut missed = missed_by(jobs, chosen, &["--lib"], &["--skip", LONG])?;
     if !missed.is_empty() {
         report::line("==> cargo mutants, all tests for what is left");
-        let named: Vec<String> =
-            missed.iter().map(|name| format!("--re=^{}$", regex::escape(name))).collect();
-        missed = missed_by(1, &named, &["--tests"], &[])?;
+        missed = missed_by(1, &named(&missed), &["--tests"], &[])?;
     }
     if !missed.is_empty() {
         bail!("no test notices {} changes:\n{}", missed.len(), missed.join("\n"));
