@@ -28,7 +28,7 @@ use crate::names::Names;
 use crate::notify::Notifier;
 use crate::paths::Paths;
 use crate::rules::Rules;
-use crate::session::{Done, Handle, KeyIntent, Live, LiveText, Message, Refused, Task};
+use crate::session::{Done, Handle, KeyIntent, Live, Message, Refused, Task};
 use crate::slots::Slots;
 use crate::waits::Waits;
 use crate::webhook::Webhooks;
@@ -203,14 +203,14 @@ impl Host {
     ) -> Handle {
         use tracing::Instrument as _;
         let (sender, mailbox) = mpsc::channel(limits::MAILBOX);
-        let live = Arc::new(Mutex::new(LiveText::default()));
-        let handle = Handle { id: state.id.clone(), mailbox: sender, live: live.clone() };
+        let (live, troubles) = (Arc::default(), Arc::default());
+        let handle = Handle { id: state.id.clone(), mailbox: sender, live, troubles };
         let mut awake = self.sessions.awake.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(other) = awake.get(&state.id).filter(|other| !other.mailbox.is_closed()) {
             return other.clone();
         }
         let span = tracing::info_span!("session", id = %state.id, name = state.profile.name.as_ref().map(lockkeeper_core::id::SessionName::as_str));
-        let task = Task::new(self.clone(), adapter, state, ingested, unknown, mailbox, live);
+        let task = Task::new(self.clone(), adapter, state, ingested, unknown, mailbox, &handle);
         awake.insert(handle.id.clone(), handle.clone());
         let running = self.tasks.spawn(task.run().instrument(span));
         let (host, id) = (self.clone(), handle.id.clone());
@@ -473,6 +473,11 @@ impl Host {
             Ok(Err(error)) => tracing::warn!(%error, "could not tell of a removed session"),
             Err(error) => tracing::warn!(%error, "could not tell of a removed session"),
         }
+    }
+
+    /// What keeps a session's task from going on by itself, in sentences.
+    pub(crate) fn troubles(&self, id: &SessionId) -> Vec<String> {
+        self.sessions.get(id).map(|handle| handle.troubles.told()).unwrap_or_default()
     }
 
     /// The text so far of what streams in a session.

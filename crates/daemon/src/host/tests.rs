@@ -37,7 +37,7 @@ async fn a_session_whose_task_died_is_loaded_behind_what_that_task_had_handed_to
     let id = SessionId::from_random(1);
     // Its task is gone.
     let (mailbox, _) = tokio::sync::mpsc::channel(1);
-    let dead = Handle { id: id.clone(), mailbox, live: Arc::default() };
+    let dead = Handle { id: id.clone(), mailbox, live: Arc::default(), troubles: Arc::default() };
     host.sessions.awake.lock().unwrap_or_else(PoisonError::into_inner).insert(id.clone(), dead);
     let before = host.store.load(&id)?.ok_or("no session")?;
     let first = described(&host, &before, "first")?;

@@ -46,6 +46,7 @@ pub(super) async fn why(State(host): State<Arc<Host>>, Path(session): Path<Strin
     let text = event.as_ref().map_or_else(|| cause.kind.clone(), |stored| tell(&stored.envelope.event));
     let mut lines = vec![WhyLine { text, evidence: Some(evidence), ..WhyLine::default() }];
     lines.extend(reasons(&state).into_iter().map(|text| WhyLine { text, ..WhyLine::default() }));
+    lines.extend(host.troubles(&id).into_iter().map(|text| WhyLine { text, ..WhyLine::default() }));
     let closed = || host.slots.closed().filter(|_| !state.queue.is_empty()).map(SlotWait::Closed);
     // What waits behind a turn that runs does not want a slot yet.
     lines.extend(host.slots.waits_for(&state.id).or_else(closed).map(|wait| slot(&wait)));

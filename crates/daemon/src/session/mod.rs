@@ -10,6 +10,7 @@ pub(crate) mod link;
 pub(crate) mod live;
 mod rows;
 mod task;
+mod troubles;
 
 use std::sync::{Arc, Mutex};
 
@@ -21,6 +22,7 @@ use tokio::sync::{mpsc, oneshot};
 
 pub(crate) use live::{Live, LiveText};
 pub(crate) use task::Task;
+pub(crate) use troubles::{Trouble, Troubles};
 
 /// What a session's task is asked.
 pub(crate) enum Message {
@@ -153,6 +155,7 @@ pub(crate) struct Handle {
     pub(crate) id: SessionId,
     pub(crate) mailbox: mpsc::Sender<Message>,
     pub(crate) live: Arc<Mutex<LiveText>>,
+    pub(crate) troubles: Arc<Troubles>,
 }
 
 impl std::fmt::Debug for Message {

@@ -1,6 +1,7 @@
 //! Daemons that die, and those that come after them.
 
 use std::collections::BTreeSet;
+use std::fs;
 use std::os::unix::net::UnixStream;
 use std::process::Stdio;
 use std::thread;
@@ -672,6 +673,29 @@ fn the_data_directory_and_all_in_it_are_closed_to_others() -> Fallible {
             let line = std::fs::read(format!("/proc/{pid}/cmdline"))?;
             ensure!(!String::from_utf8_lossy(&line).contains("SAY x"), "the prompt is on a command line");
         }
+        Ok(())
+    })
+}
+
+#[test]
+fn a_session_of_which_nothing_can_be_found_out_says_why_until_it_can() -> Fallible {
+    with_daemon(SHORT, |home| {
+        home.expect_error("the journal cannot be");
+        let session = home.session(&Spec::kept())?;
+        session.ask("SAY ready")?;
+        home.kill_daemon()?;
+        let attempt = home.data().join("sessions").join(&session.id).join("a1");
+        let (journal, kept) = (attempt.join("journal"), attempt.join("kept"));
+        fs::rename(&journal, &kept)?;
+        fs::create_dir(&journal)?;
+        home.start()?;
+        let why = || home.api().get(&session.path("/why")).unwrap_or_default()["lines"].to_string();
+        wait_until("a reason", || why().contains("which is tried again each second: "))?;
+        assert_eq!(session.row()?["status"], "unknown");
+        fs::remove_dir(&journal)?;
+        fs::rename(&kept, &journal)?;
+        assert_eq!(session.known()?["status"], "idle");
+        ensure!(!why().contains("tried again"), "{}", why());
         Ok(())
     })
 }

@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 
 use super::super::attach;
 use super::super::feed::{Feed, Read};
-use super::super::{Done, Live, Refused, rows};
+use super::super::{Done, Live, Refused, Trouble, rows};
 use super::decide::{Answer, Decided};
 use super::{Adoption, Journal, Task, is_beside_process};
 use crate::host;
@@ -94,6 +94,7 @@ impl Task {
     /// Nothing of the step happened. The journal is read again from where the last commit left it, a little later.
     fn failed(&mut self, decided: Decided, error: StoreError) -> bool {
         tracing::error!(%error, events = decided.events.len(), "could not commit; nothing was changed, trying again");
+        self.troubles.begins(Trouble::Store, &error);
         let error = Arc::new(error);
         self.host.names.settle(&self.state);
         self.host.admitted(self.host.slots.settle(&self.state, decided.admits));
@@ -121,6 +122,7 @@ impl Task {
 
     fn adopt(&mut self, decided: Decided, read: Read, last: Cursor) {
         let Decided { scratch: state, events, ends, answers, looks, .. } = decided;
+        self.troubles.ends(Trouble::Store);
         let attempt = |state: &State| state.process.attempt().map(|attempt| attempt.no);
         let other = attempt(&self.state) != attempt(&state);
         self.state = Arc::new(state);

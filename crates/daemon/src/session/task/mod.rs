@@ -23,7 +23,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::attach::{self, Found};
 use super::feed::{Ended, Feed, Opened, Read};
 use super::link::Link;
-use super::{LiveText, Message, Refused};
+use super::{Handle, LiveText, Message, Refused, Trouble, Troubles};
 use crate::clock::Clock;
 use crate::host::Host;
 use crate::limits;
@@ -36,6 +36,7 @@ pub(crate) struct Task {
     state: Arc<State>,
     mailbox: mpsc::Receiver<Message>,
     live: Arc<Mutex<LiveText>>,
+    troubles: Arc<Troubles>,
     found: mpsc::Receiver<(AttemptNo, Found)>,
     find: mpsc::Sender<(AttemptNo, Found)>,
     link: Option<Link>,
@@ -103,7 +104,7 @@ impl Task {
         ingested: Option<Ingested>,
         unknown: bool,
         mailbox: mpsc::Receiver<Message>,
-        live: Arc<Mutex<LiveText>>,
+        handle: &Handle,
     ) -> Self {
         let (find, found) = mpsc::channel(4);
         Self {
@@ -111,7 +112,8 @@ impl Task {
             adapter,
             state: Arc::new(state),
             mailbox,
-            live,
+            live: handle.live.clone(),
+            troubles: handle.troubles.clone(),
             found,
             find,
             link: None,
@@ -272,6 +274,7 @@ impl Task {
             }
             return;
         }
+        self.troubles.ends(Trouble::Attempt);
         match found {
             Found::Linked(link) => {
                 self.link = Some(link);
@@ -291,6 +294,7 @@ impl Task {
             }
             Found::Unclear(why) => {
                 tracing::warn!(%attempt, why, "could not find out how the attempt stands");
+                self.troubles.begins(Trouble::Attempt, &why);
                 self.in_flight.retain(is_beside_process);
                 self.pause();
             }
@@ -372,6 +376,7 @@ impl Task {
         feed.expect(self.journal.told);
         match feed.read() {
             Ok(mut read) => {
+                self.troubles.ends(Trouble::Journal);
                 self.journal.grown = read.more;
                 if let Some(Ended::Damaged(offset)) = read.ended {
                     end_unreadable(
@@ -391,6 +396,7 @@ impl Task {
             }
             Err(error) => {
                 tracing::error!(%attempt, %error, "the journal cannot be read; trying again");
+                self.troubles.begins(Trouble::Journal, &error);
                 self.feed = None;
                 self.pause();
                 Read::default()
@@ -425,6 +431,7 @@ impl Task {
             }
             Err(error) => {
                 tracing::error!(%attempt, %error, "the journal cannot be opened; trying again");
+                self.troubles.begins(Trouble::Journal, &error);
                 self.pause();
             }
         }
