@@ -21,10 +21,10 @@ pub struct EventQuery {
     pub above_seq: u64,
     /// Of these kinds; of all without it.
     pub kinds: Option<Vec<String>>,
-    /// At most so many; 0 means as many as a page holds ([`limits::PAGE_EVENTS`](crate::limits::PAGE_EVENTS)).
+    /// At most so many; 0 means as many as a page holds ([`limits::PAGE_EVENTS`]).
     pub limit: usize,
     /// Not more of them once they have so many bytes, but at least one; 0 means as many as a page holds
-    /// ([`limits::PAGE_BYTES`](crate::limits::PAGE_BYTES)).
+    /// ([`limits::PAGE_BYTES`]).
     pub limit_bytes: usize,
 }
 
@@ -110,7 +110,7 @@ pub struct ViewFilter {
     pub name: Option<SessionName>,
     /// Made before this one: the last of the page before.
     pub before: Option<SessionId>,
-    /// At most so many; 0 means [`limits::VIEW_ROWS`](crate::limits::VIEW_ROWS).
+    /// At most so many; 0 means [`limits::VIEW_ROWS`].
     pub limit: usize,
 }
 
@@ -145,7 +145,7 @@ pub struct GateFilter {
     pub session: Option<SessionId>,
     /// Only those that come after this one in the order asked for.
     pub after: Option<(SessionId, GateNo)>,
-    /// At most so many; 0 means [`limits::VIEW_ROWS`](crate::limits::VIEW_ROWS).
+    /// At most so many; 0 means [`limits::VIEW_ROWS`].
     pub limit: usize,
 }
 
@@ -167,7 +167,7 @@ pub enum Found {
     One(SessionId),
     /// No session.
     None,
-    /// Several have an id that begins so; at most [`limits::CANDIDATES`](crate::limits::CANDIDATES) of them.
+    /// Several have an id that begins so; at most [`limits::CANDIDATES`] of them.
     Several(Vec<SessionId>),
 }
 
