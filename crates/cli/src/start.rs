@@ -120,7 +120,8 @@ pub(crate) fn no_daemon(socket: &Path) -> Failure {
             let what =
                 format!("a daemon runs, process {pid}, and does not listen at {}", escape::line(&socket));
             Failure::new(exit::NO_DAEMON, what).next(
-                "it starts or ends in this moment, or was started with another XDG_RUNTIME_DIR; `lk daemon restart` starts it here, and agents survive",
+                "it starts or ends in this moment, makes another socket for one that was removed, or was started with another \
+                 XDG_RUNTIME_DIR: `lk daemon restart` starts it here, and agents survive",
             )
         }
         None => Failure::new(exit::NO_DAEMON, "no daemon runs")

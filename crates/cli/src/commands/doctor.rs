@@ -194,8 +194,15 @@ fn no_daemon(error: &ClientError, context: &Context) -> Check {
             if let Some(pid) = entry::running_daemon() {
                 let what = format!("process {pid} runs, and does not listen at {}", socket.display());
                 return Check::new("daemon", State::Bad, what).next(
-                    "it was started with another XDG_RUNTIME_DIR, or starts in this moment; `lk daemon restart` starts it here, and agents survive",
+                    "its socket was removed, and it makes another in a moment, or it was started with another XDG_RUNTIME_DIR: \
+                     `lk daemon restart` starts it here, and agents survive",
                 );
+            }
+            let at_work = entry::agents_at_work(&context.places.data);
+            if at_work > 0 {
+                let what = format!("does not run, and agents are at work all the same: {at_work}");
+                return Check::new("daemon", State::Bad, what)
+                    .next("`lk daemon start` takes them over, with nothing lost");
             }
             let left = if socket.exists() { "; its socket was left behind, which does no harm" } else { "" };
             Check::new("daemon", State::Note, format!("does not run{left}"))

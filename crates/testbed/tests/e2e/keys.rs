@@ -109,7 +109,8 @@ fn a_key_with_another_body_is_a_conflict_and_changes_nothing() -> Fallible {
         let go = home.path("go");
         let first = json!({"text": format!("WAITFILE {}", go.display()), "class": "normal"});
         api.keyed(&path, "k", &first)?.good()?;
-        session.watch()?.event("turn.taken")?;
+        // The last that an agent says before it does what it was told.
+        session.watch()?.event("settings.using")?;
         let cursor = || -> Fallible<Value> { Ok(api.get("/v1/status")?["cursor"].clone()) };
         let before = cursor()?;
         api.keyed(&path, "k", &json!({"text": "SAY other", "class": "normal"}))?
