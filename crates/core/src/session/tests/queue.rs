@@ -49,6 +49,18 @@ fn a_prompt_has_the_rank_of_its_event_and_whoever_is_moved_first_goes_before_all
 }
 
 #[test]
+fn a_prompt_that_is_given_another_class_moves_and_one_that_is_given_its_own_does_not() {
+    let mut w = World::running();
+    w.prompt("a");
+    w.prompt("b");
+    let to = |class| Command::EditPrompt { prompt: PromptNo(3), text: None, class: Some(class), to: None };
+    w.asks(to(Class::Normal));
+    assert_eq!((w.kinds(), order(&w)), (NOTHING, vec!["a", "b"]));
+    w.asks(to(Class::Urgent));
+    assert_eq!((w.kinds(), order(&w)), (vec!["prompt.moved"], vec!["b", "a"]));
+}
+
+#[test]
 fn what_goes_before_a_prompt_is_counted_wherever_it_stands() {
     let mut w = World::running();
     for class in Class::ALL.repeat(7) {

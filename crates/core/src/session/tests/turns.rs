@@ -313,3 +313,26 @@ fn o35_the_turn_after_a_cancelled_one_begins_after_its_boundary_only() {
     w.ends(Ending::Aborted);
     assert_eq!((w.status(), w.todo()), (Status::Running, vec!["prompt second".to_owned()]));
 }
+
+#[test]
+fn what_the_agent_began_and_ended_itself_was_cancelled_by_nobody() {
+    let mut w = World::idle();
+    w.begins_itself();
+    w.ends_itself(Ending::Completed);
+    assert!(!w.state.cut);
+    w.begins_itself();
+    w.interrupt();
+    w.ends_itself(Ending::Aborted);
+    assert!(w.state.cut);
+}
+
+#[test]
+fn only_so_many_open_tools_are_kept_track_of() {
+    let mut state = World::running().state;
+    for no in 0..=limits::OPEN_TOOLS {
+        let (seq, at) = (state.seq + 1, stamp(100_000));
+        let event = Event::ToolStarted { turn: None, item: tool(&format!("toolu_{no}")) };
+        state.evolve(&Envelope { seq, at, event });
+    }
+    assert_eq!(state.open_tools.len(), limits::OPEN_TOOLS);
+}
