@@ -1,4 +1,4 @@
-//! Follows a session: shows what happens, asks at gates, interrupts on Ctrl-C, and leaves on a second one or on Ctrl-\\.
+//! Follows a session: shows what happens, asks at gates, interrupts on Ctrl-C, and leaves on a second one or on `Ctrl-\`.
 
 pub(crate) mod asking;
 mod gates;

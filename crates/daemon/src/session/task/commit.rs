@@ -136,6 +136,8 @@ impl Task {
         }
         self.show(looks);
         if other {
+            self.troubles.ends(Trouble::Attempt);
+            self.troubles.ends(Trouble::Journal);
             self.feed = None;
             self.link = None;
             self.journal = Journal::default();
