@@ -89,6 +89,9 @@ pub(crate) const ANCESTORS: usize = 1024;
 /// How often they are looked at where one of them ends meanwhile: only who wants to be missed ends so many in a row.
 pub(crate) const WALKS: usize = 16;
 
+/// What is read of a process's state: beyond what 52 numbers and a name can have.
+pub(crate) const STAT_BYTES: u64 = 4 << 10;
+
 /// What is read of a command line to tell a holder's: the path of a program, a word, and the path of a directory.
 pub(crate) const CMDLINE_BYTES: u64 = 16 << 10;
 

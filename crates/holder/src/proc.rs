@@ -4,7 +4,7 @@ use std::fs;
 use std::io::Read;
 
 use crate::MARKER_VARIABLE;
-use crate::limits::{CMDLINE_BYTES, ENVIRON_BYTES};
+use crate::limits::{CMDLINE_BYTES, ENVIRON_BYTES, STAT_BYTES};
 
 /// The fields of `/proc/PID/stat` that matter here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,7 +18,7 @@ pub(crate) struct Stat {
 
 /// Reads about one process; `None` when it is gone.
 pub(crate) fn stat(pid: i32) -> Option<Stat> {
-    parse(&fs::read(format!("/proc/{pid}/stat")).ok()?)
+    parse(&beginning(&format!("/proc/{pid}/stat"), STAT_BYTES)?)
 }
 
 fn parse(text: &[u8]) -> Option<Stat> {
@@ -96,7 +96,8 @@ pub(crate) fn marker(pid: i32) -> Option<String> {
 }
 
 fn beginning(path: &str, bytes: u64) -> Option<Vec<u8>> {
-    let mut text = Vec::new();
+    // Such a file does not tell its size. Without room, it would be read by dozens of bytes at first.
+    let mut text = Vec::with_capacity(4096);
     fs::File::open(path).ok()?.take(bytes).read_to_end(&mut text).ok()?;
     Some(text)
 }

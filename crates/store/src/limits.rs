@@ -65,6 +65,10 @@ pub const COPY_PASSES: usize = 8;
 /// sync of a file that is written over is cheaper than one of a file that grows.
 pub const WAL_BYTES: u64 = 16 * 1024 * 1024;
 
+/// Bytes of the write-ahead log that are kept on the disk once it is begun anew. Above [`WAL_BYTES`] by what commits add before that
+/// is noticed, or each beginning would cut the file, for several milliseconds, and let it grow again.
+pub const WAL_KEPT_BYTES: u64 = 2 * WAL_BYTES;
+
 /// The largest database whose pages are all checked before the start after an unclean stop; a larger one is checked in
 /// part then, and in full while it is at work.
 pub const CHECK_BYTES: u64 = 16 * 1024 * 1024;

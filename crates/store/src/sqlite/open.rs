@@ -141,7 +141,7 @@ fn set_up(conn: &mut Connection, version: i64) -> Result<(), StoreError> {
     if mode != "wal" {
         return Err(StoreError::Io { why: format!("no write-ahead log on this filesystem (mode {mode})") });
     }
-    conn.execute_batch(&format!("PRAGMA journal_size_limit = {}", limits::WAL_BYTES)).map_err(fail)?;
+    conn.execute_batch(&format!("PRAGMA journal_size_limit = {}", limits::WAL_KEPT_BYTES)).map_err(fail)?;
     for (step, to) in schema::STEPS.iter().zip(1..=schema::VERSION) {
         if to <= version {
             continue;

@@ -62,6 +62,8 @@ fn run(arguments: &Arguments) -> Fallible {
     let size = if arguments.quick { Size::Quick } else { Size::Full };
     let mut reports = Vec::new();
     for benchmark in chosen(&arguments.names)? {
+        // What a build or another benchmark has left to be written would be written meanwhile.
+        rustix::fs::sync();
         let report = benchmark.run(size).map_err(|failure| failure.within(benchmark.name))?;
         io::stdout().write_all(benchmark.table(&report).as_bytes())?;
         reports.push(json!({"benchmark": benchmark.name, "measured": report}));

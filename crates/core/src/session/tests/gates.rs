@@ -439,6 +439,41 @@ fn o29_a_gate_that_expires_is_told_before_and_denied_then_though_nobody_watches(
 }
 
 #[test]
+fn o29_a_gate_that_has_expired_takes_no_decision_though_nobody_has_looked_yet() {
+    let decided = |ms: u64| {
+        let mut w = World::guarded();
+        w.says(asking(ask("r1")));
+        w.wait(ms);
+        w.decide(1, Decision::Allow)
+    };
+    assert_eq!(decided(699_999), Ok(()));
+    let refused = Rejection::GateDecided { gate: GateNo(1), how: "denied", by: "lockkeeper".to_owned() };
+    assert_eq!(decided(700_000), Err(refused));
+}
+
+#[test]
+fn a_decision_is_as_long_as_a_prompt_at_most() {
+    let denied = |bytes: usize| gated().decide(1, Decision::Deny { message: "n".repeat(bytes) });
+    let limit = limits::DECISION_BYTES;
+    assert_eq!((denied(0), denied(limit)), (Ok(()), Ok(())));
+    assert_eq!(denied(limit + 1), Err(Rejection::DecisionTooLong { limit }));
+}
+
+#[test]
+fn a_gate_is_by_a_rule_where_that_decides_and_not_where_it_only_asks() {
+    let by_rule = |command: &str, effect: Option<Effect>| {
+        let mut w = World::running();
+        if let Some(effect) = effect {
+            w.asks(Command::AddRules { rules: vec![about("make", effect)] });
+        }
+        w.says(asking_to_run(ask("r1"), command));
+        w.state.gates[&GateNo(1)].by_rule
+    };
+    assert!(!by_rule("make", None) && !by_rule("make", Some(Effect::Ask)));
+    assert!(by_rule("make", Some(Effect::Deny)) && by_rule("make", Some(Effect::Allow)));
+}
+
+#[test]
 fn for_a_while_steps_go_on_that_would_be_asked_about_and_not_a_moment_longer() {
     let mut w = World::guarded();
     w.asks(Command::Bypass { kinds: vec![ToolKind::Execute], ms: 60_000 });

@@ -73,9 +73,8 @@ impl SqliteEngine {
                 append.row_json
             ];
             // Most items change nothing that an index holds, and an index that is named is written, whether it changes or not.
-            let same = "UPDATE sessions SET seq = ?2, format = ?9, body = ?10
-                        WHERE pk = ?1 AND name IS ?3 AND agent = ?4 AND status = ?5 AND ended = ?6 AND live = ?7
-                        AND open_gates = ?8";
+            let same = "UPDATE sessions SET seq = ?2, agent = ?4, status = ?5, open_gates = ?8, format = ?9, body = ?10
+                        WHERE pk = ?1 AND name IS ?3 AND ended = ?6 AND live = ?7";
             if self.conn.prepare_cached(same)?.execute(values)? == 0 {
                 let all =
                     "UPDATE sessions SET seq = ?2, name = ?3, agent = ?4, status = ?5, ended = ?6, live = ?7,

@@ -7,7 +7,7 @@ use lockkeeper_store::{Cursor, EventQuery, Store, limits};
 use rusqlite::Connection;
 
 use super::{open, place, wait_until};
-use crate::common::{PATIENCE, Session, assert_holds, ok, read_all, remove};
+use crate::common::{PATIENCE, Session, assert_holds, ok, put, read_all, remove};
 
 #[test]
 fn many_appends_share_few_commits() {
@@ -52,6 +52,25 @@ fn the_write_ahead_log_stays_bounded() {
     assert!(most < limits::WAL_BYTES * 4, "{most}");
     drop(store);
     assert_eq!(fs::metadata(dir.path().join("store.db-wal")).map_or(0, |meta| meta.len()), 0);
+}
+
+#[test]
+fn what_no_index_holds_costs_no_page_of_one() {
+    /// A page in the log, with its head.
+    const FRAME: u64 = 4096 + 24;
+    let (dir, path) = place();
+    let store = open(&path);
+    let log = || fs::metadata(dir.path().join("store.db-wal")).unwrap().len();
+    let mut session = Session::new(1, Some("a"));
+    session.put(&store);
+    for open_gates in 0..10 {
+        let before = log();
+        let mut append = session.says("x").append(&store);
+        append.row.open_gates = open_gates;
+        ok(&put(&store, vec![append])[0]);
+        // The row's, the event's and its index's; as the tables grow, one more and the first.
+        assert!(log() - before <= 5 * FRAME, "{} pages", (log() - before) / FRAME);
+    }
 }
 
 #[test]

@@ -29,7 +29,7 @@ const BUSY: [u32; 3] = [1, 10, 100];
 const QUICK_BUSY: [u32; 3] = [1, 2, 3];
 
 pub(crate) fn measure(size: Size) -> Fallible<Report> {
-    let (lines, rounds, interrupts) = size.of((3000, 3, 100), (20, 1, 2));
+    let (lines, rounds, interrupts, warm) = size.of((3000, 3, 100, 10_000), (20, 1, 2, 20));
     let mut report = Report::default();
     let (mut floor, mut floor_cpu) = (Samples::default(), Samples::default());
     let mut all = Vec::new();
@@ -56,6 +56,9 @@ pub(crate) fn measure(size: Size) -> Fallible<Report> {
         let mut alone = Floor::start(home)?;
         let session = home.session(&Spec::kept())?;
         let mut stream = home.stream(&session.path("/events?after=start&kind=turn.taken,turn.ended"))?;
+        // As in any daemon that has been at work for a while, the log does not grow any more.
+        session.prompt(&format!("LINES {warm}"))?;
+        stream.event("turn.ended")?;
         for _ in 0..interrupts {
             own.push(alone.interrupt()?);
             ours.push(interrupt(&session, &mut stream)?);
