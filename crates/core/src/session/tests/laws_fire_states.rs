@@ -7,7 +7,7 @@ use crate::claim::{Claim, ClaimState};
 use crate::gate::{Bypass, Decision, Withdrawal};
 use crate::id::{AttemptNo, ClaimNo, GateNo, PromptNo, TurnNo};
 use crate::manner::Scope;
-use crate::prompt::{Class, OnPreempt};
+use crate::prompt::{Class, Continues, CutBy, OnPreempt, Prompt};
 use crate::session::laws::{Laws, begins, goes_on, serves, stands, waits_are_named, yields};
 use crate::session::*;
 use crate::turn::{Ending, Outcome, Preemptor, Usage};
@@ -306,6 +306,17 @@ fn work_that_is_cut_short_and_not_gone_on_with_is_found() {
     let turn = w.state.turn.as_mut().unwrap();
     turn.prompt.on_preempt = OnPreempt::Drop;
     goes_on(&w.state, &ended, None);
+    let goes_on_at = |rank: i64| {
+        let state = with_a_queue(Class::Normal);
+        let cut = state.turn.as_ref().unwrap().prompt.clone();
+        let other = state.queue.iter().next().unwrap().rank;
+        let continues = Some(Continues { turn: TurnNo(1), begun: true, times: 1, why: CutBy::default() });
+        let again = Prompt { no: PromptNo(9), rank: other + rank, continues, ..cut };
+        let accepted = Envelope { seq: 1, at: stamp(1), event: Event::PromptAccepted { prompt: again } };
+        goes_on(&after(&state, accepted.event.clone()), &ended, Some(&accepted));
+    };
+    goes_on_at(-1);
+    assert_found("is not at the head of its class", || goes_on_at(1));
 }
 
 #[test]
