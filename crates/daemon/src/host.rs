@@ -477,7 +477,7 @@ impl Host {
 
     /// What keeps a session's task from going on by itself, in sentences.
     pub(crate) fn troubles(&self, id: &SessionId) -> Vec<String> {
-        self.sessions.get(id).map(|handle| handle.troubles.told()).unwrap_or_default()
+        self.sessions.get(id).map(|handle| handle.troubles.told(Clock::awake())).unwrap_or_default()
     }
 
     /// The text so far of what streams in a session.

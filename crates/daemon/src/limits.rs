@@ -64,6 +64,10 @@ pub(crate) const SETTLING: usize = 64;
 /// How long the answer to an idempotency key is kept, in milliseconds: a week, beyond any caller's patience.
 pub(crate) const KEYS_MS: i64 = 7 * 24 * 60 * 60 * 1000;
 
+/// How long a holder may take to answer, in milliseconds, before `lk why` says that it is waited for. It answers at once, or as soon
+/// as its disk has taken what it was asked for.
+pub(crate) const ANSWER_MS: u64 = 10_000;
+
 /// How long after a failed commit, or a holder that refuses, the next try comes, in milliseconds.
 pub(crate) const RETRY_MS: u64 = 1000;
 

@@ -22,6 +22,7 @@ pub(crate) struct Link {
     out: mpsc::Sender<Vec<u8>>,
     writer: AbortHandle,
     heard: bool,
+    pid: Option<i32>,
 }
 
 impl Drop for Link {
@@ -38,7 +39,9 @@ impl Link {
         // Connecting to a Unix socket blocks only while its backlog is full.
         let stream = tokio::task::spawn_blocking(move || lockkeeper_holder::connect(&dir)).await??;
         stream.set_nonblocking(true)?;
-        let (reader, mut writer) = UnixStream::from_std(stream)?.into_split();
+        let stream = UnixStream::from_std(stream)?;
+        let pid = stream.peer_cred()?.pid();
+        let (reader, mut writer) = stream.into_split();
         let (out, mut queue) = mpsc::channel::<Vec<u8>>(limits::LINK_FRAMES);
         let writer = tasks.spawn(async move {
             while let Some(frame) = queue.recv().await {
@@ -49,7 +52,7 @@ impl Link {
             }
         });
         let writer = writer.abort_handle();
-        let link = Self { reader, buf: Vec::new(), out, writer, heard: false };
+        let link = Self { reader, buf: Vec::new(), out, writer, heard: false, pid };
         link.send(&Request::Hello { version: frames::VERSION });
         Ok(link)
     }
@@ -86,6 +89,11 @@ impl Link {
     /// Whether the holder ever answered.
     pub(crate) fn was_heard(&self) -> bool {
         self.heard
+    }
+
+    /// The holder's process id, where the system tells it.
+    pub(crate) fn pid(&self) -> Option<i32> {
+        self.pid
     }
 
     /// Reads to the end of the connection.

@@ -6,7 +6,7 @@ use std::fs;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::support::{Fallible, SHORT, Session, Spec, ensure, kill, with_daemon};
+use crate::support::{Failure, Fallible, SHORT, Session, Spec, ensure, kill, with_daemon};
 
 /// The outcomes of all turns.
 fn outcomes(session: &Session<'_>) -> Fallible<Vec<Value>> {
@@ -88,6 +88,7 @@ fn o38_a_claim_that_is_taken_away_ends_no_turn_and_its_owner_cannot_use_it_any_m
 #[test]
 fn a_session_whose_holder_stands_still_holds_up_no_other() -> Fallible {
     with_daemon("[deadlines]\nwrite_ms = 60000\n", |home| {
+        home.have_clock()?;
         let stuck = home.session(&Spec::kept().prompt("SAY ready"))?;
         stuck.wait("idle")?;
         let holder = home.holder_of(&stuck.id)?;
@@ -97,10 +98,17 @@ fn a_session_whose_holder_stands_still_holds_up_no_other() -> Fallible {
         let other = home.session(&Spec::kept())?;
         assert_eq!(other.ask("SAY on")?["outcome"], "completed");
         assert_eq!(stuck.row()?["status"], "running");
+        // It is said, and by which number.
+        let silent = format!("its holder, process {holder}, has not answered for");
+        let said = || Ok::<_, Failure>(home.api().get(&stuck.path("/why"))?.to_string().contains(&silent));
+        assert!(!said()?);
+        home.let_pass(10_000)?;
+        assert!(said()?);
         let rows = home.api().get("/v1/sessions")?;
         assert_eq!(rows["items"].as_array().map(Vec::len), Some(2), "{rows}");
         kill(holder, Signal::CONT)?;
         stuck.wait("idle")?;
+        assert!(!said()?);
         assert_eq!(stuck.messages()?, ["ready", "read"]);
         Ok(())
     })

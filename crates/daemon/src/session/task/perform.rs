@@ -6,7 +6,9 @@ use lockkeeper_core::session::{Duty, DutyId, Observation, Op, duties, reconcile}
 use lockkeeper_holder::{frames, journal};
 
 use super::super::attach;
+use super::super::link::Link;
 use super::Task;
+use crate::clock::Clock;
 
 impl Task {
     pub(super) fn do_duties(&mut self) {
@@ -19,6 +21,10 @@ impl Task {
         }
         for duty in todo.start {
             self.begin(duty);
+        }
+        let greets = self.link.as_ref().is_some_and(|link| !link.was_heard());
+        if !greets && !self.in_flight.iter().any(is_asked_of_holder) {
+            self.troubles.asks_nothing();
         }
     }
 
@@ -109,9 +115,17 @@ impl Task {
 
     fn sent(&mut self, id: DutyId, sent: bool) {
         if sent {
+            self.troubles.asks(self.link.as_ref().and_then(Link::pid), Clock::awake());
             self.in_flight.insert(id);
         } else {
             self.pause();
         }
+    }
+}
+
+fn is_asked_of_holder(duty: &DutyId) -> bool {
+    match duty {
+        DutyId::Write(..) | DutyId::Signal(..) => true,
+        DutyId::Launch(_) | DutyId::Watch(_) | DutyId::Tell(_) | DutyId::WriteRule(_) => false,
     }
 }
