@@ -1,6 +1,7 @@
 //! The way into the daemon and the holder. Everything else goes through the API.
 
 use std::ffi::OsString;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -70,6 +71,22 @@ pub(crate) fn make_places() -> Outcome<()> {
 /// Reads the configuration as the daemon would; the error says what is wrong with it.
 pub(crate) fn check_config(path: &Path) -> Result<(), String> {
     lockkeeper_daemon::Config::read(path).map(drop).map_err(|error| error.to_string())
+}
+
+/// Looks whether a daemon could open its store: that one's size in bytes, if there is one. The error says why not.
+pub(crate) fn examine_store() -> Result<Option<u64>, String> {
+    let paths = lockkeeper_daemon::Paths::from_env().map_err(|error| error.to_string())?;
+    lockkeeper_daemon::examine_store(&paths).map_err(|error| error.to_string())
+}
+
+/// Looks whether a daemon could listen for webhooks, and where, if it is to. The error says why not; what is wrong with the
+/// configuration says [`check_config`].
+pub(crate) async fn examine_webhooks() -> Result<Option<SocketAddr>, String> {
+    let paths = lockkeeper_daemon::Paths::from_env().map_err(|error| error.to_string())?;
+    match lockkeeper_daemon::examine_webhooks(&paths).await {
+        Err(lockkeeper_daemon::RunError::Config(_)) => Ok(None),
+        examined => examined.map_err(|error| error.to_string()),
+    }
 }
 
 /// Reads the rules that hold in all workspaces as the daemon would; the error says what is wrong with them.

@@ -27,5 +27,5 @@ mod webhook;
 pub use config::{Config, ConfigError};
 pub use paths::{PathError, Paths};
 pub use rules::{ReadRules, RulesError, check_rules, read_rules};
-pub use run::{Options, RunError, run, running};
+pub use run::{Options, RunError, examine_store, examine_webhooks, run, running};
 pub use webhook::{CoalesceConfig, WebhookConfig, WebhooksConfig};

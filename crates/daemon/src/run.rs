@@ -372,6 +372,27 @@ async fn listen_for_hooks(address: SocketAddr) -> Result<TcpListener, RunError> 
     }
 }
 
+/// Looks whether a daemon that does not run could open its store: that one's size in bytes, or nothing if there is none yet.
+///
+/// # Errors
+/// [`RunError::Locked`] and [`RunError::Store`], as a start would say.
+pub fn examine_store(paths: &Paths) -> Result<Option<u64>, RunError> {
+    match SqliteStore::examine(paths.database()) {
+        Err(StoreError::Busy) => Err(RunError::Locked { database: paths.database() }),
+        examined => Ok(examined?),
+    }
+}
+
+/// Looks whether a daemon that does not run could listen for webhooks: where, or nothing if none are configured.
+///
+/// # Errors
+/// [`RunError::Place`] as a start would say, and [`RunError::Config`].
+pub async fn examine_webhooks(paths: &Paths) -> Result<Option<SocketAddr>, RunError> {
+    let Some(address) = Config::read(&paths.config)?.webhooks.listen else { return Ok(None) };
+    listen_for_hooks(address).await?;
+    Ok(Some(address))
+}
+
 /// The signals that ask a daemon to end.
 struct Asked {
     interrupt: Signal,

@@ -76,7 +76,13 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
     checks.extend(rules(&context.places.config));
     match context.client.status().await {
         Ok(status) => checks.extend(daemon(&status)),
-        Err(error) => checks.push(no_daemon(&error, context)),
+        Err(error) => {
+            checks.push(no_daemon(&error, context));
+            if matches!(error, ClientError::NoDaemon { .. }) && entry::running_daemon().is_none() {
+                checks.push(tokio::task::spawn_blocking(store).await.map_err(anyhow::Error::from)?);
+                checks.extend(webhooks().await);
+            }
+        }
     }
     checks.push(tokio::task::spawn_blocking(holder).await.map_err(anyhow::Error::from)?);
     checks.extend(probe::agents().await.iter().map(agent));
@@ -118,6 +124,28 @@ fn directory(what: &'static str, path: &Path) -> Check {
             .next(format!("chmod 700 {shown}"));
     }
     Check::new(what, State::Good, format!("{shown}"))
+}
+
+/// Whether a daemon that does not run could open its store.
+fn store() -> Check {
+    match entry::examine_store() {
+        Ok(Some(size)) => Check::new("store", State::Good, format!("sqlite, {}", bytes(size))),
+        Ok(None) => Check::new("store", State::Note, "will be made"),
+        // What to do about it is in there.
+        Err(why) => Check::new("store", State::Bad, why),
+    }
+}
+
+/// Whether a daemon that does not run could listen for webhooks, if it is to.
+async fn webhooks() -> Option<Check> {
+    match entry::examine_webhooks().await {
+        Ok(address) => {
+            Some(Check::new("webhooks", State::Good, format!("{} is free to listen on", address?)))
+        }
+        Err(why) => {
+            Some(Check::new("webhooks", State::Bad, why).next("end what listens there, or set another port"))
+        }
+    }
 }
 
 /// Whether a holder can be started, runs a program, and records its end.

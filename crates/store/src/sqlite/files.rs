@@ -36,12 +36,16 @@ pub(super) fn prepare(path: &Path) -> Result<Before, StoreError> {
             if len(&beside(path, "-wal")) > 0 {
                 // SQLite would delete the log of a database that is gone.
                 std::fs::remove_file(path).map_err(|error| denied(path, &error))?;
-                return Err(damaged("the database is gone and its write-ahead log is there"));
+                return Err(gone());
             }
             sync_directory(path)?;
             Ok(Before::Nothing)
         }
-        Err(error) if error.kind() == ErrorKind::AlreadyExists => look(path),
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+            let before = look(path)?;
+            tighten(path)?;
+            Ok(before)
+        }
         Err(error) if error.kind() == ErrorKind::StorageFull => Err(StoreError::Full),
         Err(error) => Err(denied(path, &error)),
     }
@@ -58,8 +62,13 @@ fn sync_directory(path: &Path) -> Result<(), StoreError> {
         .map_err(|error| denied(directory, &error))
 }
 
-/// Checks an existing file's header.
-fn look(path: &Path) -> Result<Before, StoreError> {
+/// What a log without its database is.
+pub(super) fn gone() -> StoreError {
+    damaged("the database is gone and its write-ahead log is there")
+}
+
+/// Checks an existing file's header, and changes nothing.
+pub(super) fn look(path: &Path) -> Result<Before, StoreError> {
     let mut file =
         OpenOptions::new().read(true).write(true).open(path).map_err(|error| denied(path, &error))?;
     let meta = file.metadata().map_err(|error| denied(path, &error))?;
@@ -72,7 +81,6 @@ fn look(path: &Path) -> Result<Before, StoreError> {
         if wal > 0 {
             return Err(damaged("the database is empty and its write-ahead log is not"));
         }
-        tighten(path)?;
         return Ok(Before::Nothing);
     }
     let mut header = [0; 100];
@@ -94,7 +102,6 @@ fn look(path: &Path) -> Result<Before, StoreError> {
     if wal == 0 && long(24) == long(92) && long(28) * page > meta.len() {
         return Err(damaged(&format!("the database is cut: {} bytes of {}", meta.len(), long(28) * page)));
     }
-    tighten(path)?;
     Ok(Before::Something)
 }
 

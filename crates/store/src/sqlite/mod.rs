@@ -99,6 +99,17 @@ impl SqliteStore {
         open::open(path.as_ref())
     }
 
+    /// Looks whether a store that nobody has open could be opened: its size in bytes, or nothing if there is none yet.
+    ///
+    /// It changes nothing that is stored, but SQLite may make its index of the log anew. What it does not look at is whether there
+    /// is space, and the middle of a database of more than [`limits::CHECK_BYTES`](crate::limits::CHECK_BYTES).
+    ///
+    /// # Errors
+    /// As [`SqliteStore::open`].
+    pub fn examine(path: impl AsRef<Path>) -> Result<Option<u64>, StoreError> {
+        open::examine(path.as_ref())
+    }
+
     /// Reads. Whoever comes upon a damaged page has found what a check would: nothing is stored on top of that.
     fn read<T>(&self, read: impl FnOnce(&Connection) -> read::Result<T>) -> Result<T, StoreError> {
         let result = self.readers.with(read);

@@ -1,5 +1,6 @@
 //! Opening: looking before touching, the schema, the epoch, the checks after an unclean stop.
 
+use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -45,6 +46,20 @@ fn attempt(path: &Path) -> Result<SqliteStore, StoreError> {
     let checking = if clean { None } else { full_check(path, &condition)? };
     let readers = Readers::new(path);
     Ok(SqliteStore { writer, readers, condition, checking, path: path.to_owned(), epoch, log_id })
+}
+
+pub(super) fn examine(path: &Path) -> Result<Option<u64>, StoreError> {
+    if std::fs::symlink_metadata(path).is_err_and(|error| error.kind() == ErrorKind::NotFound) {
+        let log = files::len(&files::beside(path, "-wal"));
+        return if log > 0 { Err(files::gone()) } else { Ok(None) };
+    }
+    let before = files::look(path)?;
+    let conn = connect(path)?;
+    if version(&conn, path, before)? > 0 {
+        check(&conn, path)?;
+    }
+    conn.execute_batch("BEGIN IMMEDIATE; ROLLBACK").map_err(|error| unusable(path, &error))?;
+    Ok(Some(bytes(path)))
 }
 
 /// Opens a connection that changes nothing by itself, not even by being closed.

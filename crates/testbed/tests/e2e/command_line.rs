@@ -4,11 +4,13 @@ use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Output, Stdio};
 
+use rusqlite::config::DbConfig;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::support::{
-    Fallible, Home, SHORT, Session, Spec, children_of, ensure, kill, number_of, wait_until, with_daemon,
+    Failure, Fallible, Home, SHORT, Session, Spec, children_of, ensure, kill, number_of, wait_until,
+    with_daemon,
 };
 
 /// Starts a command whose output is read at its end, and which reads from a pipe that nobody writes to.
@@ -382,6 +384,50 @@ fn a_daemon_is_not_ended_for_one_that_could_not_start_with_the_rules() -> Fallib
         home.api().get("/v1/sessions")?;
         let (code, out, _) = run(home, &["doctor"])?;
         ensure!(code == Some(1) && out.contains("rules.toml"), "{out}");
+        Ok(())
+    })
+}
+
+#[test]
+fn the_doctor_says_what_would_keep_a_daemon_from_its_store_or_port_and_changes_nothing() -> Fallible {
+    with_daemon(SHORT, |home| {
+        home.session(&Spec::one_shot().prompt("SAY hi"))?.wait("end")?;
+        home.kill_daemon()?;
+        let says = |code: i32, words: &str| -> Fallible {
+            let (ended, out, error) = run(home, &["doctor"])?;
+            ensure!(ended == Some(code) && out.contains(words), "{ended:?}, and not {words:?}: {out}{error}");
+            Ok(())
+        };
+        let file = |suffix: &str| home.data().join(format!("lockkeeper.db{suffix}"));
+        let stored = || Ok::<_, Failure>((fs::read(file(""))?, fs::read(file("-wal"))?));
+        let before = stored()?;
+        ensure!(!before.1.is_empty(), "the daemon was killed, and left no log");
+        says(0, "store          sqlite, ")?;
+        let locker = rusqlite::Connection::open(file(""))?;
+        // Or it would take the log with it.
+        locker.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+        locker.execute_batch("BEGIN IMMEDIATE")?;
+        says(1, "another process has locked")?;
+        locker.execute_batch("ROLLBACK")?;
+        let taken = std::net::TcpListener::bind("127.0.0.1:0")?;
+        let config = format!("[webhooks]\nlisten = \"{}\"\n", taken.local_addr()?);
+        fs::write(home.data().join("config.toml"), config)?;
+        says(1, "cannot listen for webhooks")?;
+        drop(taken);
+        says(0, "is free to listen on")?;
+        ensure!(stored()? == before, "the doctor has changed what is stored");
+        drop(locker);
+        fs::write(file(""), "no database".repeat(100))?;
+        says(1, "the store is damaged")?;
+        fs::remove_file(file(""))?;
+        says(1, "the database is gone")?;
+        ensure!(
+            stored().is_err() && fs::read(file("-wal"))? == before.1,
+            "the doctor has changed what is stored"
+        );
+        fs::remove_file(file("-wal"))?;
+        says(0, "store          will be made")?;
+        ensure!(!file("").exists(), "the doctor has made a store");
         Ok(())
     })
 }
