@@ -25,7 +25,7 @@ use crate::id::{AttemptNo, GateNo, PromptNo, TurnNo};
 use crate::limits;
 use crate::prompt::{OnPreempt, Prompt};
 use crate::session::{
-    Duty, Env, Envelope, Event, Head, Input, Life, Op, Process, Rejection, SlotUse, State, Status, deadline,
+    Env, Envelope, Event, Head, Input, Life, Op, Process, Rejection, SlotUse, State, Status, deadline,
     duties, slot_use, status, step,
 };
 use crate::time::Stamp;
@@ -241,14 +241,12 @@ pub(super) fn waits_are_named(state: &State, env: &Env) {
         return;
     }
     let due = deadline(state, &env.now.boot);
-    // The process is watched all the time: that leads nowhere by itself.
-    let work = duties(state).iter().filter(|duty| is_of_process(duty)).count() > 1;
     let climbed = |climb: &crate::session::Climb| climb.taken == climb.rungs.len();
     let exit_awaited = state.closing.as_ref().map(|c| &c.climb).is_some_and(climbed)
         || state.interrupt.as_ref().map(|i| &i.climb).is_some_and(climbed);
     let tool_runs = !state.open_tools.is_empty();
     let delegated = !state.settled();
-    let reason = due.is_some() || work || exit_awaited || tool_runs || state.has_open_gate();
+    let reason = due.is_some() || exit_awaited || tool_runs || state.has_open_gate();
     let closing = state.closing.is_some();
     let opening = matches!(state.process, Process::Launching(_) | Process::Opening(_));
     if state.turn.is_some() || state.own_turn.is_some() || state.interrupt.is_some() || opening {
@@ -262,14 +260,6 @@ pub(super) fn waits_are_named(state: &State, env: &Env) {
         let busy = state.process.attempt().is_some();
         let slot = matches!(slot_use(state), SlotUse::Wants { .. });
         assert!(reason || slot || (busy && closing), "a prompt waits for nothing: {state:#?}");
-    }
-}
-
-/// Whether a duty is about the session's process, and not about what people are told or rules are written to.
-fn is_of_process(duty: &Duty) -> bool {
-    match duty {
-        Duty::Launch(_) | Duty::Watch { .. } | Duty::Write { .. } | Duty::Signal { .. } => true,
-        Duty::Tell { .. } | Duty::WriteRule { .. } => false,
     }
 }
 
@@ -418,7 +408,7 @@ pub fn stands(state: &State) {
             "a wish waits for a process that is gone"
         );
         assert!(state.open_tools.is_empty() && state.tasks.is_empty());
-        assert!(state.settled_since_boot && !duties(state).iter().any(is_of_process));
+        assert!(state.settled_since_boot);
     }
     if state.turn.is_some() {
         assert!(matches!(state.process, Process::Live(_)), "a turn in a process that is not ready");

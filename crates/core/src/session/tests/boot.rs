@@ -240,32 +240,45 @@ fn a_process_that_came_up_while_no_daemon_ran_is_greeted_in_its_time() {
 
 #[test]
 fn law4_what_an_earlier_attempt_did_changes_nothing() {
-    let mut w = World::with_history();
-    w.prompt("second");
-    w.comes_up();
-    w.works();
-    let (seq, old, future) = (w.state.seq, AttemptNo(1), AttemptNo(3));
-    for attempt in [old, future] {
-        let says = |says| Observation::Agent { attempt, says };
-        let error = SpawnError { code: "os".to_owned(), message: "no".to_owned() };
-        for stale in [
-            Observation::Adopted { attempt },
-            Observation::Spawned { attempt, process: process(attempt) },
-            Observation::SpawnFailed { attempt, error },
-            Observation::Accepted { attempt, number: 2 },
-            Observation::Written { attempt, number: 2 },
-            Observation::WriteFailed { attempt, number: 2, error: "EPIPE".to_owned() },
-            Observation::Signalled { attempt, number: 1, delivered: 1 },
-            says(crate::agent::AgentSays::Ready { version: None }),
-            says(crate::agent::AgentSays::Malformed { why: String::new(), bytes: 1 }),
-            says(asking(ask("r1"))),
-            Observation::Exited { attempt, exit: exit(ExitStatus::Code(1)) },
-            Observation::HolderLost { attempt, journal_whole: true, stderr: vec![] },
-        ] {
-            w.sees(stale);
+    let then = |w: &World, act: fn(&mut World)| {
+        let mut next = w.clone();
+        act(&mut next);
+        next
+    };
+    let launching = then(&World::with_history(), |w| w.prompt("second"));
+    let writing = then(&launching, World::comes_up);
+    let running = then(&writing, World::works);
+    let killing = then(&running, World::kill);
+    let unsettled = then(&running, World::daemon_restarts);
+    for w in [launching, writing, running, killing, unsettled] {
+        let (old, current, future) = (AttemptNo(1), w.attempt(), AttemptNo(3));
+        assert_eq!(current, AttemptNo(2));
+        for (attempt, number) in
+            [old, future].into_iter().flat_map(|attempt| (0..5).map(move |no| (attempt, no)))
+        {
+            let says = |says| Observation::Agent { attempt, says };
+            let error = SpawnError { code: "os".to_owned(), message: "no".to_owned() };
+            for stale in [
+                Observation::Adopted { attempt },
+                Observation::Spawned { attempt, process: process(attempt) },
+                Observation::SpawnFailed { attempt, error },
+                Observation::Accepted { attempt, number },
+                Observation::Written { attempt, number },
+                Observation::WriteFailed { attempt, number, error: "EPIPE".to_owned() },
+                Observation::Signalled { attempt, number, delivered: 1 },
+                says(crate::agent::AgentSays::Ready { version: None }),
+                says(crate::agent::AgentSays::Malformed { why: String::new(), bytes: 1 }),
+                says(asking(ask("r1"))),
+                Observation::Exited { attempt, exit: exit(ExitStatus::Code(1)) },
+                Observation::HolderLost { attempt, journal_whole: true, stderr: vec![] },
+            ] {
+                let told = format!("{stale:?}");
+                let mut seen = w.clone();
+                seen.sees(stale);
+                assert_eq!(seen.state, w.state, "{told}");
+            }
         }
     }
-    assert_eq!((w.state.seq, w.status()), (seq, Status::Running));
 }
 
 #[test]

@@ -282,6 +282,7 @@ fn whoever_is_passed_over_is_found() {
     let rank = w.state.queue.find(PromptNo(2)).unwrap().rank;
     serves(&claim(ClaimState::Waiting, Class::Normal, rank + 1), &turn(2));
     serves(&claim(ClaimState::Suspended, Class::Background, rank), &turn(2));
+    assert_found("goes before", || serves(&claim(ClaimState::Waiting, Class::Normal, rank), &turn(2)));
     assert_found("goes before", || serves(&claim(ClaimState::Waiting, Class::Normal, rank - 1), &turn(2)));
     assert_found("goes before", || serves(&claim(ClaimState::Waiting, Class::Urgent, rank + 1), &turn(2)));
     assert_found("in the middle of", || {
@@ -306,8 +307,12 @@ fn work_that_is_cut_short_and_not_gone_on_with_is_found() {
     let turn = w.state.turn.as_mut().unwrap();
     turn.prompt.on_preempt = OnPreempt::Drop;
     goes_on(&w.state, &ended, None);
-    let goes_on_at = |rank: i64| {
-        let state = with_a_queue(Class::Normal);
+    let goes_on_at = |rank: i64, claim: Option<ClaimState>| {
+        let mut state = with_a_queue(Class::Normal);
+        if let Some(claim) = claim {
+            state.claims = claimed(claim).claims;
+            state.queue.change(PromptNo(2), |of_claim| of_claim.claim = Some(ClaimNo(1)));
+        }
         let cut = state.turn.as_ref().unwrap().prompt.clone();
         let other = state.queue.iter().next().unwrap().rank;
         let continues = Some(Continues { turn: TurnNo(1), begun: true, times: 1, why: CutBy::default() });
@@ -315,8 +320,11 @@ fn work_that_is_cut_short_and_not_gone_on_with_is_found() {
         let accepted = Envelope { seq: 1, at: stamp(1), event: Event::PromptAccepted { prompt: again } };
         goes_on(&after(&state, accepted.event.clone()), &ended, Some(&accepted));
     };
-    goes_on_at(-1);
-    assert_found("is not at the head of its class", || goes_on_at(1));
+    goes_on_at(-1, None);
+    assert_found("is not at the head of its class", || goes_on_at(1, None));
+    // Who has claimed the next turns and has begun goes on before that.
+    goes_on_at(1, Some(ClaimState::Suspended));
+    assert_found("is not at the head of its class", || goes_on_at(1, Some(ClaimState::Waiting)));
 }
 
 #[test]

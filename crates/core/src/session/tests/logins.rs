@@ -2,8 +2,9 @@
 
 use super::world::*;
 use crate::agent::AgentSays;
-use crate::gate::{Decision, GateKind, Through, Withdrawal};
+use crate::gate::{Ask, Decision, GateKind, Through, Withdrawal};
 use crate::id::GateNo;
+use crate::limits;
 use crate::manner::Manner;
 use crate::prompt::{Class, CutBy};
 use crate::session::*;
@@ -72,6 +73,37 @@ fn a_turn_of_the_agents_own_that_misses_a_login_beside_a_prompts_leaves_the_gate
 }
 
 #[test]
+fn nobody_is_asked_to_log_in_for_a_turn_that_is_not_to_be_gone_on_with() {
+    let mut w = World::running();
+    w.interrupt();
+    w.misses_a_login();
+    assert_eq!((w.state.gates.len(), w.status()), (0, Status::Idle));
+    let mut w = World::running();
+    w.stop();
+    w.misses_a_login();
+    assert_eq!(w.state.gates.len(), 0);
+    w.exits(ExitStatus::Code(1));
+    assert_eq!(w.status(), Status::Stopped);
+}
+
+#[test]
+fn a_missing_login_is_a_gate_among_as_many_others_as_there_may_be() {
+    let mut room = World::running();
+    let asks = |w: &mut World, no: usize| {
+        w.says(asking(Ask { beside_turn: true, ..ask(&format!("r{no}")) }));
+    };
+    for no in 1..limits::OPEN_GATES {
+        asks(&mut room, no);
+    }
+    let mut full = room.clone();
+    asks(&mut full, 0);
+    room.misses_a_login();
+    full.misses_a_login();
+    assert_eq!((room.state.gates.len(), room.state.awaits_login()), (limits::OPEN_GATES, true));
+    assert_eq!((full.state.gates.len(), full.state.awaits_login()), (limits::OPEN_GATES, false));
+}
+
+#[test]
 fn a_login_that_is_missing_again_is_another_gate() {
     let mut w = World::one_shot();
     w.misses_a_login();
@@ -87,6 +119,41 @@ fn a_login_that_is_missing_again_is_another_gate() {
         w.state.queue.first().and_then(|p| p.continues.as_ref()).map(|cut| cut.why),
         Some(CutBy::Login)
     );
+}
+
+#[test]
+fn a_denied_login_drops_the_turn_that_missed_it_and_no_other_that_was_cut_short() {
+    let mut w = World::idle();
+    w.prompt_as(Class::Background, "chores");
+    w.works();
+    w.asks(Command::Prompt(NewPrompt { preempt: true, ..new_prompt("look here", Class::Urgent) }));
+    w.writes();
+    w.ends(Ending::Aborted);
+    w.works();
+    w.misses_a_login();
+    let chores = w.state.queue.iter().last().unwrap().no;
+    w.asks(Command::EditPrompt { prompt: chores, text: None, class: Some(Class::Urgent), to: None });
+    w.asks(Command::EditPrompt { prompt: chores, text: None, class: None, to: Some(Move::First) });
+    assert_eq!(w.state.queue.first().map(|prompt| prompt.no), Some(chores));
+    w.decide(1, deny()).unwrap();
+    assert_eq!((w.words().is_some(), w.state.queue.len()), (true, 0));
+    assert_eq!(w.state.turn.as_ref().map(|turn| turn.prompt.no), Some(chores));
+}
+
+#[test]
+fn a_login_that_was_done_cuts_off_nothing_that_the_agent_is_at() {
+    let mut w = World::running();
+    w.misses_a_login();
+    w.begins_itself();
+    w.decide(1, Decision::Allow).unwrap();
+    assert_eq!(w.kinds(), ["gate.decided", "gate.delivered"]);
+    w.ends_itself(Ending::Completed);
+    assert_eq!(w.kinds(), ["turn.ended", "turn.started", "outbox.intended"]);
+    let mut w = World::running();
+    w.misses_a_login();
+    w.exits(ExitStatus::Code(1));
+    w.decide(1, Decision::Allow).unwrap();
+    assert_eq!(w.kinds(), ["gate.decided", "gate.delivered"]);
 }
 
 #[test]

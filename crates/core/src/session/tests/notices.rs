@@ -87,10 +87,19 @@ fn only_what_somebody_wants_to_be_told_is_and_never_too_much() {
 
 #[test]
 fn a_notice_is_a_line_without_secrets() {
-    let mut w = World::told();
-    let text = format!(r#"{{"command":"TOKEN=abcdefgh make {}"}}"#, "x".repeat(1000));
-    w.says(asking(Ask { input: Json::parse(&text).unwrap(), ..ask("r1") }));
-    let about = &w.state.notices[&NoticeNo(1)].about;
-    assert!(about.starts_with(r#"Bash {"command":"TOKEN=[redacted] make xxx"#), "{about}");
-    assert!(about.len() <= limits::NOTICE_BYTES + 3 && about.ends_with('…'), "{about}");
+    let about = |command: &str| {
+        let mut w = World::told();
+        let text = format!(r#"{{"command":"{command}"}}"#);
+        w.says(asking(Ask { input: Json::parse(&text).unwrap(), ..ask("r1") }));
+        w.state.notices[&NoticeNo(1)].about.clone()
+    };
+    let long = about(&format!("TOKEN=abcdefgh make {}", "x".repeat(1000)));
+    assert!(long.starts_with(r#"Bash {"command":"TOKEN=[redacted] make xxx"#), "{long}");
+    assert!(long.len() <= limits::NOTICE_BYTES + 3 && long.ends_with('…'), "{long}");
+    // Also not the beginning of one that goes on behind the end.
+    let cut = about(&format!("{} ghp_{}", "x".repeat(130), "a".repeat(36)));
+    assert!(cut.contains("[redacted]") && !cut.contains("ghp_"), "{cut}");
+    let fits = limits::NOTICE_BYTES - r#"Bash {"command":""}"#.len();
+    assert!(about(&"x".repeat(fits)).ends_with(r#"x"}"#));
+    assert!(about(&"x".repeat(fits + 1)).ends_with(r#"x"…"#));
 }
