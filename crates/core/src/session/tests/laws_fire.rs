@@ -148,3 +148,21 @@ fn a_status_that_is_not_true_is_found() {
     later.state.status.since = later.env.now.clone();
     assert_found("since when it lasts", || later.laws.lasts(&later.state, &later.env.now));
 }
+
+#[test]
+fn what_was_over_in_the_moment_in_which_nobody_knew_counts_as_if_it_had_not_been_and_nothing_later() {
+    let mut w = World::running();
+    let known = State { status: w.state.status.clone(), ..w.state.clone() };
+    w.wait(1_000);
+    w.daemon_restarts();
+    assert_eq!(w.state.status.status, Status::Unknown);
+    let comes_back = |after_ms: u64| {
+        let (mut laws, mut now) = (w.laws.clone(), w.env.now.clone());
+        laws.lasts(&State { turn: None, ..w.state.clone() }, &now);
+        now.awake = now.awake.plus(after_ms);
+        laws.lasts(&w.state, &now);
+        laws.lasts(&known, &now);
+    };
+    comes_back(0);
+    assert_found("since when it lasts", || comes_back(1));
+}
