@@ -396,6 +396,11 @@ fn a_relaunch_for_a_prompt_that_was_dropped_ends_as_the_turn_before_did() {
     let mut w = relaunching();
     w.spawn_fails();
     assert_eq!(w.status(), Status::Completed);
+    // Not if there is something to do again.
+    let mut w = relaunching();
+    w.prompt("third");
+    w.spawn_fails();
+    assert_eq!(w.status(), Status::Failed);
 }
 
 #[test]

@@ -62,6 +62,18 @@ fn an_answer_that_cannot_be_written_leaves_nobody_waiting() {
     let mut w = World::idle();
     fails(&mut w);
     assert_eq!((w.status(), w.due().is_some()), (Status::Starting, true));
+    // Where the turn or the process ends anyway, that is enough.
+    for ends in [World::interrupt, World::stop] {
+        let mut w = World::running();
+        w.requests("r1");
+        w.decide(1, Decision::Allow).unwrap();
+        let attempt = w.attempt();
+        let number = w.state.process.attempt().unwrap().outbox.pending[0].number;
+        w.sees(Observation::Accepted { attempt, number });
+        ends(&mut w);
+        w.sees(Observation::WriteFailed { attempt, number, error: "EPIPE".to_owned() });
+        assert_eq!(w.kinds(), ["outbox.failed"]);
+    }
 }
 
 #[test]
