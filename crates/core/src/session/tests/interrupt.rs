@@ -348,6 +348,34 @@ fn an_interrupt_that_the_agents_own_turn_took_is_sent_again_for_the_turn_that_wa
 }
 
 #[test]
+fn a_turn_of_the_agents_own_that_ends_meanwhile_neither_repeats_nor_hastens_what_was_asked_beyond_a_request()
+{
+    // The turn that was meant is cancelled by more than a request already, and the process is not done with it.
+    let mut w = World::launching();
+    w.comes_up();
+    w.writes();
+    w.begins_itself();
+    w.interrupt();
+    w.writes();
+    w.falls_due(Why::Rung);
+    let climbs = w.state.interrupt.clone();
+    assert!(climbs.as_ref().is_some_and(|interrupt| interrupt.climb.taken == 2));
+    w.ends_itself(Ending::Completed);
+    assert_eq!(w.kinds(), ["turn.ended"]);
+    assert_eq!((w.status(), &w.state.interrupt), (Status::Interrupting, &climbs));
+    // One that is stopped is not asked again either.
+    let mut w = World::launching();
+    w.comes_up();
+    w.writes();
+    w.begins_itself();
+    w.interrupt();
+    w.writes();
+    w.stop();
+    w.ends_itself(Ending::Aborted);
+    assert_eq!(w.kinds(), ["turn.ended"]);
+}
+
+#[test]
 fn o10_a_session_continues_after_an_interrupt_and_events_go_on_during_it() {
     let mut w = World::running();
     w.interrupt();

@@ -145,9 +145,11 @@ fn a_limit_outlives_a_restart_of_the_machine() {
 #[test]
 fn a_limit_in_the_past_and_one_that_is_known_are_nothing() {
     let mut w = World::running();
-    let past = w.env.now.wall_ms - 1;
-    w.says(AgentSays::Limited { until_ms: past, what: String::new() });
-    assert_eq!(w.kinds(), NOTHING);
+    let now = w.env.now.wall_ms;
+    for until_ms in [now - 1, now] {
+        w.says(AgentSays::Limited { until_ms, what: String::new() });
+        assert_eq!(w.kinds(), NOTHING);
+    }
     w.reaches_a_limit();
     let until_ms = w.state.limited_until.as_ref().unwrap().wall_ms;
     w.says(AgentSays::Limited { until_ms, what: String::new() });

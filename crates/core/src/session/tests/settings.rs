@@ -102,6 +102,13 @@ fn o33_a_switch_to_what_is_used_does_nothing() {
     assert_eq!(w.kinds(), ["settings.using"]);
     w.says(using());
     assert_eq!(w.kinds(), NOTHING);
+    // One of the two is news too.
+    let using_only =
+        |model: &str, mode: &str| AgentSays::Using { model: Some(model.into()), mode: Some(mode.into()) };
+    for (model, mode) in [("sonnet", "plan"), ("sonnet", "default"), ("opus", "default"), ("opus", "plan")] {
+        w.says(using_only(model, mode));
+        assert_eq!(w.kinds(), ["settings.using"], "{model} {mode}");
+    }
     w.set_model("opus");
     assert_eq!(w.kinds(), NOTHING);
     w.asks(Command::Set { model: Some("opus".to_owned()), mode: Some("plan".to_owned()) });

@@ -158,10 +158,10 @@ fn a_tool_that_the_agent_ended_is_closed_by_it() {
 fn silence_in_a_turn_is_counted_from_the_last_sign_of_life() {
     let mut w = World::running();
     assert_eq!(w.due(), Some((600_000, Why::Silence)));
-    w.wait(100_000);
+    w.wait(150_000);
     w.says(AgentSays::Alive);
     assert_eq!(w.kinds(), NOTHING, "a sign of life is not stored each time");
-    w.wait(100_000);
+    w.wait(1);
     w.says(AgentSays::Alive);
     assert_eq!(w.kinds(), ["agent.active"]);
     w.falls_due(Why::Silence);
