@@ -250,7 +250,7 @@ fn law4_what_an_earlier_attempt_did_changes_nothing() {
     let running = then(&writing, World::works);
     let killing = then(&running, World::kill);
     let unsettled = then(&running, World::daemon_restarts);
-    for w in [launching, writing, running, killing, unsettled] {
+    for w in [&launching, &writing, &running, &killing, &unsettled] {
         let (old, current, future) = (AttemptNo(1), w.attempt(), AttemptNo(3));
         assert_eq!(current, AttemptNo(2));
         for (attempt, number) in
