@@ -25,7 +25,7 @@ use crate::id::{AttemptNo, GateNo, PromptNo, TurnNo};
 use crate::limits;
 use crate::prompt::{OnPreempt, Prompt};
 use crate::session::{
-    Env, Envelope, Event, Head, Input, Life, Op, Process, Rejection, SlotUse, State, Status, deadline,
+    Duty, Env, Envelope, Event, Head, Input, Life, Op, Process, Rejection, SlotUse, State, Status, deadline,
     duties, slot_use, status, step,
 };
 use crate::time::Stamp;
@@ -408,7 +408,8 @@ pub fn stands(state: &State) {
             "a wish waits for a process that is gone"
         );
         assert!(state.open_tools.is_empty() && state.tasks.is_empty());
-        assert!(state.settled_since_boot);
+        let beside = |duty: &Duty| matches!(duty, Duty::Tell { .. } | Duty::WriteRule { .. });
+        assert!(state.settled_since_boot && duties(state).iter().all(beside));
     }
     if state.turn.is_some() {
         assert!(matches!(state.process, Process::Live(_)), "a turn in a process that is not ready");

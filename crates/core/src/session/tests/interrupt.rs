@@ -331,14 +331,20 @@ fn an_interrupt_names_the_agents_own_turn_when_that_is_what_runs() {
     assert_eq!((w.outcome(1), w.status()), (interrupted_by("ann"), Status::Idle));
 }
 
-#[test]
-fn an_interrupt_that_the_agents_own_turn_took_is_sent_again_for_the_turn_that_was_meant() {
+/// A turn that the agent has not begun is to be interrupted while the agent is at one of its own.
+fn asked_beside_its_own_turn() -> World {
     let mut w = World::launching();
     w.comes_up();
     w.writes();
     w.begins_itself();
     w.interrupt();
     w.writes();
+    w
+}
+
+#[test]
+fn an_interrupt_that_the_agents_own_turn_took_is_sent_again_for_the_turn_that_was_meant() {
+    let mut w = asked_beside_its_own_turn();
     w.ends_itself(Ending::Aborted);
     assert_eq!((w.outcome(2), w.todo()), (interrupted_by("ann"), vec!["interrupt".to_owned()]));
     assert_eq!(w.status(), Status::Interrupting);
@@ -351,12 +357,7 @@ fn an_interrupt_that_the_agents_own_turn_took_is_sent_again_for_the_turn_that_wa
 fn a_turn_of_the_agents_own_that_ends_meanwhile_neither_repeats_nor_hastens_what_was_asked_beyond_a_request()
 {
     // The turn that was meant is cancelled by more than a request already, and the process is not done with it.
-    let mut w = World::launching();
-    w.comes_up();
-    w.writes();
-    w.begins_itself();
-    w.interrupt();
-    w.writes();
+    let mut w = asked_beside_its_own_turn();
     w.falls_due(Why::Rung);
     let climbs = w.state.interrupt.clone();
     assert!(climbs.as_ref().is_some_and(|interrupt| interrupt.climb.taken == 2));
@@ -364,12 +365,7 @@ fn a_turn_of_the_agents_own_that_ends_meanwhile_neither_repeats_nor_hastens_what
     assert_eq!(w.kinds(), ["turn.ended"]);
     assert_eq!((w.status(), &w.state.interrupt), (Status::Interrupting, &climbs));
     // One that is stopped is not asked again either.
-    let mut w = World::launching();
-    w.comes_up();
-    w.writes();
-    w.begins_itself();
-    w.interrupt();
-    w.writes();
+    let mut w = asked_beside_its_own_turn();
     w.stop();
     w.ends_itself(Ending::Aborted);
     assert_eq!(w.kinds(), ["turn.ended"]);
