@@ -9,6 +9,7 @@ pub mod driver;
 pub mod fuzz;
 pub mod model;
 pub mod real;
+pub mod reaper;
 pub mod sim;
 
 pub use built::built;

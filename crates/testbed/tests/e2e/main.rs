@@ -25,6 +25,7 @@ mod keys;
 mod limits;
 mod logins;
 mod real_agent;
+mod reaper;
 mod resume;
 mod rules;
 mod settings;

@@ -8,17 +8,17 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Mutex, PoisonError};
 
-use lockkeeper_testbed::built;
+use lockkeeper_testbed::{built, reaper};
 use rustix::process::Signal;
 use tempfile::TempDir;
 
-use super::process::{self, kill, wait_until};
+use super::process::{kill, wait_until};
 use super::{Api, Failure, Fallible, Session, Spec, Stream, ensure};
 
 /// Deadlines for tests in which an agent is left no time: each step of a ladder follows at once.
 pub(crate) const SHORT: &str = "[deadlines]\nrung_ms = 100\ndrain_ms = 500\n";
 
-/// A home. Everything that was started from it is killed in the end.
+/// A home. Everything that was started from it is killed in the end, also where the test is killed before that.
 #[derive(Debug)]
 pub(crate) struct Home {
     root: TempDir,
@@ -56,6 +56,7 @@ pub(crate) fn with_daemon(config: &str, test: impl FnOnce(&Home) -> Fallible) ->
 impl Home {
     fn new() -> Fallible<Self> {
         let root = tempfile::Builder::new().prefix("lk-e2e-").tempdir()?;
+        reaper::leave_to_reaper(root.path())?;
         for folder in ["d", "bin", "w", "h"] {
             fs::create_dir(root.path().join(folder))?;
         }
@@ -321,27 +322,18 @@ impl Home {
 
     /// What runs that was started from here.
     pub(crate) fn left(&self) -> Vec<u32> {
-        process::left_in(self.root.path()).into_iter().filter(|pid| process::is_running(*pid)).collect()
+        reaper::left_in(self.root.path())
     }
 
-    /// Kills all that was started from here but the daemon: holders, their agents and what those left.
+    /// Kills all that was started from here: holders, their agents and what those left.
     pub(crate) fn kill_all_left(&self) {
-        loop {
-            let left = self.left();
-            if left.is_empty() {
-                return;
-            }
-            for pid in left {
-                // It may have ended meanwhile.
-                let _ = kill(pid, Signal::KILL);
-            }
-        }
+        reaper::kill_all_left(self.root.path());
     }
 
     /// The holder of a session's agent, found by its command line.
     pub(crate) fn holder_of(&self, session: &str) -> Fallible<u32> {
         let dir = self.data().join("sessions").join(session);
-        let found = process::left_in(&dir).into_iter().find(|pid| {
+        let found = reaper::left_in(&dir).into_iter().find(|pid| {
             fs::read(format!("/proc/{pid}/cmdline"))
                 .is_ok_and(|line| line.split(|byte| *byte == 0).any(|word| word == b"hold"))
         });

@@ -1,9 +1,9 @@
 //! Processes as `/proc` shows them.
 
-use std::path::Path;
 use std::time::{Duration, Instant};
 use std::{fs, thread};
 
+use lockkeeper_testbed::reaper::pids;
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::{Failure, Fallible, PATIENCE, ensure};
@@ -51,23 +51,6 @@ pub(crate) fn parent_of(pid: u32) -> Option<u32> {
 /// The children of a process, corpses included.
 pub(crate) fn children_of(pid: u32) -> Vec<u32> {
     pids().into_iter().filter(|child| parent_of(*child) == Some(pid)).collect()
-}
-
-/// All processes.
-fn pids() -> Vec<u32> {
-    let entries = fs::read_dir("/proc").into_iter().flatten();
-    entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect()
-}
-
-/// The processes that a test has left: those that work in its directory, or have it on their command line.
-pub(super) fn left_in(root: &Path) -> Vec<u32> {
-    let belongs = |pid: &u32| {
-        let cwd = fs::read_link(format!("/proc/{pid}/cwd")).unwrap_or_default();
-        let command = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        let root_bytes = root.as_os_str().as_encoded_bytes();
-        cwd.starts_with(root) || command.windows(root_bytes.len()).any(|part| part == root_bytes)
-    };
-    pids().into_iter().filter(|pid| *pid != std::process::id()).filter(belongs).collect()
 }
 
 /// Memory that a process has all to itself or shares in part, in kilobytes.
