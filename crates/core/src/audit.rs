@@ -161,7 +161,6 @@ impl AuditRecord {
 
     fn about(self, gate: &Gate) -> Self {
         Self {
-            gate: Some(gate.no),
             kind: Some(gate.ask.kind),
             tool: Some(gate.ask.tool.clone()),
             input: Some(beginning(gate.ask.input.as_str())),
@@ -198,12 +197,15 @@ pub fn audit_created(state: &State, created: &Envelope) -> Option<AuditRecord> {
 #[expect(clippy::too_many_lines, reason = "one arm for each kind of event")]
 fn record(state: &State, envelope: &Envelope) -> Option<AuditRecord> {
     let base = |by: Option<&str>| AuditRecord::of(state, envelope, by);
-    let at_gate = |by: Option<&str>, no: GateNo| match state.gates.get(&no) {
-        Some(gate) => base(by).about(gate),
-        None => AuditRecord { gate: Some(no), ..base(by) },
+    let at_gate = |by: Option<&str>, no: GateNo| {
+        let record = AuditRecord { gate: Some(no), ..base(by) };
+        match state.gates.get(&no) {
+            Some(gate) => record.about(gate),
+            None => record,
+        }
     };
     let record = match &envelope.event {
-        Event::GateOpened { gate } => base(None).about(gate),
+        Event::GateOpened { gate } => AuditRecord { gate: Some(gate.no), ..base(None) }.about(gate),
         Event::GateDecided { gate, verdict, .. } => {
             let (decision, why, reply_hash) = told(&verdict.decision);
             AuditRecord {

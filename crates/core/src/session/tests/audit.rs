@@ -187,6 +187,9 @@ fn a_record_keeps_the_beginning_of_an_input_and_of_no_secret() {
     let (fits, longer) = (most(limits::AUDIT_BYTES), most(limits::AUDIT_BYTES + 1));
     assert_eq!(record(&fits), fits);
     assert_eq!(record(&longer), format!("{}…", &longer[..limits::AUDIT_BYTES]));
+    // One after which there is little left of what is looked at, but not of the input.
+    let secret = record(&format!(r#"{{"c":"sk-ant-{}"}}"#, "x".repeat(3 * limits::AUDIT_BYTES)));
+    assert!(secret.len() < limits::AUDIT_BYTES && secret.ends_with('…'), "{secret}");
     // One that stands where it is cut.
     for before in limits::AUDIT_BYTES - 60..limits::AUDIT_BYTES {
         let cut = record(&format!(

@@ -33,4 +33,5 @@ mod random;
 mod rules;
 mod settings;
 mod turns;
+mod words;
 mod world;
