@@ -26,7 +26,7 @@ pub(crate) struct Troubles(Mutex<Known>);
 #[derive(Debug, Default)]
 struct Known {
     tried: BTreeMap<Trouble, String>,
-    /// The holder was asked for something that it has not done.
+    /// The holder was asked for something, and has not said anything since.
     silence: Option<Silence>,
 }
 
@@ -34,7 +34,7 @@ struct Known {
 struct Silence {
     /// The holder's process id, where the system tells it.
     pid: Option<i32>,
-    /// When it was asked, or heard last.
+    /// When it was asked, as far as somebody listened to it since.
     since: AwakeMs,
 }
 
@@ -47,21 +47,21 @@ impl Troubles {
         self.known().tried.remove(&trouble);
     }
 
-    /// The holder is asked for something.
+    /// The holder is asked for something, and has not said anything since.
     pub(crate) fn asks(&self, pid: Option<i32>, now: AwakeMs) {
         self.known().silence.get_or_insert(Silence { pid, since: now });
     }
 
-    /// The holder said something, though perhaps not to all that it was asked for.
-    pub(crate) fn hears(&self, now: AwakeMs) {
-        if let Some(silence) = &mut self.known().silence {
-            silence.since = now;
-        }
+    /// The holder said something, or nothing is asked of it any more.
+    pub(crate) fn is_not_silent(&self) {
+        self.known().silence = None;
     }
 
-    /// Nothing is asked of the holder any more.
-    pub(crate) fn asks_nothing(&self) {
-        self.known().silence = None;
+    /// For so long nobody listened to the holder.
+    pub(crate) fn did_not_listen(&self, ms: u64) {
+        if let Some(silence) = &mut self.known().silence {
+            silence.since = silence.since.plus(ms);
+        }
     }
 
     /// All of it in sentences.
@@ -83,14 +83,13 @@ impl Troubles {
 impl Silence {
     /// What there is to say of it, once it has lasted.
     fn told(&self, now: AwakeMs) -> Option<String> {
-        let ms = now.0.saturating_sub(self.since.0);
-        let process = self.pid.map(|pid| format!(", process {pid},")).unwrap_or_default();
-        (ms >= limits::ANSWER_MS).then(|| {
-            let seconds = ms / 1000;
-            format!(
-                "its holder{process} has not answered for {seconds} s; killing that process ends the attempt"
-            )
-        })
+        let ms = now.since(self.since);
+        let (process, remedy) = match self.pid {
+            Some(pid) => (format!(", process {pid},"), "; killing that process ends the attempt"),
+            None => (String::new(), ""),
+        };
+        (ms >= limits::ANSWER_MS)
+            .then(|| format!("its holder{process} has not answered for {} s{remedy}", ms / 1000))
     }
 }
 
@@ -101,5 +100,42 @@ impl Trouble {
             Self::Journal => "the journal of its agent cannot be read",
             Self::Store => "what happens cannot be stored",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ASKED: AwakeMs = AwakeMs(1_000);
+
+    fn told_at(troubles: &Troubles, after_ms: u64) -> Vec<String> {
+        troubles.told(ASKED.plus(after_ms))
+    }
+
+    #[test]
+    fn a_holder_is_named_once_it_has_not_answered_for_ten_seconds() {
+        let troubles = Troubles::default();
+        assert_eq!(told_at(&troubles, 1_000_000), [""; 0]);
+        troubles.asks(Some(7), ASKED);
+        troubles.asks(Some(7), ASKED.plus(9_000));
+        assert_eq!(told_at(&troubles, 9_999), [""; 0]);
+        let told = "its holder, process 7, has not answered for 10 s; killing that process ends the attempt";
+        assert_eq!(told_at(&troubles, 10_999), [told]);
+        troubles.is_not_silent();
+        assert_eq!(told_at(&troubles, 20_000), [""; 0]);
+        troubles.asks(None, ASKED.plus(20_000));
+        assert_eq!(told_at(&troubles, 29_999), [""; 0]);
+        assert_eq!(told_at(&troubles, 30_000), ["its holder has not answered for 10 s"]);
+    }
+
+    #[test]
+    fn time_in_which_nobody_listened_does_not_count() {
+        let troubles = Troubles::default();
+        troubles.did_not_listen(5_000);
+        troubles.asks(Some(7), ASKED);
+        troubles.did_not_listen(60_000);
+        assert_eq!(told_at(&troubles, 69_999), [""; 0]);
+        assert_eq!(told_at(&troubles, 70_000).len(), 1);
     }
 }

@@ -6,7 +6,8 @@ use std::fs;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::support::{Failure, Fallible, SHORT, Session, Spec, ensure, kill, with_daemon};
+use crate::ingest::Locker;
+use crate::support::{Failure, Fallible, SHORT, Session, Spec, ensure, kill, wait_until, with_daemon};
 
 /// The outcomes of all turns.
 fn outcomes(session: &Session<'_>) -> Fallible<Vec<Value>> {
@@ -101,15 +102,39 @@ fn a_session_whose_holder_stands_still_holds_up_no_other() -> Fallible {
         // It is said, and by which number.
         let silent = format!("its holder, process {holder}, has not answered for");
         let said = || Ok::<_, Failure>(home.api().get(&stuck.path("/why"))?.to_string().contains(&silent));
-        assert!(!said()?);
         home.let_pass(10_000)?;
         assert!(said()?);
         let rows = home.api().get("/v1/sessions")?;
         assert_eq!(rows["items"].as_array().map(Vec::len), Some(2), "{rows}");
         kill(holder, Signal::CONT)?;
         stuck.wait("idle")?;
-        assert!(!said()?);
+        home.let_pass(10_000)?;
+        assert!(!said()?, "nothing is asked of it any more");
         assert_eq!(stuck.messages()?, ["ready", "read"]);
+        Ok(())
+    })
+}
+
+#[test]
+fn a_holder_that_has_answered_is_not_blamed_for_a_store_that_takes_nothing() -> Fallible {
+    with_daemon("[deadlines]\nwrite_ms = 60000\n", |home| {
+        home.have_clock()?;
+        home.expect_error("could not commit");
+        let session = home.session(&Spec::kept().prompt("SAY ready"))?;
+        session.wait("idle")?;
+        let holder = home.holder_of(&session.id)?;
+        kill(holder, Signal::STOP)?;
+        session.prompt("SAY read")?;
+        let Some(locker) = Locker::lock(home)? else { return Ok(()) };
+        kill(holder, Signal::CONT)?;
+        let why = || Ok::<_, Failure>(home.api().get(&session.path("/why"))?.to_string());
+        wait_until("a trouble with the store", || why().is_ok_and(|why| why.contains("cannot be stored")))?;
+        home.let_pass(10_000)?;
+        let told = why()?;
+        ensure!(told.contains("cannot be stored") && !told.contains("its holder"), "{told}");
+        locker.let_go()?;
+        session.wait("idle")?;
+        assert_eq!(session.messages()?, ["ready", "read"]);
         Ok(())
     })
 }

@@ -15,6 +15,7 @@ use super::super::feed::{Feed, Read};
 use super::super::{Done, Live, Refused, Trouble, rows};
 use super::decide::{Answer, Decided};
 use super::{Adoption, Journal, Task, is_beside_process};
+use crate::clock::Clock;
 use crate::host;
 use crate::hub::Told;
 use crate::limits;
@@ -41,7 +42,11 @@ impl Task {
             // Decoding is the most of the work; the disk need not wait for it, nor it for the disk.
             feed.read_ahead();
         }
-        match stored.await {
+        let asked_at = Clock::awake();
+        let stored = stored.await;
+        // What the holder said meanwhile is still to be heard.
+        self.troubles.did_not_listen(Clock::awake().since(asked_at));
+        match stored {
             Ok(Appended::Ok { last, .. }) => {
                 if position.is_some() {
                     self.ingested = position;
@@ -122,7 +127,10 @@ impl Task {
 
     fn adopt(&mut self, decided: Decided, read: Read, last: Cursor) {
         let Decided { scratch: state, events, ends, answers, looks, .. } = decided;
-        self.troubles.ends(Trouble::Store);
+        if self.retry_at.is_none() {
+            // Otherwise what failed is still to be tried again, and this was something else.
+            self.troubles.ends(Trouble::Store);
+        }
         let attempt = |state: &State| state.process.attempt().map(|attempt| attempt.no);
         let other = attempt(&self.state) != attempt(&state);
         self.state = Arc::new(state);

@@ -228,7 +228,7 @@ impl Task {
     }
 
     fn replied(&mut self, reply: Option<Reply>) {
-        self.troubles.hears(Clock::awake());
+        self.troubles.is_not_silent();
         match reply {
             Some(Reply::Hello(frames::Hello { journal_len, .. }) | Reply::Grown { journal_len }) => {
                 self.journal.grow(journal_len);
@@ -278,7 +278,6 @@ impl Task {
         self.troubles.ends(Trouble::Attempt);
         match found {
             Found::Linked(link) => {
-                self.troubles.asks(link.pid(), Clock::awake());
                 self.link = Some(link);
                 self.journal.gone = false;
                 self.journal.adopt();

@@ -22,9 +22,11 @@ impl Task {
         for duty in todo.start {
             self.begin(duty);
         }
-        let greets = self.link.as_ref().is_some_and(|link| !link.was_heard());
-        if !greets && !self.in_flight.iter().any(is_asked_of_holder) {
-            self.troubles.asks_nothing();
+        let asked = |link: &&Link| !link.was_heard() || self.in_flight.iter().any(is_asked_of_holder);
+        match self.link.as_ref().filter(asked) {
+            // What it said last may have been about something else.
+            Some(link) => self.troubles.asks(link.pid(), Clock::awake()),
+            None => self.troubles.is_not_silent(),
         }
     }
 
@@ -115,7 +117,6 @@ impl Task {
 
     fn sent(&mut self, id: DutyId, sent: bool) {
         if sent {
-            self.troubles.asks(self.link.as_ref().and_then(Link::pid), Clock::awake());
             self.in_flight.insert(id);
         } else {
             self.pause();

@@ -30,7 +30,18 @@ fn everything_that_strace_sees_is_counted() -> Fallible {
     agree(
         &files_counted(&traced),
         &files_seen(&traced, &seen),
-        &["openat", "pwrite64", "write", "writev", "fsync", "ftruncate", "unlink", "mkdir", "rename"],
+        &[
+            "openat",
+            "pwrite64",
+            "write",
+            "writev",
+            "fsync",
+            "fdatasync",
+            "ftruncate",
+            "unlink",
+            "mkdir",
+            "rename",
+        ],
     )?;
     agree(
         &effects_counted(&traced),
