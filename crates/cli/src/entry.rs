@@ -73,20 +73,23 @@ pub(crate) fn check_config(path: &Path) -> Result<(), String> {
     lockkeeper_daemon::Config::read(path).map(drop).map_err(|error| error.to_string())
 }
 
-/// Looks whether a daemon could open its store: that one's size in bytes, if there is one. The error says why not.
-pub(crate) fn examine_store() -> Result<Option<u64>, String> {
-    let paths = lockkeeper_daemon::Paths::from_env().map_err(|error| error.to_string())?;
-    lockkeeper_daemon::examine_store(&paths).map_err(|error| error.to_string())
+/// Looks whether a daemon could open its store: that one's size in bytes, if there is one. The failure says why not.
+pub(crate) fn examine_store() -> Outcome<Option<u64>> {
+    lockkeeper_daemon::examine_store(&paths()?).map_err(told)
 }
 
-/// Looks whether a daemon could listen for webhooks, and where, if it is to. The error says why not; what is wrong with the
+/// Looks whether a daemon could listen for webhooks, and where, if it is to. The failure says why not; what is wrong with the
 /// configuration says [`check_config`].
-pub(crate) async fn examine_webhooks() -> Result<Option<SocketAddr>, String> {
-    let paths = lockkeeper_daemon::Paths::from_env().map_err(|error| error.to_string())?;
-    match lockkeeper_daemon::examine_webhooks(&paths).await {
+pub(crate) async fn examine_webhooks() -> Outcome<Option<SocketAddr>> {
+    match lockkeeper_daemon::examine_webhooks(&paths()?).await {
         Err(lockkeeper_daemon::RunError::Config(_)) => Ok(None),
-        examined => examined.map_err(|error| error.to_string()),
+        examined => examined.map_err(told),
     }
+}
+
+fn told(error: lockkeeper_daemon::RunError) -> Failure {
+    let next = error.next().map(str::to_owned);
+    Failure { next, ..anyhow::Error::from(error).into() }
 }
 
 /// Reads the rules that hold in all workspaces as the daemon would; the error says what is wrong with them.
@@ -110,7 +113,10 @@ pub(crate) fn run_daemon() -> Outcome {
             error @ (lockkeeper_daemon::RunError::AlreadyRuns { .. }
             | lockkeeper_daemon::RunError::Unreachable { .. }),
         ) => Err(Failure::new(exit::REJECTED, error.to_string())),
-        Err(error) => Err(anyhow::Error::new(error).context("failed to run the daemon").into()),
+        Err(error) => {
+            let Failure { exit, what, next } = told(error);
+            Err(Failure { exit, what: format!("failed to run the daemon: {what}"), next })
+        }
     }
 }
 

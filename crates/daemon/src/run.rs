@@ -78,6 +78,14 @@ pub enum RunError {
         /// Why.
         source: io::Error,
     },
+    /// Nobody can be listened to there.
+    #[error("cannot listen for webhooks on {address}, as the setting webhooks.listen says")]
+    Webhooks {
+        /// Where.
+        address: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
     /// The configuration is wrong.
     #[error(transparent)]
     Config(#[from] ConfigError),
@@ -96,6 +104,39 @@ pub enum RunError {
     /// A defect ended what has to last as long as the daemon.
     #[error("a task of the daemon ended by a defect")]
     Defect(#[from] JoinError),
+}
+
+/// Why an address cannot be listened on, and what to do about it.
+const NO_LISTENER: [(io::ErrorKind, &str); 3] = [
+    (io::ErrorKind::AddrInUse, "end what listens there, or set another port"),
+    (io::ErrorKind::PermissionDenied, "set a port that needs no privilege, which are those above 1023"),
+    (io::ErrorKind::AddrNotAvailable, "set an address that this machine has"),
+];
+
+impl RunError {
+    /// What to do next, where the error itself does not say it.
+    pub fn next(&self) -> Option<&'static str> {
+        match self {
+            Self::Webhooks { source, .. } => {
+                let known = NO_LISTENER.iter().find(|(kind, _)| *kind == source.kind());
+                Some(known.map_or("set another address", |(_, next)| next))
+            }
+            Self::Store(StoreError::Denied { .. }) => {
+                Some("give yourself the right to read and write it, or set LK_HOME to a directory of yours")
+            }
+            Self::Store(StoreError::Full) => Some("free some space"),
+            Self::Store(StoreError::Io { .. }) => Some("look at the disk: the system's log may say more"),
+            Self::Place { .. } => Some("`lk doctor` says what is wrong"),
+            Self::AlreadyRuns { .. }
+            | Self::Unreachable { .. }
+            | Self::SocketTaken { .. }
+            | Self::Config(_)
+            | Self::Rules(_)
+            | Self::Locked { .. }
+            | Self::Store(_)
+            | Self::Defect(_) => None,
+        }
+    }
 }
 
 fn place(what: impl Into<String>) -> impl FnOnce(io::Error) -> RunError {
@@ -363,11 +404,7 @@ async fn listen_for_hooks(address: SocketAddr) -> Result<TcpListener, RunError> 
                 tries -= 1;
                 tokio::time::sleep(Duration::from_millis(limits::LOCK_STEP_MS)).await;
             }
-            bound => {
-                let what =
-                    format!("cannot listen for webhooks on {address}, as the setting webhooks.listen says");
-                return bound.map_err(place(what));
-            }
+            bound => return bound.map_err(|source| RunError::Webhooks { address, source }),
         }
     }
 }
@@ -386,7 +423,7 @@ pub fn examine_store(paths: &Paths) -> Result<Option<u64>, RunError> {
 /// Looks whether a daemon that does not run could listen for webhooks: where, or nothing if none are configured.
 ///
 /// # Errors
-/// [`RunError::Place`] as a start would say, and [`RunError::Config`].
+/// [`RunError::Webhooks`] as a start would say, and [`RunError::Config`].
 pub async fn examine_webhooks(paths: &Paths) -> Result<Option<SocketAddr>, RunError> {
     let Some(address) = Config::read(&paths.config)?.webhooks.listen else { return Ok(None) };
     listen_for_hooks(address).await?;

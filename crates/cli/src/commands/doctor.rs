@@ -18,7 +18,7 @@ use crate::context::{Context, VERSION};
 use crate::entry;
 use crate::escape;
 use crate::exit;
-use crate::failure::Outcome;
+use crate::failure::{Failure, Outcome};
 use crate::format::{Format, Shown};
 use crate::probe::{self, Found};
 use crate::style::{Ink, Style};
@@ -65,6 +65,11 @@ impl Check {
         Self { what, state, found: found.into(), next: None }
     }
 
+    /// What keeps Lockkeeper from working, as a command would tell it.
+    fn of(what: &'static str, failure: Failure) -> Self {
+        Self { what, state: State::Bad, found: failure.what, next: failure.next }
+    }
+
     fn next(self, next: impl Into<String>) -> Self {
         Self { next: Some(next.into()), ..self }
     }
@@ -74,6 +79,8 @@ impl Check {
 pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
     let mut checks = vec![directory("data", &context.places.data), config(&context.places.config)];
     checks.extend(rules(&context.places.config));
+    // They lie within the data, as a rule, and are worth no line of their own.
+    checks.extend(Some(directory("logs", &context.places.logs)).filter(|logs| logs.state == State::Bad));
     match context.client.status().await {
         Ok(status) => checks.extend(daemon(&status)),
         Err(error) => {
@@ -131,8 +138,7 @@ fn store() -> Check {
     match entry::examine_store() {
         Ok(Some(size)) => Check::new("store", State::Good, format!("sqlite, {}", bytes(size))),
         Ok(None) => Check::new("store", State::Note, "will be made"),
-        // What to do about it is in there.
-        Err(why) => Check::new("store", State::Bad, why),
+        Err(failure) => Check::of("store", failure),
     }
 }
 
@@ -142,9 +148,7 @@ async fn webhooks() -> Option<Check> {
         Ok(address) => {
             Some(Check::new("webhooks", State::Good, format!("{} is free to listen on", address?)))
         }
-        Err(why) => {
-            Some(Check::new("webhooks", State::Bad, why).next("end what listens there, or set another port"))
-        }
+        Err(failure) => Some(Check::of("webhooks", failure)),
     }
 }
 

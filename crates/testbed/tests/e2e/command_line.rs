@@ -413,6 +413,8 @@ fn the_doctor_says_what_would_keep_a_daemon_from_its_store_or_port_and_changes_n
         let config = format!("[webhooks]\nlisten = \"{}\"\n", taken.local_addr()?);
         fs::write(home.data().join("config.toml"), config)?;
         says(1, "cannot listen for webhooks")?;
+        says(1, "Address already in use")?;
+        says(1, "end what listens there, or set another port")?;
         drop(taken);
         says(0, "is free to listen on")?;
         ensure!(stored()? == before, "the doctor has changed what is stored");
