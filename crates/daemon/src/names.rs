@@ -5,6 +5,7 @@ use std::sync::{Mutex, PoisonError};
 
 use lockkeeper_core::id::{SessionId, SessionName};
 use lockkeeper_core::session::{Command, Life, Rename, State};
+use lockkeeper_store::limits::ID_CHARS;
 
 /// Who bears which name, or is about to.
 #[derive(Debug, Default)]
@@ -33,6 +34,14 @@ impl Names {
     /// Takes a name for a session, unless another one has it.
     pub(crate) fn take(&self, name: &SessionName, id: &SessionId) -> bool {
         self.bearers.lock().unwrap_or_else(PoisonError::into_inner).take(name, id)
+    }
+
+    /// Whether somebody who names a session by this name could mean this id.
+    pub(crate) fn is_beginning_of(&self, id: &SessionId) -> bool {
+        let bearers = self.bearers.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut beginnings =
+            (ID_CHARS..=id.as_str().len()).filter_map(|end| id.as_str().get(..end)?.parse().ok());
+        beginnings.any(|name: SessionName| bearers.of_name.contains_key(&name))
     }
 
     /// Takes the name that a command would give a session. False if another one has it.
@@ -108,6 +117,21 @@ mod tests {
         assert!(!names.take(&b, &other), "a name that another one bears is not taken over");
         names.keep(&one, None);
         assert!(names.take(&a, &one) && names.take(&b, &other));
+        Ok(())
+    }
+
+    #[test]
+    fn an_id_begins_with_a_name_from_as_many_characters_on_as_mean_an_id()
+    -> Result<(), Box<dyn std::error::Error>> {
+        let names = Names::default();
+        let (id, bearer) = (SessionId::from_random(0), SessionId::from_random(1));
+        for (name, is_beginning) in [("000", false), ("0001", false), ("0000x", false), ("00000", true)] {
+            let taken: SessionName = name.parse()?;
+            assert!(names.take(&taken, &bearer));
+            assert_eq!(names.is_beginning_of(&id), is_beginning, "{name}");
+        }
+        names.keep(&bearer, None);
+        assert!(names.take(&"000000000000".parse()?, &bearer) && names.is_beginning_of(&id));
         Ok(())
     }
 }

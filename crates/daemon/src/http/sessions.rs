@@ -94,7 +94,7 @@ pub(super) async fn create(
             ));
         }
     };
-    let (new, environment) = core_session(value, prompt)?;
+    let (new, environment) = core_session(&host, value, prompt)?;
     let done = match host.create(new, peer.to_string(), environment, key).await? {
         Made::Now(done) => done,
         Made::Before { answer, cursor } => return Ok(answer::text(StatusCode::CREATED, answer, cursor)),
@@ -106,12 +106,13 @@ pub(super) async fn create(
 
 /// What is to be made, and the environment of its agent. The first prompt is `prompt`, whatever `new` says of one.
 pub(super) fn core_session(
+    host: &Host,
     new: NewSession,
     prompt: Option<NewPrompt>,
 ) -> Result<(CoreSession, Environment), Failure> {
     let lifetime = new.lifetime();
     let core = CoreSession {
-        id: draw_id()?,
+        id: draw_id(host)?,
         name: new.name,
         agent: new.agent,
         dir: new.dir,
@@ -139,10 +140,16 @@ fn created(host: &Host, state: &SessionState, prompt: Option<lockkeeper_api::Pro
     Created { session, prompt, cursor: lockkeeper_api::Cursor::start() }
 }
 
-fn draw_id() -> Result<SessionId, Failure> {
-    let mut bits = [0; 8];
-    getrandom::fill(&mut bits).map_err(|error| Failure::new(ErrorCode::Internal, error.to_string()))?;
-    Ok(SessionId::from_random(u64::from_le_bytes(bits)))
+/// An id that no living session's name is the beginning of: that name would mean another session than it seems to.
+fn draw_id(host: &Host) -> Result<SessionId, Failure> {
+    loop {
+        let mut bits = [0; 8];
+        getrandom::fill(&mut bits).map_err(|error| Failure::new(ErrorCode::Internal, error.to_string()))?;
+        let id = SessionId::from_random(u64::from_le_bytes(bits));
+        if !host.names.is_beginning_of(&id) {
+            return Ok(id);
+        }
+    }
 }
 
 /// What can be known to fail before anything is made. Looks at the disk.

@@ -266,6 +266,11 @@ fn a_session_is_made_once_however_many_ask_for_it() -> Fallible {
         prompts.sort_by_key(|prompt| prompt.as_str());
         prompts.dedup();
         assert_eq!(prompts.len(), 6, "each is a prompt of its own");
+        // A name that the beginning of an id is would mean another session.
+        let beginning = row["id"].as_str().and_then(|id| id.get(..6)).unwrap_or_default();
+        let clash = sender.deliver("n1", &json!({"say": "SAY x", "to": beginning}))?;
+        clash.is_problem(409, "name_taken")?;
+        ensure!(clash.text().contains("is the beginning of the id"), "{}", clash.text());
         // Its label finds it as well.
         let by_label =
             CI.replace("session = \"{{ body.to|default('fixer') }}\"", "label = \"from={{ body.from }}\"");

@@ -70,7 +70,7 @@ pub(super) async fn deliver(
         let done = match found {
             Found::Session(id) => prompt(host, hook, &id, asked, record, intent).await,
             Found::New { name } => {
-                let new = new_session(hook, name, asked, &intent.key).await?;
+                let new = new_session(host, hook, name, asked, &intent.key).await?;
                 make(host, hook, new, intent, place).await
             }
         };
@@ -212,6 +212,7 @@ async fn claim(
 /// The session that is to be made, with the prompt as its first, and the environment of its agent: the daemon's own,
 /// with what the settings add.
 async fn new_session(
+    host: &Host,
     hook: &Hook,
     name: Option<SessionName>,
     asked: Asked,
@@ -227,7 +228,7 @@ async fn new_session(
     let checked = tokio::task::spawn_blocking(move || sessions::check(&new).map(|()| new)).await;
     let new = checked.map_err(|error| Failure::new(ErrorCode::Internal, error.to_string()))??;
     let prompt = new_prompt(hook, asked, key, None);
-    sessions::core_session(new, Some(prompt))
+    sessions::core_session(host, new, Some(prompt))
 }
 
 /// Makes it.

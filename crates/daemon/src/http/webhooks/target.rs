@@ -29,7 +29,11 @@ pub(super) async fn find(host: &Arc<Host>, hook: &Hook, target: &Target) -> Resu
         Target::Label { key, value } => labelled(host, key, value).await.map(Found::Session),
         Target::Session(text) => match named(host, text).await? {
             Some(id) => Ok(Found::Session(id)),
-            None if hook.config.new.is_some() => Ok(Found::New { name: Some(text.parse()?) }),
+            None if hook.config.new.is_some() => {
+                let name = text.parse()?;
+                resolve::is_no_id(host, &name, None).await?;
+                Ok(Found::New { name: Some(name) })
+            }
             None => Err(Failure::new(ErrorCode::TargetMissing, format!("no session is called {text}"))),
         },
     }
