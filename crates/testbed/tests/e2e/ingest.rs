@@ -236,6 +236,37 @@ fn o11_o45_on_a_full_disk_ends_are_recorded_nothing_is_lost_and_it_goes_on_when_
 }
 
 #[test]
+fn o45_an_agent_is_killed_although_what_it_has_said_cannot_be_stored() -> Fallible {
+    with_home(|home| {
+        on_small_disk(home, |data| {
+            home.expect_error("could not commit");
+            home.expect_error("disk is full");
+            std::fs::write(data.join("config.toml"), SHORT)?;
+            home.start()?;
+            let go = home.path("go");
+            let script = format!("WAITFILE {} ;; LINES 2000 0 500 ;; HANG", go.display());
+            let session = home.session(&Spec::kept().prompt(&script))?;
+            let mut watch = session.watch()?;
+            watch.until("text", |frame| frame.name == "live")?;
+            let pid = session.pid()?;
+            // Room for the journal, and none for the store, which keeps some for what ends things.
+            std::fs::write(data.join("room"), vec![1; 2 << 20])?;
+            fill(&data.join("filler"))?;
+            std::fs::remove_file(data.join("room"))?;
+            std::fs::write(&go, "")?;
+            let why = || Ok::<_, Failure>(home.api().get(&session.path("/why"))?.to_string());
+            wait_until("a full disk", || why().is_ok_and(|why| why.contains("cannot be stored")))?;
+            ensure!(why()?.contains("cannot be stored"), "who looks does not end it: {}", why()?);
+            session.act("kill")?;
+            wait_until("the end of the agent", || !is_running(pid))?;
+            std::fs::remove_file(data.join("filler"))?;
+            session.wait("end")?;
+            home.kill_daemon()
+        })
+    })
+}
+
+#[test]
 fn o45_a_log_that_cannot_be_written_stops_nothing_even_with_nobody_to_tell() -> Fallible {
     with_home(|home| {
         let log = home.data().join("logs/daemon.log");

@@ -107,7 +107,7 @@ impl Task {
         self.feed = None;
         // A look after a pause may have been in it; one more does no harm.
         self.unpaused = true;
-        self.pause();
+        self.pause_reading();
         self.show(decided.looks);
         for answer in refuse_all(decided.answers, &error) {
             let (state, cursor) = (self.state.clone(), self.host.store.head());

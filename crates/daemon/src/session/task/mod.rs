@@ -46,8 +46,10 @@ pub(crate) struct Task {
     in_flight: BTreeSet<DutyId>,
     /// What came of duties beside the process and could not be committed.
     unsaid: Vec<Observation>,
-    /// Something failed: nothing is read and no duty begun before then.
+    /// Something failed: nothing is read before then.
     retry_at: Option<AwakeMs>,
+    /// It was a duty: none is begun before then either.
+    rests: bool,
     /// It has a process, and how that stands is not known: this is committed before anything else is done.
     unknown: bool,
     /// Whoever waits until that is.
@@ -123,6 +125,7 @@ impl Task {
             in_flight: BTreeSet::new(),
             unsaid: Vec::new(),
             retry_at: None,
+            rests: false,
             unknown,
             wakes: Vec::new(),
             unpaused: false,
@@ -222,8 +225,14 @@ impl Task {
         deadline(&self.state, self.host.clock.boot())
     }
 
-    /// Lets some time pass before what failed is tried again.
+    /// Lets some time pass before duties are tried again.
     fn pause(&mut self) {
+        self.pause_reading();
+        self.rests = true;
+    }
+
+    /// Lets some time pass before it is read on. What was decided is done meanwhile: a kill needs no room on the disk.
+    fn pause_reading(&mut self) {
         self.retry_at.get_or_insert_with(|| Clock::awake().plus(limits::RETRY_MS));
     }
 
@@ -311,6 +320,7 @@ impl Task {
     async fn round(&mut self, messages: &mut Vec<Message>) -> bool {
         if self.retry_at.is_some_and(|at| at <= Clock::awake()) {
             self.retry_at = None;
+            self.rests = false;
             self.journal.grown = true;
         }
         let mut read = if self.retry_at.is_none() { self.read() } else { Read::default() };
@@ -399,16 +409,16 @@ impl Task {
                 tracing::error!(%attempt, %error, "the journal cannot be read; trying again");
                 self.troubles.begins(Trouble::Journal, &error);
                 self.feed = None;
-                self.pause();
+                self.pause_reading();
                 Read::default()
             }
         }
     }
 
-    fn open_feed(&mut self, attempt: AttemptNo) {
-        let path = attach::attempt_dir(&self.dir, attempt).join(journal::FILE_NAME);
+    /// What a wire of this attempt has to know from the start.
+    fn seed(&self, attempt: AttemptNo) -> WireSeed {
         let state = &self.state;
-        let seed = WireSeed {
+        WireSeed {
             session: state.id.clone(),
             attempt,
             conversation: match &state.conversation {
@@ -418,7 +428,12 @@ impl Task {
             model: state.using_model.clone(),
             mode: state.using_mode.clone(),
             tasks: state.tasks.keys().cloned().collect(),
-        };
+        }
+    }
+
+    fn open_feed(&mut self, attempt: AttemptNo) {
+        let path = attach::attempt_dir(&self.dir, attempt).join(journal::FILE_NAME);
+        let seed = self.seed(attempt);
         // What streams is told again out of what is read again.
         self.live.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clear();
         match Feed::open(&path, self.adapter, seed, self.ingested.as_ref()) {
@@ -433,7 +448,7 @@ impl Task {
             Err(error) => {
                 tracing::error!(%attempt, %error, "the journal cannot be opened; trying again");
                 self.troubles.begins(Trouble::Journal, &error);
-                self.pause();
+                self.pause_reading();
             }
         }
     }

@@ -12,7 +12,7 @@ use crate::clock::Clock;
 
 impl Task {
     pub(super) fn do_duties(&mut self) {
-        if self.retry_at.is_some() {
+        if self.rests || self.unknown {
             return;
         }
         let todo = reconcile(duties(&self.state), &self.in_flight);
@@ -61,12 +61,17 @@ impl Task {
                 });
             }
             Duty::Write { number, op, text, .. } => {
-                let (Some(link), Some(feed)) = (&self.link, &self.feed) else { return };
+                let (Some(link), Some(attempt)) = (&self.link, self.attempt()) else { return };
                 let sent = match op {
                     Op::Close => link.send(&frames::Request::CloseStdin { number }),
                     Op::Write(Action::Prompt { .. }) if text.is_none() => false,
                     Op::Write(action) => {
-                        let bytes = feed.wire().encode(&action, text.as_deref().unwrap_or_default());
+                        let text = text.as_deref().unwrap_or_default();
+                        let bytes = match &self.feed {
+                            Some(feed) => feed.wire().encode(&action, text),
+                            // Nothing can be read or stored just now, and an action is the same in every wire of its attempt.
+                            None => self.adapter.wire(self.seed(attempt)).encode(&action, text),
+                        };
                         link.send(&frames::Request::Write { number, bytes: &bytes })
                     }
                 };
