@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
+use lockkeeper_api::id::SessionId;
 
 use crate::exit;
 use crate::failure::{Failure, Outcome};
@@ -30,15 +31,29 @@ pub(crate) fn running_daemon() -> Option<u32> {
 
 /// How many agents are at work, by their holders, which outlive the daemon.
 pub(crate) fn agents_at_work(data: &Path) -> usize {
+    holders(data).count()
+}
+
+/// The sessions with a holder that runs, and the directory of its attempt.
+pub(crate) fn holders(data: &Path) -> impl Iterator<Item = (SessionId, PathBuf)> {
     // What cannot be listed is told of by whoever needs it.
-    let within =
-        |dir: &Path| std::fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path());
-    let attempts = within(&data.join("sessions")).flat_map(|session| within(&session));
+    let within = |dir: &Path| std::fs::read_dir(dir).into_iter().flatten().flatten();
     let lives = |attempt: &PathBuf| {
         attempt.is_dir()
             && matches!(lockkeeper_holder::probe(attempt), Ok(lockkeeper_holder::HolderState::Alive))
     };
-    attempts.filter(lives).count()
+    within(&data.join("sessions"))
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok().zip(Some(entry.path())))
+        .flat_map(move |(id, session): (SessionId, PathBuf)| {
+            let attempts = within(&session).map(|attempt| attempt.path()).filter(lives);
+            attempts.map(move |attempt| (id.clone(), attempt))
+        })
+}
+
+/// The process of a holder, where the system tells it.
+pub(crate) fn pid_of_holder(attempt: &Path) -> Option<i32> {
+    let stream = lockkeeper_holder::connect(attempt).ok()?;
+    tokio::net::UnixStream::from_std(stream).ok()?.peer_cred().ok()?.pid()
 }
 
 /// Where everything lives.
@@ -76,6 +91,11 @@ pub(crate) fn check_config(path: &Path) -> Result<(), String> {
 /// Looks whether a daemon could open its store: that one's size in bytes, if there is one. The failure says why not.
 pub(crate) fn examine_store() -> Outcome<Option<u64>> {
     lockkeeper_daemon::examine_store(&paths()?).map_err(told)
+}
+
+/// How many sessions are open that no daemon knows, because none runs. The failure says why that cannot be told.
+pub(crate) fn open_sessions() -> Outcome<u32> {
+    lockkeeper_daemon::open_sessions(&paths()?).map_err(told)
 }
 
 /// Looks whether a daemon could listen for webhooks, and where, if it is to. The failure says why not; what is wrong with the

@@ -131,25 +131,33 @@ pub(crate) fn no_daemon(socket: &Path) -> Failure {
 
 /// Says to whoever only looks that there is nothing to look at.
 pub(crate) fn note_no_daemon(context: &Context) -> Outcome<()> {
-    fail_if_agents_work(context)?;
+    fail_if_sessions_are_open(context)?;
     context.out.note(format!("no daemon runs; {}", advice("`lk run` starts one")));
     Ok(())
 }
 
-/// Fails where no daemon runs and agents are at work all the same: how they are is not known then, and an empty list would say that
-/// there are none.
-pub(crate) fn fail_if_agents_work(context: &Context) -> Outcome<()> {
+/// Fails where no daemon runs, and sessions are open or agents at work all the same: how they are is not known then, and an empty list
+/// would say that there are none.
+pub(crate) fn fail_if_sessions_are_open(context: &Context) -> Outcome<()> {
     if entry::running_daemon().is_some() {
         return Err(no_daemon(&context.places.socket));
     }
-    let (who, them) = match entry::agents_at_work(&context.places.data) {
-        0 => return Ok(()),
-        1 => ("an agent is".to_owned(), "it"),
-        count => (format!("{count} agents are"), "them"),
+    let open = entry::open_sessions().map_err(|failure| Failure {
+        exit: exit::NO_DAEMON,
+        what: format!("no daemon runs: {}", failure.what),
+        ..failure
+    })?;
+    let (what, next) = match (entry::agents_at_work(&context.places.data), open) {
+        (0, 0) => return Ok(()),
+        (0, 1) => ("a session is open".to_owned(), "starts one, which knows how it is"),
+        (0, open) => (format!("{open} sessions are open"), "starts one, which knows how they are"),
+        (1, _) => ("an agent is at work all the same".to_owned(), "takes it over, with nothing lost"),
+        (count, _) => {
+            (format!("{count} agents are at work all the same"), "takes them over, with nothing lost")
+        }
     };
-    let what = format!("no daemon runs, and {who} at work all the same");
-    let next = format!("`lk daemon start` takes {them} over, with nothing lost");
-    Err(Failure::new(exit::NO_DAEMON, what).next(next))
+    let failure = Failure::new(exit::NO_DAEMON, format!("no daemon runs, and {what}"));
+    Err(failure.next(format!("`lk daemon start` {next}")))
 }
 
 /// None of our variables reaches an agent, so that one that it was started with is not where its daemon is.

@@ -104,6 +104,12 @@ fn directories(sessions: &Path) -> Vec<SessionId> {
     entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
 }
 
+/// Whether an agent was ever launched in one of the directories.
+pub(crate) fn was_used(sessions: &Path) -> bool {
+    let ids = directories(sessions);
+    ids.iter().any(|id| attempts(&sessions.join(id.as_str())).is_ok_and(|attempts| !attempts.is_empty()))
+}
+
 /// Removes the directories of sessions that were removed, or never made, by a daemon that was killed in the middle. Tells
 /// the directories of launches that were given up and may still come to life.
 fn clear(store: &dyn Store, sessions: &Path, directories: Vec<SessionId>) -> Vec<PathBuf> {

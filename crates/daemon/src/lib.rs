@@ -6,6 +6,7 @@
 mod boot;
 mod clock;
 mod config;
+mod examine;
 mod host;
 mod http;
 mod hub;
@@ -25,7 +26,8 @@ mod waits;
 mod webhook;
 
 pub use config::{Config, ConfigError};
+pub use examine::{examine_store, examine_webhooks, open_sessions};
 pub use paths::{PathError, Paths};
 pub use rules::{ReadRules, RulesError, check_rules, read_rules};
-pub use run::{Options, RunError, examine_store, examine_webhooks, run, running};
+pub use run::{Options, RunError, run, running};
 pub use webhook::{CoalesceConfig, WebhookConfig, WebhooksConfig};

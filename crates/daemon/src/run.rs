@@ -20,6 +20,7 @@ use tokio::task::{JoinError, JoinHandle};
 use crate::boot::boot;
 use crate::clock::Clock;
 use crate::config::{Config, ConfigError};
+use crate::examine;
 use crate::host::Host;
 use crate::hub::Told;
 use crate::memory::Gauge;
@@ -98,6 +99,16 @@ pub enum RunError {
         /// The file.
         database: PathBuf,
     },
+    /// The store is gone, and what it knew of is there.
+    #[error(
+        "the database {database} is gone or empty, and sessions of it are in {sessions}; nothing was changed: put it back, or use another LK_HOME"
+    )]
+    Gone {
+        /// The file.
+        database: PathBuf,
+        /// The directory.
+        sessions: PathBuf,
+    },
     /// The store cannot be opened, or not be read at the start.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -133,6 +144,7 @@ impl RunError {
             | Self::Config(_)
             | Self::Rules(_)
             | Self::Locked { .. }
+            | Self::Gone { .. }
             | Self::Store(_)
             | Self::Defect(_) => None,
         }
@@ -157,17 +169,15 @@ pub async fn run(options: Options) -> Result<(), RunError> {
     let rules = Rules::open(&paths.config)?;
     log::begin(&paths).map_err(place(format!("cannot open {}", log::file(&paths).display())))?;
     tracing::info!(version = http::VERSION, pid = std::process::id(), data = %paths.data.display(), "daemon starts");
+    examine::refuse_without_database(&paths)?;
     let database = paths.database();
     let open = move || {
         let store = SqliteStore::open(&database)?;
         let pause = pause::kept(&store)?;
         Ok::<_, StoreError>((store, pause))
     };
-    let (store, pause) = match tokio::task::spawn_blocking(open).await? {
-        // The store says what has happened, and knows nothing of what people can do about it.
-        Err(StoreError::Busy) => return Err(RunError::Locked { database: paths.database() }),
-        opened => opened?,
-    };
+    let opened = tokio::task::spawn_blocking(open).await?;
+    let (store, pause) = opened.map_err(|error| examine::of_store(error, &paths))?;
     // They were looked at when the file was read.
     let slots = Slots::new(config.slots().unwrap_or_default(), pause, Gauge::new());
     let hooks = match config.webhooks.listen {
@@ -395,7 +405,7 @@ fn identity(path: &Path) -> io::Result<Identity> {
 }
 
 /// Listens for webhooks.
-async fn listen_for_hooks(address: SocketAddr) -> Result<TcpListener, RunError> {
+pub(crate) async fn listen_for_hooks(address: SocketAddr) -> Result<TcpListener, RunError> {
     let mut tries = limits::LOCK_TRIES;
     loop {
         match TcpListener::bind(address).await {
@@ -407,27 +417,6 @@ async fn listen_for_hooks(address: SocketAddr) -> Result<TcpListener, RunError> 
             bound => return bound.map_err(|source| RunError::Webhooks { address, source }),
         }
     }
-}
-
-/// Looks whether a daemon that does not run could open its store: that one's size in bytes, or nothing if there is none yet.
-///
-/// # Errors
-/// [`RunError::Locked`] and [`RunError::Store`], as a start would say.
-pub fn examine_store(paths: &Paths) -> Result<Option<u64>, RunError> {
-    match SqliteStore::examine(paths.database()) {
-        Err(StoreError::Busy) => Err(RunError::Locked { database: paths.database() }),
-        examined => Ok(examined?),
-    }
-}
-
-/// Looks whether a daemon that does not run could listen for webhooks: where, or nothing if none are configured.
-///
-/// # Errors
-/// [`RunError::Webhooks`] as a start would say, and [`RunError::Config`].
-pub async fn examine_webhooks(paths: &Paths) -> Result<Option<SocketAddr>, RunError> {
-    let Some(address) = Config::read(&paths.config)?.webhooks.listen else { return Ok(None) };
-    listen_for_hooks(address).await?;
-    Ok(Some(address))
 }
 
 /// The signals that ask a daemon to end.

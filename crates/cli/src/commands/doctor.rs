@@ -2,12 +2,12 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::time::Duration;
 
 use lockkeeper_api::client::ClientError;
-use lockkeeper_api::{CgroupState, DaemonState, DaemonStatus, MemoryStatus};
+use lockkeeper_api::{CgroupState, DaemonState, DaemonStatus, ErrorCode, MemoryStatus};
 use lockkeeper_holder::journal::{self, Exit, Reader, Record, Step};
 use lockkeeper_holder::{HolderState, LaunchSpec};
 use serde::Serialize;
@@ -80,14 +80,26 @@ pub(crate) async fn run(args: Args, context: &Context) -> Outcome {
     let mut checks = vec![directory("data", &context.places.data), config(&context.places.config)];
     checks.extend(rules(&context.places.config));
     // They lie within the data, as a rule, and are worth no line of their own.
-    checks.extend(Some(directory("logs", &context.places.logs)).filter(|logs| logs.state == State::Bad));
+    let within = [
+        directory("logs", &context.places.logs),
+        directory("sessions", &context.places.data.join("sessions")),
+    ];
+    checks.extend(within.into_iter().filter(|check| check.state == State::Bad));
     match context.client.status().await {
-        Ok(status) => checks.extend(daemon(&status)),
+        Ok(status) => {
+            checks.extend(daemon(&status));
+            checks.extend(strays(context).await);
+        }
         Err(error) => {
+            let at = checks.len();
             checks.push(no_daemon(&error, context));
             if matches!(error, ClientError::NoDaemon { .. }) && entry::running_daemon().is_none() {
                 checks.push(tokio::task::spawn_blocking(store).await.map_err(anyhow::Error::from)?);
                 checks.extend(webhooks().await);
+                if checks.iter().any(|check| check.state == State::Bad && check.what != "daemon") {
+                    checks[at].next =
+                        Some("none can be started before what is wrong here is mended".to_owned());
+                }
             }
         }
     }
@@ -131,6 +143,27 @@ fn directory(what: &'static str, path: &Path) -> Check {
             .next(format!("chmod 700 {shown}"));
     }
     Check::new(what, State::Good, format!("{shown}"))
+}
+
+/// Agents of sessions that the daemon does not know: its store is another one than they were started under.
+async fn strays(context: &Context) -> Vec<Check> {
+    let mut strays = Vec::new();
+    for (session, attempt) in entry::holders(&context.places.data) {
+        let Ok(reference) = session.to_string().parse() else { continue };
+        let known = context.client.session(&reference).await;
+        if !known.is_err_and(|error| error.is(ErrorCode::SessionNotFound)) {
+            continue;
+        }
+        let found = format!("an agent of the session {session} is at work, which the store does not know");
+        let stray = Check::new("store", State::Bad, found);
+        strays.push(match entry::pid_of_holder(&attempt) {
+            Some(pid) => stray.next(format!(
+                "end the daemon and put back the database that knows it, or end the agent by ending its holder: kill -9 {pid}"
+            )),
+            None => stray.next("end the daemon and put back the database that knows it"),
+        });
+    }
+    strays
 }
 
 /// Whether a daemon that does not run could open its store.
@@ -236,7 +269,15 @@ fn no_daemon(error: &ClientError, context: &Context) -> Check {
                 return Check::new("daemon", State::Bad, what)
                     .next("`lk daemon start` takes them over, with nothing lost");
             }
-            let left = if socket.exists() { "; its socket was left behind, which does no harm" } else { "" };
+            let is_socket = |meta: &fs::Metadata| meta.file_type().is_socket();
+            let left = match fs::symlink_metadata(socket) {
+                Ok(meta) if is_socket(&meta) => "; its socket was left behind, which does no harm",
+                Ok(_) => {
+                    let what = format!("does not run, and {} is no socket", socket.display());
+                    return Check::new("daemon", State::Bad, what).next("move away what is there");
+                }
+                Err(_) => "",
+            };
             Check::new("daemon", State::Note, format!("does not run{left}"))
                 .next("`lk run` or `lk daemon start` starts it")
         }

@@ -22,7 +22,7 @@ pub(crate) async fn run(context: &Context) -> Outcome {
     let (running, sessions, gates) = match present(context).await {
         Ok((sessions, gates)) => (true, sessions, gates),
         Err(ClientError::NoDaemon { .. }) => {
-            start::fail_if_agents_work(context)?;
+            start::fail_if_sessions_are_open(context)?;
             (false, Vec::new(), Vec::new())
         }
         Err(error) => return Err(error.into()),

@@ -110,6 +110,15 @@ impl SqliteStore {
         open::examine(path.as_ref())
     }
 
+    /// Counts the sessions that have not ended in a store that nobody has open; none if there is no store. As
+    /// [`examine`](Self::examine), it changes nothing that is stored.
+    ///
+    /// # Errors
+    /// As [`SqliteStore::open`].
+    pub fn living(path: impl AsRef<Path>) -> Result<u32, StoreError> {
+        open::living(path.as_ref())
+    }
+
     /// Reads. Whoever comes upon a damaged page has found what a check would: nothing is stored on top of that.
     fn read<T>(&self, read: impl FnOnce(&Connection) -> read::Result<T>) -> Result<T, StoreError> {
         let result = self.readers.with(read);

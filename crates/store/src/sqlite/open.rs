@@ -62,6 +62,19 @@ pub(super) fn examine(path: &Path) -> Result<Option<u64>, StoreError> {
     Ok(Some(bytes(path)))
 }
 
+pub(super) fn living(path: &Path) -> Result<u32, StoreError> {
+    if std::fs::symlink_metadata(path).is_err_and(|error| error.kind() == ErrorKind::NotFound) {
+        return Ok(0);
+    }
+    let before = files::look(path)?;
+    let conn = connect(path)?;
+    if version(&conn, path, before)? == 0 {
+        return Ok(0);
+    }
+    let sql = "SELECT count(*) FROM sessions WHERE ended = 0 AND removed = 0";
+    conn.query_row(sql, [], |row| row.get(0)).map_err(|error| unusable(path, &error))
+}
+
 /// Opens a connection that changes nothing by itself, not even by being closed.
 pub(super) fn connect(path: &Path) -> Result<Connection, StoreError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;

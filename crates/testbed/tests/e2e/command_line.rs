@@ -9,8 +9,8 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::support::{
-    Failure, Fallible, Home, SHORT, Session, Spec, children_of, ensure, kill, number_of, wait_until,
-    with_daemon,
+    Failure, Fallible, Home, SHORT, Session, Spec, children_of, ensure, is_running, kill, number_of,
+    wait_until, with_daemon,
 };
 
 /// Starts a command whose output is read at its end, and which reads from a pipe that nobody writes to.
@@ -422,12 +422,14 @@ fn the_doctor_says_what_would_keep_a_daemon_from_its_store_or_port_and_changes_n
         fs::write(file(""), "no database".repeat(100))?;
         says(1, "the store is damaged")?;
         fs::remove_file(file(""))?;
-        says(1, "the database is gone")?;
+        says(1, "is gone or empty")?;
         ensure!(
             stored().is_err() && fs::read(file("-wal"))? == before.1,
             "the doctor has changed what is stored"
         );
         fs::remove_file(file("-wal"))?;
+        says(1, "is gone or empty")?;
+        fs::remove_dir_all(home.data().join("sessions"))?;
         says(0, "store          will be made")?;
         ensure!(!file("").exists(), "the doctor has made a store");
         Ok(())
@@ -486,6 +488,91 @@ fn a_list_does_not_say_that_there_is_nothing_while_agents_are_at_work_without_a_
         home.kill_daemon()?;
         let (code, stdout, stderr) = run(home, &["gates", "-o", "json"])?;
         ensure!(code == Some(0) && stdout.trim() == "[]", "{stdout} {stderr}");
+        Ok(())
+    })
+}
+
+#[test]
+fn a_list_does_not_say_that_there_is_nothing_while_a_session_is_open_without_a_daemon() -> Fallible {
+    with_daemon(SHORT, |home| {
+        let session = home.session(&Spec::kept().prompt("SAY ready"))?;
+        session.wait("idle")?;
+        let agent = session.pid()?;
+        kill(agent, Signal::KILL)?;
+        session.watch()?.event("attempt.exited")?;
+        wait_until("the end of the agent", || home.left().iter().all(|pid| *pid == home.daemon_pid()))?;
+        home.kill_daemon()?;
+        let (code, stdout, stderr) = run(home, &["ls", "-o", "json"])?;
+        assert_eq!((code, stdout.as_str()), (Some(5), ""), "{stderr}");
+        assert_eq!(
+            stderr,
+            "lk: no daemon runs, and a session is open\n    `lk daemon start` starts one, which knows how it is\n"
+        );
+        Ok(())
+    })
+}
+
+#[test]
+fn without_its_database_a_daemon_does_not_begin_anew_beside_sessions() -> Fallible {
+    with_daemon(SHORT, |home| {
+        let session = home.session(&Spec::kept().prompt("SAY ready"))?;
+        session.wait("idle")?;
+        let agent = session.pid()?;
+        home.kill_daemon()?;
+        let (database, aside) = (home.data().join("lockkeeper.db"), home.path("aside"));
+        let log = home.data().join("lockkeeper.db-wal");
+        fs::create_dir(&aside)?;
+        fs::rename(&database, aside.join("db"))?;
+        fs::rename(&log, aside.join("db-wal"))?;
+        for is_empty in [false, true] {
+            if is_empty {
+                fs::write(&database, "")?;
+            }
+            for arguments in [&["daemon", "start"][..], &["ls"], &["doctor"], &["run", "-d", "SAY x"]] {
+                let (code, stdout, stderr) = run(home, arguments)?;
+                let said = stdout + &stderr;
+                ensure!(
+                    code != Some(0) && said.contains("is gone or empty"),
+                    "{arguments:?} {code:?}: {said}"
+                );
+                ensure!(!said.contains("nothing lost"), "{arguments:?}: {said}");
+            }
+            ensure!(fs::metadata(&database).map_or(0, |meta| meta.len()) == 0, "one was made");
+        }
+        ensure!(is_running(agent), "the agent was ended");
+        fs::rename(aside.join("db"), &database)?;
+        fs::rename(aside.join("db-wal"), &log)?;
+        home.start()?;
+        assert_eq!(
+            (session.ask("SAY again")?["outcome"].clone(), session.pid()?),
+            (json!("completed"), agent)
+        );
+        Ok(())
+    })
+}
+
+#[test]
+fn the_doctor_names_an_agent_that_an_older_copy_of_the_database_does_not_know() -> Fallible {
+    with_daemon(SHORT, |home| {
+        home.stop_daemon()?;
+        let (database, copy) = (home.data().join("lockkeeper.db"), home.path("copy"));
+        fs::copy(&database, &copy)?;
+        home.start()?;
+        let session = home.session(&Spec::kept().prompt("SAY ready"))?;
+        session.wait("idle")?;
+        let (agent, holder) = (session.pid()?, home.holder_of(&session.id)?);
+        home.stop_daemon()?;
+        fs::copy(&copy, &database)?;
+        home.start()?;
+        let (code, stdout, _) = run(home, &["doctor"])?;
+        let stray =
+            format!("an agent of the session {} is at work, which the store does not know", session.id);
+        let next = format!("or end the agent by ending its holder: kill -9 {holder}");
+        ensure!(code == Some(1) && stdout.contains(&stray) && stdout.contains(&next), "{stdout}");
+        kill(holder, Signal::KILL)?;
+        wait_until("the end of the agent", || !is_running(agent))?;
+        let (code, stdout, _) = run(home, &["doctor"])?;
+        ensure!(code == Some(0) && !stdout.contains(&stray), "{stdout}");
         Ok(())
     })
 }
