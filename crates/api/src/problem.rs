@@ -255,7 +255,7 @@ codes! {
     /// The store cannot write.
     StoreUnavailable "store_unavailable" 503 exit 1 "The store cannot write", Some("`lk doctor` says what is wrong");
     /// The disk is full.
-    DiskFull "disk_full" 507 exit 1 "The disk is full", Some("free some space; sessions can still be interrupted and killed");
+    DiskFull "disk_full" 507 exit 1 "The disk is full", Some("free some space, 8 MB at least; sessions can still be interrupted and killed");
 }
 
 impl ErrorCode {

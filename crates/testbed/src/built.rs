@@ -1,11 +1,9 @@
-//! Finds this crate's own programs, for tests of other crates.
-//!
-//! Cargo tells a package's tests where its own programs are, but nobody else's.
+//! Finds what is built, for tests of other crates too: cargo tells a package's tests alone where its own programs are.
 
 use std::env;
 use std::path::{Path, PathBuf};
 
-/// Finds `fake-claude` or `fake-model` beside the running test.
+/// Finds a program, or something else that is built, beside the running test: `fake-claude`, `lk`, `examples/libshim.so`.
 ///
 /// # Errors
 /// A sentence that says what to build.

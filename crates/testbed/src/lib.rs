@@ -9,8 +9,8 @@ pub mod driver;
 pub mod fuzz;
 pub mod model;
 pub mod real;
-pub mod reaper;
 pub mod sim;
+pub mod sweeper;
 
 pub use built::built;
 pub use driver::Driver;

@@ -135,12 +135,14 @@ struct Line {
     outcome: Option<ToolOutcome>,
     /// When the last of it happened.
     last_ms: i64,
+    /// The number of the record.
+    no: u64,
 }
 
 fn lines(entries: &[AuditEntry]) -> Vec<Line> {
     let mut lines: Vec<Line> = Vec::new();
     let mut gates: BTreeMap<(SessionId, GateNo), usize> = BTreeMap::new();
-    for record in entries.iter().filter_map(AuditEntry::read) {
+    for (no, record) in entries.iter().filter_map(|entry| Some((entry.no, entry.read()?))) {
         let of_gate = record.what.starts_with("gate.");
         let key = record.session.clone().zip(record.gate).filter(|_| of_gate);
         let mut known = key.as_ref().and_then(|key| gates.get(key)).and_then(|at| lines.get_mut(*at));
@@ -149,14 +151,16 @@ fn lines(entries: &[AuditEntry]) -> Vec<Line> {
         }
         match (record.what.as_str(), known) {
             ("gate.outcome", Some(line)) => line.outcome = record.outcome,
-            ("gate.decided" | "gate.withdrawn", Some(line)) => line.record = record,
+            ("gate.decided" | "gate.withdrawn", Some(line)) => (line.record, line.no) = (record, no),
             ("gate.delivered" | "gate.outcome", _) => {}
             _ => {
                 gates.extend(key.map(|key| (key, lines.len())));
-                lines.push(Line { last_ms: record.at_ms, record, outcome: None });
+                lines.push(Line { last_ms: record.at_ms, no, record, outcome: None });
             }
         }
     }
+    // A gate stands where it was decided, which may be long after it was opened.
+    lines.sort_by_key(|line| line.no);
     lines
 }
 
@@ -165,7 +169,7 @@ fn table(lines: &[Line], shown: Shown, style: Style) -> Table {
     let mut table = Table::new(&head, &["INPUT", "SESSION"], &["RISK", "RULE", "WHO", "TOOL", "OUTCOME"]);
     let ids: Vec<&str> =
         lines.iter().filter_map(|line| line.record.session.as_ref()).map(SessionId::as_str).collect();
-    for Line { record, outcome, last_ms: _ } in lines {
+    for Line { record, outcome, .. } in lines {
         let session = match (&record.name, &record.session) {
             (Some(name), _) => name.to_string(),
             (None, Some(id)) => refs::short_id(id.as_str(), ids.iter().copied()).to_owned(),

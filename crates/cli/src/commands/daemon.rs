@@ -245,6 +245,7 @@ fn card(status: &DaemonStatus, times: Times) -> String {
     let mut lines = vec![("state", format!("{}, {}", status.state.word(), times.lasting(status.started)))];
     lines.extend(status.paused.as_ref().map(|pause| ("paused", pause::who(pause, times))));
     lines.extend(status.memory.map(|memory| ("memory", room(memory))));
+    lines.extend(status.store.problem.as_ref().map(|problem| ("store", problem.clone())));
     lines.extend([
         ("version", status.version.clone()),
         ("process", status.pid.to_string()),

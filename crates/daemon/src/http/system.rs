@@ -116,7 +116,9 @@ pub(super) async fn daemon_status(
     let problem = if let Some(why) = &health.poisoned {
         Some(format!("nothing is stored any more: {why}"))
     } else if health.full {
-        Some("the disk is full: only ends of turns and sessions are stored".to_owned())
+        // As much for the reserve as beside it.
+        let mb = (2 * lockkeeper_store::limits::RESERVE_BYTES) >> 20;
+        Some(format!("the disk is full: only ends of turns and sessions are stored until {mb} MB are free"))
     } else if let Integrity::Damaged(what) = &health.integrity {
         Some(format!("the database is damaged: {what}"))
     } else {

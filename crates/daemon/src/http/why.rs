@@ -49,7 +49,13 @@ pub(super) async fn why(State(host): State<Arc<Host>>, Path(session): Path<Strin
     lines.extend(host.troubles(&id).into_iter().map(|text| WhyLine { text, ..WhyLine::default() }));
     let closed = || host.slots.closed().filter(|_| !state.queue.is_empty()).map(SlotWait::Closed);
     // What waits behind a turn that runs does not want a slot yet.
-    lines.extend(host.slots.waits_for(&state.id).or_else(closed).map(|wait| slot(&wait)));
+    let unknown = || {
+        let text =
+            waits(&state).filter(|waits| matches!(waits, Waits::Slot)).map(|waits| convert::waits(&waits));
+        text.map(|text| WhyLine { text, ..WhyLine::default() })
+    };
+    let known = host.slots.waits_for(&state.id).or_else(closed);
+    lines.extend(known.map(|wait| slot(&wait)).or_else(unknown));
     lines.extend(tools(&state));
     for whom in waiting::waited_for(&host, &id).await? {
         lines
@@ -167,7 +173,8 @@ fn reasons(state: &Session) -> Vec<String> {
         lines.push(format!("a task of the agent is at work: {}", task.title));
     }
     match waits(state) {
-        Some(Waits::Hold { .. }) | None => {}
+        // By whom is told below, and what keeps it from a slot the host tells.
+        Some(Waits::Hold { .. } | Waits::Slot) | None => {}
         Some(other) => lines.push(convert::waits(&other)),
     }
     // Also where nothing waits yet: what somebody else sends would.
@@ -303,6 +310,7 @@ fn tell(event: &Event) -> String {
     match event {
         Event::TurnEnded { turn, outcome, .. } => turn_ended(*turn, outcome),
         Event::TurnStarted { turn, .. } => format!("turn {turn} was started"),
+        Event::PromptDropped { prompt, .. } => format!("prompt {prompt} was dropped"),
         Event::PromptAccepted { prompt } => format!("prompt {} of {} was accepted", prompt.no, prompt.caller),
         Event::GateOpened { gate } => asked(&gate.ask),
         Event::GateDecided { gate, verdict, .. } => format!("gate {gate} was decided by {}", verdict.by),

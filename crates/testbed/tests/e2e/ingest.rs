@@ -210,6 +210,8 @@ fn o11_o45_on_a_full_disk_ends_are_recorded_nothing_is_lost_and_it_goes_on_when_
             refused.is_problem(507, "disk_full")?;
             let status = api.get("/v1/status")?;
             ensure!(status["store"]["problem"].is_string(), "{status}");
+            let card = String::from_utf8(home.lk(&["daemon", "status"]).output()?.stdout)?;
+            ensure!(card.contains("are stored until 8 MB are free"), "{card}");
             // What goes on meanwhile waits, or is stored out of the reserve.
             std::fs::write(&go, "")?;
             session

@@ -127,6 +127,22 @@ fn what_changes_what_agents_may_do_is_recorded() -> Fallible {
     })
 }
 
+#[test]
+fn a_gate_is_listed_where_it_was_decided() -> Fallible {
+    with_rules("", |home| {
+        let session =
+            home.session(&kept(VERSIONS[0]).prompt("ASK Bash {\"command\":\"make\"} ;; SAY done"))?;
+        session.watch()?.status("awaiting_input")?;
+        home.api().post(&session.path("/bypass"), &json!({"for_ms": 60_000, "kinds": ["fetch"]}))?;
+        session.allow()?;
+        session.wait("idle")?;
+        let (_, listed, _) = lk(home, &["audit"])?;
+        let at = |part: &str| listed.lines().position(|line| line.contains(part));
+        ensure!(at("bypass").is_some() && at("bypass") < at("make"), "{listed}");
+        Ok(())
+    })
+}
+
 /// The last record about a rule.
 fn last_about(home: &Home, rule: &str) -> Fallible<String> {
     let about = entries(home, "")?.into_iter().rfind(|entry| entry["record"]["rule"] == rule);

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Mutex, PoisonError};
 
-use lockkeeper_testbed::{built, reaper};
+use lockkeeper_testbed::{built, sweeper};
 use rustix::process::Signal;
 use tempfile::TempDir;
 
@@ -56,7 +56,7 @@ pub(crate) fn with_daemon(config: &str, test: impl FnOnce(&Home) -> Fallible) ->
 impl Home {
     fn new() -> Fallible<Self> {
         let root = tempfile::Builder::new().prefix("lk-e2e-").tempdir()?;
-        reaper::leave_to_reaper(root.path())?;
+        sweeper::leave_to_sweeper(root.path())?;
         for folder in ["d", "bin", "w", "h"] {
             fs::create_dir(root.path().join(folder))?;
         }
@@ -322,18 +322,18 @@ impl Home {
 
     /// What runs that was started from here.
     pub(crate) fn left(&self) -> Vec<u32> {
-        reaper::left_in(self.root.path())
+        sweeper::left_in(self.root.path())
     }
 
     /// Kills all that was started from here: holders, their agents and what those left.
     pub(crate) fn kill_all_left(&self) {
-        reaper::kill_all_left(self.root.path());
+        sweeper::kill_all_left(self.root.path());
     }
 
     /// The holder of a session's agent, found by its command line.
     pub(crate) fn holder_of(&self, session: &str) -> Fallible<u32> {
         let dir = self.data().join("sessions").join(session);
-        let found = reaper::left_in(&dir).into_iter().find(|pid| {
+        let found = sweeper::left_in(&dir).into_iter().find(|pid| {
             fs::read(format!("/proc/{pid}/cmdline"))
                 .is_ok_and(|line| line.split(|byte| *byte == 0).any(|word| word == b"hold"))
         });

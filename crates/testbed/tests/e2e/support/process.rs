@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 use std::{fs, thread};
 
-use lockkeeper_testbed::reaper::pids;
+use lockkeeper_testbed::sweeper::pids;
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::{Failure, Fallible, PATIENCE, ensure};

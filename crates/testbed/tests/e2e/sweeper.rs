@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::{env, thread};
 
-use lockkeeper_testbed::reaper::{kill_all_left, left_in};
+use lockkeeper_testbed::sweeper::{kill_all_left, left_in};
 
 use crate::support::{Fallible, SHORT, Spec, ensure, wait_until, with_daemon};
 
@@ -20,7 +20,7 @@ fn what_a_test_has_started_ends_with_it_if_that_is_killed() -> Fallible {
     let mut command = Command::new(env::current_exe()?);
     command.args([
         "--exact",
-        "reaper::what_a_test_has_started_ends_with_it_if_that_is_killed",
+        "sweeper::what_a_test_has_started_ends_with_it_if_that_is_killed",
         "--nocapture",
     ]);
     let mut victim = command.env(VICTIM, "1").stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;

@@ -1,8 +1,8 @@
 //! Ends what a test has started, also when the test itself was killed.
 //!
 //! Holders outlive their daemon, and agents a holder that is killed: that is what Lockkeeper is for. So nothing that a test leaves ends by
-//! itself. Each process with tests therefore has a reaper, a process of its own group behind a pipe whose end it notices. It goes by
-//! directories: what works in one or has it on its command line is the test's.
+//! itself. A process that starts whole homes, which the end-to-end tests and the benchmarks do, therefore has a sweeper: a process of its
+//! own group behind a pipe whose end it notices. It goes by directories: what works in one or has it on its command line is the test's.
 
 use std::io::{self, BufRead, Write};
 use std::os::unix::process::CommandExt as _;
@@ -19,21 +19,24 @@ use crate::built;
 /// What is killed takes a moment to be gone.
 const LOOK_EVERY: Duration = Duration::from_millis(2);
 
-/// The pipe to this process's reaper. It is never closed but by the end of this process.
-static REAPER: Mutex<Option<ChildStdin>> = Mutex::new(None);
+/// What is not gone after that many looks, which is a minute, nobody here can kill.
+const LOOKS: u32 = 30_000;
+
+/// The pipe to this process's sweeper. It is never closed but by the end of this process.
+static SWEEPER: Mutex<Option<ChildStdin>> = Mutex::new(None);
 
 /// Has whatever is started from this directory killed, and the directory removed, once this process has ended in whatever way.
 ///
 /// # Errors
-/// The reaper is not built, cannot be started or has ended.
-pub fn leave_to_reaper(root: &Path) -> io::Result<()> {
-    let mut reaper = REAPER.lock().unwrap_or_else(PoisonError::into_inner);
-    let pipe = if let Some(pipe) = reaper.as_mut() { pipe } else { reaper.insert(start()?) };
+/// The sweeper is not built, cannot be started or has ended.
+pub fn leave_to_sweeper(root: &Path) -> io::Result<()> {
+    let mut sweeper = SWEEPER.lock().unwrap_or_else(PoisonError::into_inner);
+    let pipe = if let Some(pipe) = sweeper.as_mut() { pipe } else { sweeper.insert(start()?) };
     writeln!(pipe, "{}", root.display())
 }
 
 fn start() -> io::Result<ChildStdin> {
-    let mut command = Command::new(built("reaper").map_err(io::Error::other)?);
+    let mut command = Command::new(built("sweeper").map_err(io::Error::other)?);
     // Whoever ends a group of processes, as a terminal does, does not mean this one. It holds nothing open that others wait for.
     command.process_group(0).current_dir("/");
     command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
@@ -44,7 +47,7 @@ fn start() -> io::Result<ChildStdin> {
 ///
 /// # Errors
 /// The input cannot be read, or a directory that is still there cannot be removed. The others are.
-pub fn reap(roots: impl BufRead) -> io::Result<()> {
+pub fn sweep(roots: impl BufRead) -> io::Result<()> {
     let roots = roots.lines().map(|root| root.map(PathBuf::from)).collect::<io::Result<Vec<_>>>()?;
     let mut done = Ok(());
     for root in roots.iter().filter(|root| root.exists()) {
@@ -54,9 +57,9 @@ pub fn reap(roots: impl BufRead) -> io::Result<()> {
     done
 }
 
-/// Kills all that was started from a directory, until nothing of it is left.
+/// Kills all that was started from a directory, until nothing of it is left that can be killed.
 pub fn kill_all_left(root: &Path) {
-    loop {
+    for _ in 0..LOOKS {
         let left = left_in(root);
         if left.is_empty() {
             return;
