@@ -289,6 +289,7 @@ fn who_asks_is_a_condition_and_all_conditions_have_to_hold() {
         (r#""environment":"prod","submitter":"ada""#, false),
         (r#""workspace":"/home/ada/project/""#, true),
         (r#""workspace":"/home/ada""#, false),
+        (r#""workspace":"/""#, false),
         (r#""tool":"Ba*","kind":"execute""#, true),
         (r#""tool":"Bash","kind":"edit""#, false),
     ] {
@@ -311,6 +312,25 @@ fn a_rating_of_the_workspace_only_raises() {
     assert_eq!(rated(&[(Layer::Project, &low)]), Risk::High, "nobody has rated what it could lower");
     let unsure = ruled(&of(rules, &[(Layer::User, &low)]), &bash("$GIT status")).risk;
     assert_eq!(unsure, Risk::High, "what may be meant lowers nothing");
+    let unsure = |tool_use: &ToolUse, layer, members: &str| {
+        let ruling = ruled(&of(rules, &[(layer, members)]), tool_use);
+        ruling.parts.iter().map(|part| (part.risk, part.rating.is_some())).collect::<Vec<_>>()
+    };
+    let push = |risk: &str| format!(r#""risk":"{risk}","command":"git push *""#);
+    let command = bash("git $WHAT");
+    assert_eq!(unsure(&command, Layer::User, &push("low")), [(Risk::High, false)]);
+    assert_eq!(
+        unsure(&command, Layer::User, &push("high")),
+        [(Risk::High, true)],
+        "and what is the same is said"
+    );
+    let host = |risk: &str| format!(r#""risk":"{risk}","host":"example.org""#);
+    let address = fetch("nowhere");
+    assert_eq!(unsure(&address, Layer::User, &host("low")), [(Risk::Medium, false)]);
+    assert_eq!(unsure(&address, Layer::User, &host("high")), [(Risk::High, true)]);
+    let both = ruled(&of(rules, &[(Layer::User, &medium), (Layer::Project, &medium)]), &bash("git status"));
+    let by = both.parts[0].rating.as_ref().map(|rating| rating.layer);
+    assert_eq!(by, Some(Layer::User), "what raises nothing decides nothing");
     let ruling = ruled(&of(rules, &[(Layer::User, &low)]), &bash("git status; rm x"));
     assert_eq!((ruling.risk, ruling.effect), (Risk::High, None), "the most dangerous part counts");
 }

@@ -132,9 +132,9 @@ fn lines_need_far_fewer_syncs_than_there_are_lines() -> Fallible {
         let syncs = traced(home, "fsync,fdatasync,sync_file_range", || session.ask("LINES 5000").map(drop))?;
         ensure!(!syncs.is_empty(), "nothing was synced");
         ensure!(syncs.len() < 500, "{} syncs for 5000 lines", syncs.len());
-        // SQLite is built so (.cargo/config.toml).
+        // SQLite is built so, by flags of .cargo/config.toml, which cargo finds from where it is called.
         let more = syncs.iter().find(|call| !call.contains("fdatasync("));
-        ensure!(more.is_none(), "more than data was synced: {more:?}");
+        ensure!(more.is_none(), "more than data was synced; was SQLite built with other flags? {more:?}");
         Ok(())
     })
 }

@@ -239,6 +239,18 @@ fn a_process_that_came_up_while_no_daemon_ran_is_greeted_in_its_time() {
 }
 
 #[test]
+fn a_process_that_starts_after_a_restart_has_its_time_from_its_start_on() {
+    let mut w = World::idle();
+    w.daemon_restarts();
+    w.adopted();
+    w.exits(ExitStatus::Code(0));
+    w.wait(3_600_000);
+    w.prompt("second");
+    w.spawns();
+    assert_eq!(w.due(), Some((30_000, Why::Handshake)));
+}
+
+#[test]
 fn law4_what_an_earlier_attempt_did_changes_nothing() {
     let then = |w: &World, act: fn(&mut World)| {
         let mut next = w.clone();

@@ -267,6 +267,19 @@ fn delegated_work_delays_the_end_of_a_one_shot_session() {
 }
 
 #[test]
+fn a_turn_of_the_agents_own_after_a_failed_one_makes_that_no_cut() {
+    let mut w = World::one_shot();
+    w.ends(failing("the API is down"));
+    w.wait(100);
+    w.begins_itself();
+    w.ends_itself(Ending::Completed);
+    w.falls_due(Why::Settle);
+    w.writes();
+    w.exits(ExitStatus::Code(0));
+    assert_eq!(w.status(), Status::Failed);
+}
+
+#[test]
 fn a_shell_in_the_background_does_not_delay_the_end() {
     let mut w = World::one_shot();
     w.starts_task("dev", TaskKind::Shell);

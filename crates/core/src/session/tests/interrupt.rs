@@ -201,6 +201,8 @@ fn an_interrupt_of_a_turn_that_a_deadline_cancels_holds_the_queue() {
     w.prompt("second");
     w.interrupt();
     assert_eq!(w.kinds(), ["session.held"]);
+    w.interrupt();
+    assert_eq!(w.kinds(), NOTHING);
     w.writes();
     w.ends(Ending::Aborted);
     assert_eq!(w.status(), Status::Queued);

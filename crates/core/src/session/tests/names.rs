@@ -112,6 +112,11 @@ fn o46_what_every_list_shows_has_a_limit() {
         assert_eq!(w.refused(bad).code(), "bad_value");
     }
     w.asks(label(&[("a", "")], &[]));
+    let fits = "x".repeat(limits::VALUE_BYTES);
+    w.asks(label(&[(&fits, &fits)], &[]));
+    let labels = (0..limits::LABELS).map(|n| (format!("l{n}"), fits.clone())).collect();
+    let most = NewSession { environment: Some(fits), labels, ..new() };
+    create(most, "ann", &World::suspended().env).unwrap();
 }
 
 #[test]

@@ -140,7 +140,10 @@ fn o40_texts_that_would_be_too_long_together_stay_apart_and_none_is_refused() {
     w.asks(about("pr 8", Keep::All, &most, Class::Normal));
     w.asks(about("pr 8", Keep::All, "more", Class::Normal));
     w.asks(about("pr 8", Keep::All, "and more", Class::Normal));
-    assert_eq!(order(&w), [most.as_str(), "more\n\nand more"]);
+    w.asks(about("pr 9", Keep::All, &most[4..], Class::Normal));
+    w.asks(about("pr 9", Keep::All, "fits", Class::Normal));
+    let fits = format!("{}\n\nfits", &most[4..]);
+    assert_eq!(order(&w), [most.as_str(), "more\n\nand more", &fits]);
 }
 
 #[test]
@@ -191,6 +194,26 @@ fn an_edit_does_not_go_around_the_limit_of_bytes() {
     }
     assert_eq!(edited(2 + count), Err(Rejection::QueueFull { limit: limits::QUEUE_PROMPTS }));
     edited(2).unwrap();
+}
+
+#[test]
+fn a_queue_takes_as_many_bytes_as_its_limit_says() {
+    let mut w = World::running();
+    let env = w.env.clone();
+    let mut asks =
+        |command| step(&mut w.state, Input::Command(Request { by: "ann".to_owned(), command }), &env);
+    let large = "x".repeat(limits::PROMPT_BYTES);
+    let count = limits::QUEUE_BYTES / limits::PROMPT_BYTES;
+    for _ in 0..count {
+        asks(Command::Prompt(new_prompt(&large, Class::Normal))).unwrap();
+    }
+    let rest = &large[..limits::QUEUE_BYTES % limits::PROMPT_BYTES];
+    asks(Command::Prompt(new_prompt(rest, Class::Normal))).unwrap();
+    let full = Err(Rejection::QueueFull { limit: limits::QUEUE_PROMPTS });
+    assert_eq!(asks(Command::Prompt(new_prompt("x", Class::Normal))), full);
+    let last = PromptNo(u32::try_from(count).unwrap() + 2);
+    asks(edit(last, &rest.replace('x', "y"))).unwrap();
+    assert_eq!(asks(edit(last, &large[..rest.len() + 1])), full);
 }
 
 #[test]
