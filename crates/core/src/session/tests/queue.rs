@@ -213,7 +213,7 @@ fn a_queue_takes_as_many_bytes_as_its_limit_says() {
     assert_eq!(asks(Command::Prompt(new_prompt("x", Class::Normal))), full);
     let last = PromptNo(u32::try_from(count).unwrap() + 2);
     asks(edit(last, &rest.replace('x', "y"))).unwrap();
-    assert_eq!(asks(edit(last, &large[..rest.len() + 1])), full);
+    assert_eq!(asks(edit(last, &large[..=rest.len()])), full);
 }
 
 #[test]
