@@ -52,9 +52,14 @@ impl Troubles {
         self.known().silence.get_or_insert(Silence { pid, since: now });
     }
 
-    /// The holder said something, or nothing is asked of it any more.
+    /// The holder said something, though perhaps not to all that it was asked for, or there is none any more.
     pub(crate) fn is_not_silent(&self) {
         self.known().silence = None;
+    }
+
+    /// Whether the holder was asked for something, and has not said anything since.
+    pub(crate) fn awaits_holder(&self) -> bool {
+        self.known().silence.is_some()
     }
 
     /// For so long nobody listened to the holder.

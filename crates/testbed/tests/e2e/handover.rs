@@ -116,6 +116,32 @@ fn a_session_whose_holder_stands_still_holds_up_no_other() -> Fallible {
 }
 
 #[test]
+fn a_holder_that_stands_still_in_a_quiet_turn_is_named_without_anybody_asking_for_anything() -> Fallible {
+    with_daemon(SHORT, |home| {
+        home.have_clock()?;
+        let go = home.path("go");
+        let session = home.session(&Spec::kept().prompt(&format!("WAITFILE {} ;; SAY on", go.display())))?;
+        session.watch()?.event("turn.taken")?;
+        let holder = home.holder_of(&session.id)?;
+        let why = || Ok::<_, Failure>(home.api().get(&session.path("/why"))?.to_string());
+        // One that lives answers, however quiet its agent is.
+        for _ in 0..3 {
+            home.let_pass(10_000)?;
+        }
+        ensure!(!why()?.contains("its holder"), "{}", why()?);
+        kill(holder, Signal::STOP)?;
+        let silent = format!("its holder, process {holder}, has not answered for");
+        wait_until("a holder that is named", || {
+            home.let_pass(10_000).is_ok() && why().is_ok_and(|why| why.contains(&silent))
+        })?;
+        kill(holder, Signal::CONT)?;
+        fs::write(&go, "")?;
+        session.wait("idle")?;
+        Ok(())
+    })
+}
+
+#[test]
 fn a_holder_that_has_answered_is_not_blamed_for_a_store_that_takes_nothing() -> Fallible {
     with_daemon("[deadlines]\nwrite_ms = 60000\n", |home| {
         home.have_clock()?;

@@ -148,6 +148,7 @@ impl Task {
             self.troubles.ends(Trouble::Journal);
             self.feed = None;
             self.link = None;
+            self.troubles.is_not_silent();
             self.journal = Journal::default();
             self.consumed = 0;
             self.in_flight.retain(is_beside_process);

@@ -40,6 +40,8 @@ pub(crate) struct Task {
     found: mpsc::Receiver<(AttemptNo, Found)>,
     find: mpsc::Sender<(AttemptNo, Found)>,
     link: Option<Link>,
+    /// When the holder was heard last, or it was tried to ask it how it stands.
+    heard_at: AwakeMs,
     feed: Option<Feed>,
     ingested: Option<Ingested>,
     journal: Journal,
@@ -119,6 +121,7 @@ impl Task {
             found,
             find,
             link: None,
+            heard_at: Clock::awake(),
             feed: None,
             ingested,
             journal: Journal::default(),
@@ -171,8 +174,10 @@ impl Task {
             }
             (None, None) => None,
         };
+        let ping = self.ping_at().filter(|_| self.retry_at.is_none());
+        let timer = timer.into_iter().chain(ping).min();
         let busy = self.in_flight.iter().any(is_beside_process);
-        let idle = self.retry_at.is_none() && due.is_none() && !busy;
+        let idle = self.retry_at.is_none() && due.is_none() && ping.is_none() && !busy;
         let sleep = async {
             match timer {
                 Some(at) => Clock::sleep_until(at).await,
@@ -238,6 +243,7 @@ impl Task {
 
     fn replied(&mut self, reply: Option<Reply>) {
         self.troubles.is_not_silent();
+        self.heard_at = Clock::awake();
         match reply {
             Some(Reply::Hello(frames::Hello { journal_len, .. }) | Reply::Grown { journal_len }) => {
                 self.journal.grow(journal_len);
@@ -287,6 +293,7 @@ impl Task {
         self.troubles.ends(Trouble::Attempt);
         match found {
             Found::Linked(link) => {
+                self.troubles.asks(link.pid(), Clock::awake());
                 self.link = Some(link);
                 self.journal.gone = false;
                 self.journal.adopt();

@@ -3,12 +3,13 @@
 use lockkeeper_core::agent::Action;
 use lockkeeper_core::manner::Scope;
 use lockkeeper_core::session::{Duty, DutyId, Observation, Op, duties, reconcile};
+use lockkeeper_core::time::AwakeMs;
 use lockkeeper_holder::{frames, journal};
 
 use super::super::attach;
-use super::super::link::Link;
 use super::Task;
 use crate::clock::Clock;
+use crate::limits;
 
 impl Task {
     pub(super) fn do_duties(&mut self) {
@@ -22,12 +23,30 @@ impl Task {
         for duty in todo.start {
             self.begin(duty);
         }
-        let asked = |link: &&Link| !link.was_heard() || self.in_flight.iter().any(is_asked_of_holder);
-        match self.link.as_ref().filter(asked) {
-            // What it said last may have been about something else.
-            Some(link) => self.troubles.asks(link.pid(), Clock::awake()),
-            None => self.troubles.is_not_silent(),
+        let now = Clock::awake();
+        if self.ping_at().is_some_and(|at| at <= now) {
+            self.heard_at = now;
+            self.asks(&frames::Request::Status);
         }
+    }
+
+    /// When the holder is asked how it stands: one that says nothing for long may stand still, while an agent is at a turn or
+    /// something has still to come of a request.
+    pub(super) fn ping_at(&self) -> Option<AwakeMs> {
+        let at_work = self.state.turn.is_some() || self.state.own_turn.is_some();
+        let awaited = at_work || self.in_flight.iter().any(is_asked_of_holder);
+        (self.link.is_some() && awaited && !self.troubles.awaits_holder())
+            .then(|| self.heard_at.plus(limits::ANSWER_MS))
+    }
+
+    /// Asks the holder for something. False if the request could not be put on its way.
+    fn asks(&self, request: &frames::Request<'_>) -> bool {
+        let Some(link) = &self.link else { return false };
+        let sent = link.send(request);
+        if sent {
+            self.troubles.asks(link.pid(), Clock::awake());
+        }
+        sent
     }
 
     fn begin(&mut self, duty: Duty) {
@@ -61,9 +80,9 @@ impl Task {
                 });
             }
             Duty::Write { number, op, text, .. } => {
-                let (Some(link), Some(attempt)) = (&self.link, self.attempt()) else { return };
+                let (Some(_), Some(attempt)) = (&self.link, self.attempt()) else { return };
                 let sent = match op {
-                    Op::Close => link.send(&frames::Request::CloseStdin { number }),
+                    Op::Close => self.asks(&frames::Request::CloseStdin { number }),
                     Op::Write(Action::Prompt { .. }) if text.is_none() => false,
                     Op::Write(action) => {
                         let text = text.as_deref().unwrap_or_default();
@@ -72,7 +91,7 @@ impl Task {
                             // Nothing can be read or stored just now, and an action is the same in every wire of its attempt.
                             None => self.adapter.wire(self.seed(attempt)).encode(&action, text),
                         };
-                        link.send(&frames::Request::Write { number, bytes: &bytes })
+                        self.asks(&frames::Request::Write { number, bytes: &bytes })
                     }
                 };
                 self.sent(id, sent);
@@ -107,14 +126,16 @@ impl Task {
                 });
             }
             Duty::Signal { out, .. } => {
-                let Some(link) = &self.link else { return };
+                if self.link.is_none() {
+                    return;
+                }
                 let scope = match out.scope {
                     Scope::Leader => journal::Scope::Leader,
                     Scope::Group => journal::Scope::Group,
                     Scope::Tree => journal::Scope::Tree,
                 };
                 let signal = out.signal.number();
-                let sent = link.send(&frames::Request::Signal { number: out.number, scope, signal });
+                let sent = self.asks(&frames::Request::Signal { number: out.number, scope, signal });
                 self.sent(id, sent);
             }
         }
