@@ -461,11 +461,8 @@ impl State {
             .pending
             .iter()
             .any(|out| out.number <= number && matches!(&out.op, Op::Write(Action::Prompt { .. })));
-        if prompts
-            && let Some(turn) = &mut self.turn
-            && turn.stage < stage
-        {
-            turn.stage = stage;
+        if prompts && let Some(turn) = &mut self.turn {
+            turn.stage = turn.stage.max(stage);
         }
     }
 

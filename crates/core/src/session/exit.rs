@@ -86,7 +86,7 @@ pub(super) fn judge(
 ) -> Verdict {
     let asked = closing.is_some() || interrupt.is_some();
     let requested =
-        interrupt.is_some_and(|i| i.climb.taken > 0) || closing.is_some_and(|c| c.climb.requested());
+        interrupt.is_some_and(|i| i.climb.requested()) || closing.is_some_and(|c| c.climb.requested());
     if asked && ours(status, signals, stdin_closed, requested) {
         return Verdict::Asked;
     }

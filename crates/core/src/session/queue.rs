@@ -165,7 +165,8 @@ impl Queue {
         if above.map(|(_, count)| count).sum::<u32>() == 0 {
             return None;
         }
-        self.iter().take_while(|prompt| prompt.class > class && prompt.parked.is_none()).find(|p| p.preempt)
+        // It stands before all that are not above, and what is parked stands behind all.
+        self.iter().find(|prompt| prompt.preempt)
     }
 
     pub(super) fn push(&mut self, prompt: Prompt) {

@@ -4,7 +4,7 @@ use super::world::*;
 use crate::agent::{AgentSays, ControlAnswer};
 use crate::audit::{AuditRecord, FIRST, audit, audit_created, link};
 use crate::gate::{Ask, Decision, GateKind};
-use crate::id::{GateNo, RuleNo};
+use crate::id::{GateNo, ItemKey, RuleNo};
 use crate::item::ToolOutcome;
 use crate::json::Json;
 use crate::limits;
@@ -220,4 +220,22 @@ fn a_record_is_linked_to_the_one_before_it_by_the_hash_of_both() {
     let first = "824e7acab13189083d3b5c469d80c183f0dea3f41819f68565f510522d8845fb";
     assert_eq!(link(FIRST, r#"{"at_ms":1}"#), first);
     assert_ne!(link(first, r#"{"at_ms":1}"#), first);
+}
+
+#[test]
+fn what_became_of_each_of_two_gates_is_recorded() {
+    let mut w = World::running();
+    for no in 1..=2 {
+        let call = Some(format!("toolu_{no}").parse::<ItemKey>().unwrap());
+        w.starts_tool(&format!("toolu_{no}"));
+        w.says(asking(Ask { call, ..ask(&format!("r{no}")) }));
+        w.decide(no, Decision::Allow).unwrap();
+    }
+    w.writes();
+    for no in 1..=2 {
+        let call = format!("toolu_{no}").parse().unwrap();
+        let ended = AgentSays::ToolEnded { call, outcome: ToolOutcome::Ok, text: "".into() };
+        let of_gate = records(&mut w, |w| w.says(ended));
+        assert_eq!(told(&of_gate), [format!("gate.outcome g{no} ")]);
+    }
 }

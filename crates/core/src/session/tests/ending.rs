@@ -445,3 +445,27 @@ fn what_ended_last_is_known_after_a_session_is_opened_again_and_does_not_end_it_
         Some((1, "completed"))
     );
 }
+
+#[test]
+fn an_agent_that_was_not_asked_by_the_protocol_does_not_end_by_a_signal_of_ours_that_was_never_sent() {
+    for status in [ExitStatus::Signal(2), ExitStatus::Code(130)] {
+        let mut w = World::idle();
+        w.stop();
+        w.writes();
+        w.exits(status);
+        assert_eq!(w.verdict(), ExitVerdict::Crashed, "{status:?}");
+    }
+}
+
+#[test]
+fn a_session_that_is_opened_again_does_not_end_by_the_turn_that_ended_it_before() {
+    let mut w = World::one_shot();
+    w.ends(Ending::Completed);
+    w.falls_due(Why::Settle);
+    w.writes();
+    w.exits(ExitStatus::Code(0));
+    w.prompt("again");
+    w.asks(Command::DropPrompt { prompt: PromptNo(2) });
+    w.comes_up();
+    assert_eq!((&w.state.life, w.status()), (&Life::Open, Status::Idle));
+}

@@ -155,3 +155,14 @@ fn a_limit_in_the_past_and_one_that_is_known_are_nothing() {
     w.says(AgentSays::Limited { until_ms, what: String::new() });
     assert_eq!(w.kinds(), NOTHING);
 }
+
+#[test]
+fn a_limit_is_over_at_its_moment_also_on_a_machine_that_was_started_again() {
+    let mut w = World::idle();
+    w.reaches_a_limit();
+    w.prompt("first");
+    w.wait(HOUR);
+    w.reboots();
+    w.tick();
+    assert_eq!(w.kinds()[0], "agent.limit_over");
+}

@@ -170,6 +170,17 @@ fn o01_a_loss_under_an_interrupt_holds_the_prompt_that_came_meanwhile() {
 }
 
 #[test]
+fn a_loss_leaves_a_queue_to_whoever_holds_it() {
+    let mut w = resuming();
+    w.comes_up();
+    w.works();
+    w.falls_due(Why::Silence);
+    w.interrupt();
+    w.exits_saying(ExitStatus::Code(1), ExitHint::ConversationLost);
+    assert_eq!(w.state.held.as_deref(), Some("ann"));
+}
+
+#[test]
 fn a_conversation_in_use_elsewhere_is_not_lost() {
     let mut w = resuming();
     w.spawns();

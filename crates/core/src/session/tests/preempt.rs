@@ -298,3 +298,57 @@ fn a_claim_cuts_short_too() {
     assert_eq!(w.kinds()[w.kinds().len() - 1], "claim.granted");
     assert_eq!((w.at_work(), w.status()), (None, Status::Queued), "the next turns are the claim's");
 }
+
+#[test]
+fn what_goes_on_is_first_of_its_class_and_stands_for_nothing_but_itself() {
+    let mut w = World::idle();
+    let coalesce = Some(Coalesce { topic: "pr 7".into(), keep: Keep::Last });
+    let of_key = NewPrompt { key: Some("k".to_owned()), ..new_prompt("chores", Class::Background) };
+    w.asks(Command::Prompt(NewPrompt { coalesce, preempt: true, ..of_key }));
+    w.works();
+    w.prompt_as(Class::Background, "later");
+    let first = Command::EditPrompt { prompt: PromptNo(2), text: None, class: None, to: Some(Move::First) };
+    let rank = w.state.turn.as_ref().unwrap().prompt.rank;
+    while w.state.queue.iter().any(|prompt| prompt.rank >= rank) {
+        w.asks(first.clone());
+    }
+    w.preempts(Class::Urgent, "look here");
+    w.writes();
+    w.ends(Ending::Aborted);
+    assert_eq!((w.at_work(), w.waiting()), (Some("look here"), vec!["chores", "later"]));
+    let chores = w.state.queue.iter().next().unwrap();
+    assert_eq!((&chores.key, &chores.topic, chores.preempt), (&None, &None, false));
+}
+
+#[test]
+fn a_claim_cuts_nothing_of_its_own_class_short_and_nothing_above_it() {
+    for class in [Class::Background, Class::Normal] {
+        let mut w = World::running();
+        w.command("bob", Command::Claim(NewClaim { preempt: true, ..new_claim(class) })).unwrap();
+        assert_eq!((w.status(), &w.state.interrupt), (Status::Running, &None), "{class:?}");
+    }
+}
+
+#[test]
+fn nothing_is_cut_short_while_the_queue_is_held() {
+    let mut w = World::running();
+    w.prompt("later");
+    w.interrupt();
+    w.writes();
+    w.ends(Ending::Aborted);
+    assert!(w.state.held.is_some());
+    w.begins_itself();
+    let urgent = NewPrompt { preempt: true, ..new_prompt("look here", Class::Urgent) };
+    w.command("bob", Command::Prompt(urgent)).unwrap();
+    assert_eq!((w.status(), &w.state.interrupt), (Status::Running, &None));
+}
+
+#[test]
+fn a_prompt_cuts_nothing_of_its_own_class_short_nor_for_what_is_more_urgent_and_waits() {
+    let mut w = World::background(OnPreempt::Continue);
+    w.preempts(Class::Background, "chores too");
+    w.prompt_as(Class::Urgent, "no haste");
+    assert_eq!((w.status(), &w.state.interrupt), (Status::Running, &None));
+    w.preempts(Class::Normal, "look here");
+    assert_eq!(w.status(), Status::Interrupting);
+}

@@ -1,9 +1,10 @@
 //! Turns: ours, the agent's own, and how they end.
 
 use super::world::*;
-use crate::agent::AgentSays;
+use crate::agent::{AgentSays, TaskKind};
 use crate::id::PromptNo;
 use crate::item::ToolOutcome;
+use crate::json::Json;
 use crate::limits;
 use crate::session::*;
 use crate::turn::{Ending, FailureKind, Outcome, TurnBy, Usage};
@@ -335,4 +336,29 @@ fn only_so_many_open_tools_are_kept_track_of() {
         state.evolve(&Envelope { seq, at, event });
     }
     assert_eq!(state.open_tools.len(), limits::OPEN_TOOLS);
+}
+
+#[test]
+fn a_prompt_is_with_the_holder_once_it_has_it_and_not_once_it_has_something_before_it() {
+    let mut w = World::idle();
+    let request = Json::parse("\"r1\"").unwrap();
+    w.says(AgentSays::UnknownRequest { request, subtype: "odd".to_owned() });
+    w.prompt("x");
+    let attempt = w.state.process.attempt().unwrap();
+    let numbers: Vec<u64> = attempt.outbox.pending.iter().map(|out| out.number).collect();
+    let (attempt, [refusal, prompt]) = (attempt.no, numbers[..].try_into().unwrap());
+    let stage = |w: &World| w.state.turn.as_ref().map(|turn| turn.stage);
+    w.sees(Observation::Accepted { attempt, number: refusal });
+    assert_eq!(stage(&w), Some(Stage::Sending));
+    w.sees(Observation::Accepted { attempt, number: prompt });
+    assert_eq!(stage(&w), Some(Stage::Accepted));
+}
+
+#[test]
+fn as_many_tasks_are_kept_as_the_limit_says() {
+    let mut w = World::running();
+    for no in 0..=limits::TASKS {
+        w.starts_task(&no.to_string(), TaskKind::Shell);
+    }
+    assert_eq!(w.state.tasks.len(), limits::TASKS);
 }

@@ -7,7 +7,7 @@ use super::shim::{Disk, Mode, Point, Role};
 use crate::support::{Failure, Fallible, ensure};
 
 /// How a loss is told: what was acknowledged is not there, or the next daemon sees that its store is not what it left.
-const TELL_OF_A_LOSS: [&str; 3] = [LOST, "_not_found", "the store is damaged"];
+const TELL_OF_A_LOSS: [&str; 4] = [LOST, "_not_found", "the store is damaged", "is gone or empty"];
 
 #[test]
 fn a_disk_that_loses_what_it_said_it_had_synced_is_found_out() -> Fallible {
