@@ -101,7 +101,7 @@ pub enum RunError {
     },
     /// The store is gone, and what it knew of is there.
     #[error(
-        "the database {database} is gone or empty, and sessions of it are in {sessions}; nothing was changed: put it back, or use another LK_HOME"
+        "the database {database} is gone or empty, and sessions of it are in {sessions}; nothing was changed: put it back, or move that directory away to begin anew"
     )]
     Gone {
         /// The file.
